@@ -1,0 +1,30 @@
+"""Sentence embeddings as scikit-learn estimators.
+
+The public names are imported when they are first used, so that ``import sk_sentemb`` loads neither
+torch nor transformers.
+"""
+
+from importlib import import_module, metadata
+
+__version__ = metadata.version("sk-sentemb")
+
+_MODULE_OF = {
+    "SentenceEmbedder": "sk_sentemb.embedder",
+    "Encoder": "sk_sentemb.encoder",
+    "load_encoder": "sk_sentemb.encoder",
+    "release_models": "sk_sentemb.encoder",
+}
+
+__all__ = ["Encoder", "SentenceEmbedder", "__version__", "load_encoder", "release_models"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULE_OF:
+        value = getattr(import_module(_MODULE_OF[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

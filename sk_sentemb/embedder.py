@@ -1,0 +1,458 @@
+"""SentenceEmbedder: columns of text in, columns of numbers out."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_feature_names_in,
+    check_is_fitted,
+)
+
+from .columns import TextColumns, read_text_columns
+from .distinct import NO_TEXT, DistinctTexts, distinct_texts
+from .encoder import (
+    LONG_TEXT,
+    Encoder,
+    TextTooLongError,
+    TruncationWarning,
+    assemble,
+    dismantle,
+    load_encoder,
+    new_folder,
+    unit_rows,
+    write_encoder,
+)
+from .progress import N_TASKS, reporting
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in where scikit-learn has no callbacks."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method as it is."""
+        return method
+
+
+class MissingTextWarning(UserWarning):
+    """Cells without text became vectors of zeros."""
+
+
+class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+    """Sentence embeddings of text columns, from a pretrained transformer.
+
+    Each distinct text of a call is embedded once, without padding, and the rows come back in the
+    order of ``X``. The model is loaded in ``fit``, one copy per process for all embedders and clones.
+
+    Parameters
+    ----------
+    model : str, path-like or Encoder, default="sentence-transformers/all-MiniLM-L6-v2"
+        A folder in the sentence-transformers or transformers format, the name of a model on the
+        Hugging Face hub, or a loaded :class:`~sk_sentemb.Encoder`, which brings its own device and
+        number format.
+
+    revision : str, default=None
+        Branch, tag or commit of the model on the hub.
+
+    pooling : str or list of str, default="auto"
+        How the vectors of tokens become one: ``"mean"``, ``"cls"``, ``"max"``, ``"lasttoken"``,
+        ``"weightedmean"``, ``"mean_sqrt_len_tokens"``, several to concatenate, or ``"auto"`` for
+        what the checkpoint says.
+
+    normalize : bool or "auto", default="auto"
+        Whether vectors are scaled to length one; ``"auto"`` for what the checkpoint says.
+
+    prompt : str, default=None
+        Prefix of every text, or the name of one that the checkpoint knows, such as ``"query"``. None
+        for the checkpoint's default, if it has one; ``""`` for none at all.
+
+    truncate_dim : int, default=None
+        Keep the first dimensions only, for models trained that way (Matryoshka), scaled to length
+        one again where the model normalises.
+
+    max_length : int, default=None
+        Read at most so many tokens of a text, special tokens included. None for the checkpoint's
+        limit.
+
+    long_text : {"truncate", "chunk", "error"}, default="truncate"
+        What to do with longer texts: cut them off, with a warning that counts them; embed
+        overlapping windows and average them, weighted by tokens; or raise.
+
+    missing : {"zero", "nan", "empty", "error"}, default="zero"
+        What None, NaN and the like become: zeros, with a warning that counts them; NaN; the vector
+        of the empty text; or an error.
+
+    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
+        Number format of the transformer; ``"auto"`` for the fastest that the device runs natively.
+        The output is float32 always.
+
+    device : str, default=None
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, …; None for the fastest that is there.
+
+    batch_tokens : int or "auto", default="auto"
+        How many tokens run together. Halved, with a warning, when memory runs out.
+
+    weights_in_pickle : {"reference", "embed"}, default="reference"
+        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights.
+
+    verbose : int, default=0
+        Above 0, a progress bar on standard error.
+
+    Attributes
+    ----------
+    encoder_ : Encoder
+        The model.
+
+    embedding_dim_ : int
+        Number of dimensions of one text's vector.
+
+    fingerprint_ : str
+        Digest of the model's weights, tokenizer and configuration.
+
+    n_features_in_ : int
+        Number of text columns seen in ``fit``.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if ``X`` had string names for all of them.
+
+    See Also
+    --------
+    sklearn.feature_extraction.text.TfidfVectorizer : Counts of words instead of meaning.
+
+    Notes
+    -----
+    The models are those of sentence-transformers [1]_, and vectors agree with that library's. Texts
+    run laid end to end, each attending to itself alone, so that nothing is computed for padding.
+
+    References
+    ----------
+    .. [1] N. Reimers and I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
+       BERT-Networks", EMNLP 2019, https://arxiv.org/abs/1908.10084
+
+    Examples
+    --------
+    >>> from sk_sentemb import SentenceEmbedder
+    >>> embedder = SentenceEmbedder()
+    >>> X = ["The cat sleeps.", "A kitten naps.", "Stocks fell sharply."]
+    >>> vectors = embedder.fit_transform(X)
+    >>> vectors.shape, vectors.dtype
+    ((3, 384), dtype('float32'))
+    >>> cosine = vectors @ vectors.T
+    >>> bool(cosine[0, 1] > cosine[0, 2])
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "model": [str, os.PathLike, Encoder],
+        "revision": [str, None],
+        "pooling": [str, list, tuple],
+        "normalize": ["boolean", StrOptions({"auto"})],
+        "prompt": [str, None],
+        "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
+        "max_length": [Interval(Integral, 1, None, closed="left"), None],
+        "long_text": [StrOptions(set(LONG_TEXT))],
+        "missing": [StrOptions({"zero", "nan", "empty", "error"})],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
+        "device": [str, None],
+        "batch_tokens": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "weights_in_pickle": [StrOptions({"reference", "embed"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Encoder = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        pooling: str | Sequence[str] = "auto",
+        normalize: bool | str = "auto",
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
+        max_length: int | None = None,
+        long_text: str = "truncate",
+        missing: str = "zero",
+        dtype: str = "float32",
+        device: str | None = None,
+        batch_tokens: int | str = "auto",
+        weights_in_pickle: str = "reference",
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.revision = revision
+        self.pooling = pooling
+        self.normalize = normalize
+        self.prompt = prompt
+        self.truncate_dim = truncate_dim
+        self.max_length = max_length
+        self.long_text = long_text
+        self.missing = missing
+        self.dtype = dtype
+        self.device = device
+        self.batch_tokens = batch_tokens
+        self.weights_in_pickle = weights_in_pickle
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Load the model and learn the columns; nothing is embedded yet.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        SentenceEmbedder
+            The fitted embedder itself.
+        """
+        with self._task("fit", X, y):
+            self._fit(X)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Load the model and embed ``X``.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+            The columns' vectors side by side.
+        """
+        with self._task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
+            return self._embed(self._fit(X), context)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed ``X``.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Texts, in as many columns as in ``fit``. No rows are fine.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+            The columns' vectors side by side.
+
+        Raises
+        ------
+        ValueError
+            If a text is missing or too long and the parameters ask for an error, or the number of
+            columns is another than in ``fit``.
+        """
+        check_is_fitted(self)
+        return self._embed(self._read(X, reset=False))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the output's columns ``<column>_0``, ``<column>_1`` and so on.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the text columns; None for those seen in ``fit``, or ``x0``, ``x1``, …
+
+        Returns
+        -------
+        ndarray of shape (n_columns * embedding_dim_,), object
+            One name for each output column.
+        """
+        check_is_fitted(self)
+        if input_features is None and self._series_name is not None:
+            input_features = [self._series_name]
+        names = _check_feature_names_in(self, input_features)
+        dims = range(self.embedding_dim_)
+        return np.array([f"{name}_{i}" for name in names for i in dims], dtype=object)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model as a folder that sentence-transformers and this class load.
+
+        Pooling, normalisation, length limit, prompt and ``truncate_dim`` are written as they are set
+        here. sentence-transformers does not scale truncated vectors to length one again.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            A new folder, or one with a checkpoint, which is replaced in one step.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds something else.
+        """
+        check_is_fitted(self)
+        encoder = replace(
+            self.encoder_,
+            max_length=self.encoder_.length_limit(self.max_length),
+            default_prompt=self.encoder_.prompt_text(self.prompt),
+            truncate_dim=self._kept_dims(),
+        )
+        with new_folder(Path(folder)) as fresh:
+            write_encoder(encoder, fresh)
+
+    def _fit(self, X: Any) -> TextColumns:
+        columns = self._read(X, reset=True)
+        if not len(columns.missing):
+            raise ValueError(
+                "Found array with 0 sample(s) while a minimum of 1 is required by fit."
+            )
+        encoder = self._load().configured(pooling=self.pooling, normalize=self.normalize)
+        encoder.length_limit(self.max_length)
+        if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
+            raise ValueError(
+                f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
+                "dimensions; pass that many or fewer."
+            )
+        self.encoder_ = encoder
+        self.fingerprint_ = encoder.fingerprint
+        self.embedding_dim_ = self._kept_dims() or encoder.embedding_dim
+        return columns
+
+    def _load(self) -> Encoder:
+        if not isinstance(self.model, Encoder):
+            return load_encoder(
+                self.model, revision=self.revision, device=self.device, dtype=self.dtype
+            )
+        for name in ("revision", "device"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect on a model that is loaded; pass "
+                    f"it to load_encoder, or pass the model's name here."
+                )
+        return self.model
+
+    def _read(self, X: Any, *, reset: bool) -> TextColumns:
+        columns = read_text_columns(X)
+        n_columns = columns.missing.shape[1]
+        one_dimensional = getattr(X, "ndim", 2) == 1 or (
+            isinstance(X, (list, tuple)) and n_columns == 1
+        )
+        if reset:
+            self.n_features_in_ = n_columns
+            self._series_name = columns.names[0] if columns.names and one_dimensional else None
+        elif n_columns != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_columns} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+                + (" Reshape your data: one column per feature." if one_dimensional else "")
+            )
+        # One column of text is often fitted as a column of a frame and then met as a list.
+        if reset or not one_dimensional:
+            _check_feature_names(self, X, reset=reset)
+        return columns
+
+    def _embed(self, columns: TextColumns, context: Any = None) -> np.ndarray:
+        self._check_missing(columns)
+        distinct = distinct_texts(columns, missing_is_empty=self.missing == "empty")
+        with reporting(self, len(distinct.texts), bar=self.verbose > 0, context=context) as report:
+            vectors = self._encode(distinct, report)
+        if (kept := self._kept_dims()) is not None:
+            vectors = vectors[:, :kept]
+            vectors = unit_rows(vectors) if self.encoder_.normalizes else vectors.copy()
+        return distinct.spread(vectors, fill=np.nan if self.missing == "nan" else 0.0)
+
+    def _encode(self, distinct: DistinctTexts, report: Callable[[int], None]) -> np.ndarray:
+        try:
+            embedded = self.encoder_.encode(
+                distinct.texts,
+                prompt=self.prompt,
+                max_length=self.max_length,
+                long_text=self.long_text,
+                batch_tokens=self.batch_tokens,
+                on_progress=report,
+            )
+        except TextTooLongError as error:
+            row, column = distinct.place_of(error.position)
+            raise ValueError(
+                f"row {row}, column {column} of X has more than {error.max_length} tokens, and "
+                "long_text='error'. Shorten it, or pass long_text='chunk' or 'truncate'."
+            ) from None
+        if embedded.truncated.any():
+            cells = distinct.which[distinct.which != NO_TEXT]
+            warnings.warn(
+                f"{embedded.truncated[cells].sum()} of {len(cells)} texts are longer than "
+                f"{self.encoder_.length_limit(self.max_length)} tokens, and what is beyond was not "
+                "read. Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
+                TruncationWarning,
+                stacklevel=2,
+            )
+        return embedded.vectors
+
+    def _check_missing(self, columns: TextColumns) -> None:
+        n_missing = int(columns.missing.sum())
+        if not n_missing:
+            return
+        if self.missing == "error":
+            row, column = np.argwhere(columns.missing)[0]
+            raise ValueError(
+                f"row {row}, column {column} of X has no text ({n_missing} cells have none). Fill "
+                "them, or pass missing='zero', 'nan' or 'empty'."
+            )
+        if self.missing == "zero":
+            warnings.warn(
+                f"{n_missing} of {columns.missing.size} cells have no text and became zeros. Fill "
+                "them, or pass missing='nan', 'empty' or 'error'.",
+                MissingTextWarning,
+                stacklevel=2,
+            )
+
+    def _kept_dims(self) -> int | None:
+        return self.encoder_.truncate_dim if self.truncate_dim is None else self.truncate_dim
+
+    @contextmanager
+    def _task(self, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
+        """Tell scikit-learn's callbacks, where they exist, about the beginning and the end of a fit."""
+        if not hasattr(self, "_init_callback_context"):
+            yield None
+            return
+        context = self._init_callback_context(task_name=name, max_subtasks=max_subtasks)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        yield context
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "encoder_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "encoder_" in state:
+            embed = self.weights_in_pickle == "embed"
+            state = state | {"encoder_": dismantle(self.encoder_, embed=embed)}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "encoder_" in state:
+            state = state | {"encoder_": assemble(state["encoder_"])}
+        super().__setstate__(state)

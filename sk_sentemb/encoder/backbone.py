@@ -1,0 +1,244 @@
+"""The transformer of a model, and the way it runs: texts laid end to end, or padded."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    PreTrainedModel,
+)
+from transformers.utils import logging as transformers_logging
+
+from .attention import NAME as PACKED
+from .attention import Layout
+from .files import CheckpointError
+from .locks import ForkSafeLock
+from .packing import Pack
+from .pooling import TokenStates
+
+# How far the states of a packed run may be from those of a padded one, relative to their size. Texts
+# that see each other, or stand at wrong positions, are off by far more.
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+# An architecture that packing does not fit fails in its own way, or not at all: then the comparison
+# of the results tells.
+_DOES_NOT_FIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A transformers model on its device.
+
+    Attributes
+    ----------
+    model : PreTrainedModel
+        In evaluation mode.
+    packed : bool
+        Whether it runs texts laid end to end; otherwise it pads them.
+    lock : ForkSafeLock
+        Held by whoever runs it: two passes at once would only fight for the cores and the memory.
+    """
+
+    model: PreTrainedModel
+    packed: bool
+    lock: ForkSafeLock = field(default_factory=ForkSafeLock)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of a token's vector."""
+        return self.model.config.hidden_size
+
+    @cached_property
+    def first_position(self) -> int:
+        """Position of a text's first token: after the padding index where positions have one."""
+        table = _position_table(self.model)
+        return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
+
+    @property
+    def max_length(self) -> int | None:
+        """The most tokens a text can have, or None without a limit."""
+        table = _position_table(self.model)
+        if table is not None:
+            return table.num_embeddings - self.first_position
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+    @cached_property
+    def _accepts_cache(self) -> bool:
+        return "use_cache" in inspect.signature(self.model.forward).parameters
+
+    def __call__(self, ids: np.ndarray, pack: Pack, *, all_layers: bool = False) -> TokenStates:
+        """Run a pack.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (n_tokens,), int64
+            The token ids of the pack's texts, laid end to end.
+        pack : Pack
+            Their lengths.
+        all_layers : bool
+            Whether the states of every layer are wanted too.
+
+        Returns
+        -------
+        TokenStates
+            The hidden states, without padding.
+        """
+        if not len(ids):
+            return TokenStates(torch.empty(0, self.dim, device=self.model.device), pack.groups)
+        if self.packed:
+            inputs, real = self._packed_inputs(ids, pack), None
+        else:
+            inputs, real = self._padded_inputs(ids, pack)
+        if self._accepts_cache:
+            inputs["use_cache"] = False
+        output = self.model(**inputs, output_hidden_states=all_layers)
+
+        def flat(x: torch.Tensor) -> torch.Tensor:
+            return x[0] if real is None else x[real]
+
+        layers = tuple(map(flat, output.hidden_states)) if all_layers else ()
+        return TokenStates(flat(output.last_hidden_state), pack.groups, layers=layers)
+
+    def _packed_inputs(self, ids: np.ndarray, pack: Pack) -> dict:
+        starts = np.repeat(np.cumsum(pack.lengths) - pack.lengths, pack.lengths)
+        position_ids = np.arange(len(ids)) - starts + self.first_position
+        return {
+            "input_ids": self._to_device(ids)[None],
+            "position_ids": self._to_device(position_ids)[None],
+            # All ones, and read by nobody: without a mask, transformers looks for packed texts itself.
+            "attention_mask": torch.ones(1, len(ids), dtype=torch.long, device=self.model.device),
+            "layout": Layout.of(pack, self.model.device),
+        }
+
+    def _padded_inputs(self, ids: np.ndarray, pack: Pack) -> tuple[dict, torch.Tensor]:
+        real = np.arange(pack.lengths.max()) < pack.lengths[:, None]
+        input_ids = np.full(real.shape, self.model.config.pad_token_id or 0, dtype=np.int64)
+        input_ids[real] = ids
+        mask = self._to_device(real)
+        return {"input_ids": self._to_device(input_ids), "attention_mask": mask.long()}, mask
+
+    def _to_device(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.model.device)
+
+
+@dataclass(frozen=True, eq=False)
+class StaticBackbone:
+    """A table of token vectors and nothing else (StaticEmbedding): no token sees another."""
+
+    embedding: nn.Embedding
+    lock: ForkSafeLock = field(default_factory=ForkSafeLock)
+
+    max_length = None
+    packed = True
+
+    @property
+    def dim(self) -> int:
+        """Dimension of a token's vector."""
+        return self.embedding.embedding_dim
+
+    def __call__(self, ids: np.ndarray, pack: Pack, *, all_layers: bool = False) -> TokenStates:
+        """Look the tokens of a pack up."""
+        del all_layers
+        rows = torch.from_numpy(ids).to(self.embedding.weight.device)
+        return TokenStates(self.embedding(rows), pack.groups)
+
+
+def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
+    """Load a transformers model and find out how it can run.
+
+    Raises
+    ------
+    CheckpointError
+        If files are missing or damaged, or the weights do not fit the configuration.
+    """
+    try:
+        with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+            config = AutoConfig.from_pretrained(folder)
+            # Of a model with a decoder, this takes the encoder alone.
+            is_text_encoder = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+            kind = AutoModelForTextEncoding if is_text_encoder else AutoModel
+            model, found = kind.from_pretrained(
+                folder, config=config, dtype=dtype, output_loading_info=True
+            )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"transformers cannot load the model in {folder}: {error} If a file is cut short or "
+            "missing, fetch the model again."
+        ) from error
+    # The pooler of BERT-like models is often not saved, and no module here reads it.
+    missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise CheckpointError(
+            f"the weights in {folder} lack {len(missing)} tensors that {type(model).__name__} needs, "
+            f"among them {missing[:3]}. They are weights of another model or cut short: fetch the "
+            "model again."
+        )
+    model = model.to(device).eval().requires_grad_(False)
+    return Backbone(model, packed=_can_pack(model))
+
+
+@torch.inference_mode()
+def _can_pack(model: PreTrainedModel) -> bool:
+    """Run a few made-up texts both ways, and leave the model set up for packs if they agree."""
+    before = model.config._attn_implementation
+    ids, pack = _made_up_texts(model)
+    expected = Backbone(model, packed=False)(ids, pack).hidden.float()
+    try:
+        with _quiet_transformers():
+            model.set_attn_implementation(PACKED)
+        found = Backbone(model, packed=True)(ids, pack).hidden.float()
+        error = torch.linalg.norm(found - expected) / torch.linalg.norm(expected)
+        agrees = bool(error <= _TOLERANCE[model.dtype])  # not for NaN
+    except _DOES_NOT_FIT:
+        agrees = False
+    if not agrees:
+        with _quiet_transformers():
+            model.set_attn_implementation(before)
+    return agrees
+
+
+def _made_up_texts(model: PreTrainedModel) -> tuple[np.ndarray, Pack]:
+    lengths = np.array([44, 9, 9, 5])
+    window = getattr(model.config, "sliding_window", None)
+    if window and window < 256:
+        lengths[0] = 2 * window + 9
+    longest = Backbone(model, packed=False).max_length or lengths[0]
+    lengths = np.minimum(lengths, longest)
+    # From the middle of the vocabulary: special tokens stand at its ends.
+    vocabulary = model.config.vocab_size
+    ids = np.random.default_rng(0).integers(vocabulary // 4, vocabulary // 2, lengths.sum())
+    return ids, Pack(np.arange(len(lengths)), lengths)
+
+
+def _position_table(model: PreTrainedModel) -> nn.Embedding | None:
+    """Return the table of learned absolute positions, which bounds the length of a text."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return module
+    return None
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Hold back the progress bar and the report of loading; what they say is checked here."""
+    verbosity = transformers_logging.get_verbosity()
+    had_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bar:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,239 @@
+"""A folder in the sentence-transformers format, read into an Encoder."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from .backbone import Backbone, StaticBackbone, load_backbone
+from .encoder import Encoder, Source
+from .files import CheckpointError, read_json, read_tensors, sha256_of
+from .modules import MODULES
+from .pooling import Pooling, WeightedLayerPooling
+from .tokens import TextTokenizer, fast_tokenizer
+
+SETTINGS_FILES = [
+    "sentence_bert_config.json",
+    *(
+        f"sentence_{kind}_config.json"
+        for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    ),
+]
+_BACKBONES = ("Transformer", "StaticEmbedding")
+
+# Files that make a model what it is; the weights come on top.
+_DEFINING_FILES = ("*.json", "*.txt", "*.model")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One line of modules.json: the kind of a module and its folder."""
+
+    kind: str
+    folder: Path
+
+
+def read_encoder(
+    folder: Path, device: torch.device, dtype: torch.dtype, source: Source | None = None
+) -> Encoder:
+    """Load a checkpoint.
+
+    Parameters
+    ----------
+    folder : Path
+        In the sentence-transformers format, or a plain transformers checkpoint, which gets mean
+        pooling.
+    device : torch.device
+        Where to put it.
+    dtype : torch.dtype
+        Number format of the backbone; what follows it computes in float32.
+    source : Source, default=None
+        The name that led to the folder.
+
+    Returns
+    -------
+    Encoder
+        Ready to run.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing, damaged, or asks for what is not supported.
+    """
+    first, *rest = _entries(folder)
+    settings = _settings(first.folder)
+    backbone: Backbone | StaticBackbone
+    if first.kind == "StaticEmbedding":
+        backbone, tokenizer = _read_static(first.folder, device)
+        saved = None
+    else:
+        backbone = load_backbone(first.folder, device, dtype)
+        saved = _read_tokenizer(first.folder)
+        tokenizer = fast_tokenizer(saved, lowercase=settings.get("do_lower_case", False))
+    modules = [MODULES[entry.kind].read(entry.folder) for entry in rest]
+    if not any(isinstance(module, Pooling) for module in modules):
+        modules.insert(0, Pooling(backbone.dim, ["mean"]))
+    _check_order(modules, folder)
+    config = _read_config(folder)
+    return Encoder(
+        tokenizer=tokenizer,
+        backbone=backbone,
+        modules=tuple(module.to(device).eval().requires_grad_(False) for module in modules),
+        max_length=_max_length(settings, saved, backbone),
+        fingerprint=fingerprint(folder),
+        prompts=config.get("prompts") or {},
+        default_prompt=_default_prompt(config, folder),
+        similarity=config.get("similarity_fn_name"),
+        truncate_dim=config.get("truncate_dim"),
+        source=source,
+        saved_tokenizer=saved,
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest what makes a model what it is: weights, tokenizer, configuration.
+
+    Parameters
+    ----------
+    folder : Path
+        A checkpoint.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. Equal files give equal digits wherever they lie.
+    """
+    digest = hashlib.sha256()
+    for module_folder in dict.fromkeys([folder, *(entry.folder for entry in _entries(folder))]):
+        files = [file for pattern in _DEFINING_FILES for file in module_folder.glob(pattern)]
+        weights = sorted(module_folder.glob("*.safetensors"))
+        files += weights or module_folder.glob("pytorch_model*.bin")
+        for file in sorted(files):
+            digest.update(f"{file.relative_to(folder)} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _entries(folder: Path) -> list[_Entry]:
+    """Read modules.json; without one, the folder is a plain transformers checkpoint."""
+    listing = folder / "modules.json"
+    if not listing.is_file():
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(
+                f"{folder} has neither modules.json nor config.json, so it holds no model that "
+                "sentence-transformers or transformers saved."
+            )
+        return [_Entry("Transformer", folder)]
+    entries = [_entry(line, folder) for line in read_json(listing)]
+    if not entries or entries[0].kind not in _BACKBONES:
+        raise CheckpointError(f"{listing} must begin with one of {list(_BACKBONES)}.")
+    return entries
+
+
+def _entry(line: dict[str, Any], folder: Path) -> _Entry:
+    kind = line["type"].rpartition(".")[2]
+    if kind not in MODULES and kind not in _BACKBONES:
+        raise CheckpointError(
+            f"{folder / 'modules.json'} lists the module {line['type']!r}, which is not supported; "
+            f"supported are {sorted([*_BACKBONES, *MODULES])}."
+        )
+    inside = (folder / line["path"]).resolve()
+    if not inside.is_relative_to(folder.resolve()):
+        raise CheckpointError(
+            f"{folder / 'modules.json'} points to {line['path']!r}, outside the checkpoint's folder. "
+            "That is refused: it could read any file."
+        )
+    return _Entry(kind, folder / line["path"])
+
+
+def _check_order(modules: list[nn.Module], folder: Path) -> None:
+    """Make sure that each module gets what it reads: tokens' states before pooling, vectors after."""
+    kinds = [type(module).__name__ for module in modules]
+    at = kinds.index("Pooling")
+    fits = kinds.count("Pooling") == 1 and all(
+        (isinstance(module, WeightedLayerPooling) or getattr(module, "over_tokens", False))
+        == (i < at)
+        for i, module in enumerate(modules)
+        if i != at
+    )
+    if not fits:
+        raise CheckpointError(
+            f"{folder / 'modules.json'} orders its modules as {kinds}, which is not supported: "
+            "token-wise modules, then one Pooling, then the others."
+        )
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    for name in SETTINGS_FILES:
+        if (folder / name).is_file():
+            settings = read_json(folder / name)
+            break
+    else:
+        return {}
+    task = settings.get("transformer_task", "feature-extraction")
+    if task != "feature-extraction":
+        raise CheckpointError(
+            f"{folder / name} says transformer_task={task!r}: this model does not embed sentences."
+        )
+    return settings
+
+
+def _max_length(
+    settings: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase | None,
+    backbone: Backbone | StaticBackbone,
+) -> int | None:
+    if settings.get("max_seq_length") is not None:
+        return settings["max_seq_length"]
+    limits = [backbone.max_length, getattr(tokenizer, "model_max_length", None)]
+    # transformers says "no limit" with a number beyond any text.
+    known = [limit for limit in limits if limit is not None and limit < 10**9]
+    return min(known, default=None)
+
+
+def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"transformers cannot load the tokenizer in {folder}: {error} Fetch the model again."
+        ) from error
+
+
+def _read_static(folder: Path, device: torch.device) -> tuple[StaticBackbone, TextTokenizer]:
+    tensors = read_tensors(folder)
+    if len(tensors) != 1 or not {"embedding.weight", "embeddings"}.issuperset(tensors):
+        raise CheckpointError(
+            f"the weights in {folder} are {sorted(tensors)}, but a StaticEmbedding has "
+            "'embedding.weight' alone (or 'embeddings', as model2vec names it)."
+        )
+    (vectors,) = tensors.values()
+    table = nn.Embedding.from_pretrained(vectors.float()).to(device)
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing. Fetch the model again.")
+    return StaticBackbone(table), TextTokenizer(
+        Tokenizer.from_file(str(file)), special_tokens=False
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config_sentence_transformers.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def _default_prompt(config: dict[str, Any], folder: Path) -> str:
+    name = config.get("default_prompt_name")
+    if name is None:
+        return ""
+    prompts = config.get("prompts") or {}
+    if name not in prompts:
+        raise CheckpointError(
+            f"{folder / 'config_sentence_transformers.json'} has the default_prompt_name {name!r}, "
+            f"but its prompts are {sorted(prompts)}."
+        )
+    return prompts[name] or ""

@@ -1,0 +1,45 @@
+"""Where a model runs and in which number format."""
+
+import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """Return the device that is asked for, or the fastest one that is there for ``None``."""
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is not a torch device; pass 'cpu', 'cuda', 'cuda:1', 'mps' or None."
+        ) from error
+    if picked.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device={device!r}, but torch sees no CUDA device here; pass None or 'cpu'."
+        )
+    if picked.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(
+            f"device={device!r}, but torch sees no MPS device here; pass None or 'cpu'."
+        )
+    return picked
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the number format, for ``"auto"`` the fastest that the device runs natively."""
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # torch has no public question for this; without either unit, bfloat16 is slower than float32.
+    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, question, bool)() for question in questions)

@@ -1,0 +1,332 @@
+"""A sentence embedding model: texts in, float32 vectors out."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from .backbone import Backbone, StaticBackbone
+from .blocks import tokenized_blocks
+from .modules import Dropout, Normalize
+from .packing import Pack, make_packs
+from .pooling import POOLINGS, Pooling, WeightedLayerPooling
+from .tokens import TextTokenizer, Tokens
+
+# A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
+_AUTO_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+
+
+class Source(NamedTuple):
+    """Where an encoder came from: what to ask for to get it again."""
+
+    model: str
+    revision: str | None
+
+
+class Embedded(NamedTuple):
+    """Vectors of texts, and which of the texts were cut."""
+
+    vectors: np.ndarray
+    truncated: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A model that is loaded and ready. It is immutable, so that copies share it.
+
+    Get one with :func:`sk_sentemb.load_encoder`.
+
+    Attributes
+    ----------
+    tokenizer : TextTokenizer
+        Texts to token ids.
+    backbone : Backbone or StaticBackbone
+        Token ids to hidden states.
+    modules : tuple of nn.Module
+        Hidden states to vectors: pooling and what follows it.
+    max_length : int or None
+        The most tokens of a text that are read, special tokens included.
+    prompts : mapping of str to str
+        Named prefixes that the checkpoint knows.
+    default_prompt : str
+        The prefix for texts without another; mostly empty.
+    fingerprint : str
+        A digest of the weights, the tokenizer and the configuration, as hexadecimal digits.
+    similarity : str or None
+        The similarity that the checkpoint was trained for, by sentence-transformers' names.
+    truncate_dim : int or None
+        How many dimensions the checkpoint asks to keep.
+    source : Source or None
+        Where it came from; None if no name leads to it.
+    saved_tokenizer : PreTrainedTokenizerBase or None
+        The tokenizer as transformers writes it.
+    """
+
+    tokenizer: TextTokenizer
+    backbone: Backbone | StaticBackbone
+    modules: tuple[Any, ...]
+    max_length: int | None
+    fingerprint: str
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str = ""
+    similarity: str | None = None
+    truncate_dim: int | None = None
+    source: Source | None = None
+    saved_tokenizer: PreTrainedTokenizerBase | None = None
+
+    def __repr__(self) -> str:
+        name = self.source.model if self.source else "unnamed"
+        return f"Encoder({name!r}, device='{self.device}', dtype='{self.dtype}')"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return _first_parameter(self.backbone).device
+
+    @property
+    def dtype(self) -> str:
+        """The number format of the backbone: ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
+        return str(_first_parameter(self.backbone).dtype).removeprefix("torch.")
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have length one."""
+        lasting = [module for module in self.modules if not isinstance(module, Dropout)]
+        return isinstance(lasting[-1], Normalize)
+
+    @property
+    def pooling(self) -> tuple[str, ...]:
+        """The names of the poolings."""
+        return self.modules[self._pooling_index].modes
+
+    @property
+    def embedding_dim(self) -> int:
+        """Dimension of a vector."""
+        return next(m.out_dim for m in reversed(self.modules) if hasattr(m, "out_dim"))
+
+    @property
+    def _pooling_index(self) -> int:
+        return next(i for i, module in enumerate(self.modules) if isinstance(module, Pooling))
+
+    def configured(
+        self, *, pooling: str | Sequence[str] = "auto", normalize: bool | str = "auto"
+    ) -> Self:
+        """Return an encoder that pools or normalises in another way, with the same weights.
+
+        Parameters
+        ----------
+        pooling : str or sequence of str
+            Names of poolings, or ``"auto"`` for the checkpoint's own.
+        normalize : bool or "auto"
+            Whether vectors get length one, or ``"auto"`` as the checkpoint says.
+
+        Returns
+        -------
+        Encoder
+            It shares the weights with this one.
+
+        Raises
+        ------
+        ValueError
+            If a pooling is unknown or a layer that follows it needs another dimension.
+        """
+        modules = list(self.modules)
+        if pooling != "auto" and _names(pooling) != self.pooling:
+            modules[self._pooling_index] = self._repooled(_names(pooling))
+        if normalize != "auto" and normalize != self.normalizes:
+            modules = [module for module in modules if not isinstance(module, Normalize)]
+            modules += [Normalize()] if normalize else []
+        if tuple(modules) == self.modules:
+            return self
+        return replace(self, modules=tuple(modules))
+
+    def _repooled(self, names: tuple[str, ...]) -> Pooling:
+        if not names or not set(names) <= set(POOLINGS):
+            raise ValueError(
+                f"pooling={list(names)}: pass 'auto', or one or more of {[*POOLINGS]}."
+            )
+        if isinstance(self.backbone, StaticBackbone):
+            raise ValueError(f"pooling={list(names)}: a model of static vectors has the mean only.")
+        old, *followers = self.modules[self._pooling_index :]
+        new = Pooling(old.dim, names, include_prompt=old.include_prompt)
+        if new.out_dim != old.out_dim and any(list(module.parameters()) for module in followers):
+            raise ValueError(
+                f"pooling={list(names)} gives {new.out_dim} dimensions, but the layer that follows "
+                f"takes the {old.out_dim} of {list(old.modes)}."
+            )
+        return new
+
+    def prompt_text(self, prompt: str | None) -> str:
+        """Return the prefix that ``prompt`` stands for: a name, the prefix itself, or the default."""
+        return self.default_prompt if prompt is None else self.prompts.get(prompt, prompt)
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        prompt: str | None = None,
+        max_length: int | None = None,
+        long_text: str = "truncate",
+        batch_tokens: int | str = "auto",
+        on_progress: Callable[[int], object] | None = None,
+    ) -> Embedded:
+        """Embed texts. Give each distinct text once; equal texts are not looked for.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            What to embed. Half a surrogate pair is read as U+FFFD.
+        prompt : str, default=None
+            A prefix, or the name of one in ``prompts``; None for the checkpoint's default.
+        max_length : int, default=None
+            Read at most so many tokens; None for the checkpoint's own limit.
+        long_text : {"truncate", "chunk", "error"}, default="truncate"
+            What to do with a longer text: cut its end off, embed overlapping windows and average
+            them, or raise.
+        batch_tokens : int or "auto", default="auto"
+            Tokens that run together. Halved, with a warning, when memory runs out.
+        on_progress : callable, default=None
+            Called after each pack with the number of texts that are done.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_texts, embedding_dim), float32
+        truncated : ndarray of shape (n_texts,), bool
+
+        Raises
+        ------
+        TextTooLongError
+            With ``long_text="error"``.
+        FloatingPointError
+            If the number format cannot hold the model's states.
+        """
+        vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
+        truncated = np.zeros(len(texts), dtype=bool)
+        budget = (
+            _AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
+        )
+        tokenize = partial(
+            self.tokenizer,
+            prompt=self.prompt_text(prompt),
+            max_length=self.length_limit(max_length),
+            long_text=long_text,
+        )
+        for block, tokens in tokenized_blocks(tokenize, texts):
+            progress = _Progress(block, len(tokens.lengths), on_progress)
+            windows, budget = self._embed_windows(tokens, budget, progress)
+            vectors[block] = self._join_windows(windows, tokens)
+            truncated[block] = tokens.truncated
+        return Embedded(vectors, truncated)
+
+    def length_limit(self, max_length: int | None) -> int | None:
+        """Return how many tokens of a text are read when ``max_length`` is asked for."""
+        if max_length is None:
+            return self.max_length
+        most = self.backbone.max_length
+        if most is not None and max_length > most:
+            raise ValueError(
+                f"max_length={max_length}, but the model reads at most {most} tokens; pass "
+                f"{most} or less, and long_text='chunk' to use the rest of longer texts."
+            )
+        return max_length
+
+    def _embed_windows(
+        self, tokens: Tokens, budget: int, on_windows: Callable[[int], None]
+    ) -> tuple[np.ndarray, int]:
+        """Embed every window; return the vectors and the budget, lower if memory ran out."""
+        vectors = np.empty((len(tokens.lengths), self.embedding_dim), dtype=np.float32)
+        padded = not self.backbone.packed
+        packs = deque(make_packs(np.arange(len(vectors)), tokens.lengths, budget, padded=padded))
+        while packs:
+            pack = packs.popleft()
+            try:
+                vectors[pack.rows] = self._forward(tokens.of(pack.rows), pack, tokens.prompt_length)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error) or len(pack.rows) == 1:
+                    raise
+                budget = max(1, min(budget, int(pack.lengths.sum())) // 2)
+                warnings.warn(
+                    f"out of memory on {self.device}: going on with batch_tokens={budget}. Pass that "
+                    "to start with it.",
+                    ResourceWarning,
+                    stacklevel=2,
+                )
+                left = np.concatenate([pack.rows, *(later.rows for later in packs)])
+                packs = deque(make_packs(left, tokens.lengths[left], budget, padded=padded))
+            else:
+                on_windows(len(pack.rows))
+        if not np.isfinite(vectors).all():
+            raise FloatingPointError(
+                f"dtype={self.dtype!r} cannot hold what this model computes: the vectors are not "
+                "finite. Pass dtype='float32' or 'bfloat16'."
+            )
+        return vectors, budget
+
+    def _forward(self, ids: np.ndarray, pack: Pack, prompt_length: int) -> np.ndarray:
+        all_layers = any(isinstance(module, WeightedLayerPooling) for module in self.modules)
+        with self.backbone.lock:
+            states = self.backbone(ids, pack, all_layers=all_layers)
+            x: Any = replace(states, prompt_length=prompt_length)
+            for module in self.modules:
+                x = module(x)
+            return x.cpu().numpy()
+
+    def _join_windows(self, windows: np.ndarray, tokens: Tokens) -> np.ndarray:
+        """Average the windows of each text, weighted by their tokens."""
+        n_texts = len(tokens.truncated)
+        if len(windows) == n_texts:
+            return windows
+        starts = np.searchsorted(tokens.text_of, np.arange(n_texts))
+        weights = tokens.lengths.astype(np.float32)
+        weights /= np.add.reduceat(weights, starts)[tokens.text_of]
+        joined = np.add.reduceat(windows * weights[:, None], starts, axis=0)
+        return unit_rows(joined) if self.normalizes else joined
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Scale each row to length one; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def _names(pooling: str | Sequence[str]) -> tuple[str, ...]:
+    return (pooling,) if isinstance(pooling, str) else tuple(pooling)
+
+
+class _Progress:
+    """Counts windows that are done and reports them as texts."""
+
+    def __init__(
+        self, block: slice, n_windows: int, report: Callable[[int], object] | None
+    ) -> None:
+        self._block, self._n_windows, self._report = block, n_windows, report
+        self._done = 0
+
+    def __call__(self, n_windows: int) -> None:
+        self._done += n_windows
+        if self._report is not None:
+            n_texts = self._block.stop - self._block.start
+            self._report(self._block.start + n_texts * self._done // self._n_windows)
+
+
+def _first_parameter(backbone: Backbone | StaticBackbone) -> torch.Tensor:
+    module = backbone.embedding if isinstance(backbone, StaticBackbone) else backbone.model
+    return next(module.parameters())
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # On the processor torch raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,176 @@
+"""What follows the backbone. Each module reads and writes its folder of a checkpoint.
+
+Names and configuration keys are those of sentence-transformers, so that models move both ways.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .files import SAFETENSORS, CheckpointError, load_tensors, read_json, require, write_json
+from .pooling import Pooling, TokenStates, WeightedLayerPooling
+
+
+class Dense(nn.Module):
+    """A linear layer and an activation, over texts' vectors or over tokens'."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        activation: nn.Module | None = None,
+        over_tokens: bool = False,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features, bias=bias)
+        self.activation = nn.Tanh() if activation is None else activation
+        self.over_tokens = over_tokens
+        self.add_input = residual
+        if residual and in_features != out_features:
+            self.residual = nn.Linear(in_features, out_features, bias=False)
+
+    @property
+    def out_dim(self) -> int:
+        """Dimension of a mapped vector."""
+        return self.linear.out_features
+
+    def forward(self, x: Tensor | TokenStates) -> Tensor | TokenStates:
+        """Map the last axis from ``in_features`` to ``out_features``."""
+        if isinstance(x, TokenStates):
+            return replace(x, hidden=self._map(x.hidden.float()))
+        return self._map(x)
+
+    def _map(self, x: Tensor) -> Tensor:
+        mapped = self.activation(self.linear(x))
+        if not self.add_input:
+            return mapped
+        return mapped + (self.residual(x) if hasattr(self, "residual") else x)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the layer; the activation may be any module class of torch."""
+        config = read_json(folder / "config.json")
+        given = config.get("module_input_name", "sentence_embedding")
+        if config.get("module_output_name", given) not in (None, given):
+            raise CheckpointError(
+                f"{folder / 'config.json'} sends the output of Dense to "
+                f"{config['module_output_name']!r}, which nothing that is supported reads."
+            )
+        dense = cls(
+            require(config, folder, "in_features"),
+            require(config, folder, "out_features"),
+            bias=config.get("bias", True),
+            activation=_activation(config.get("activation_function"), folder),
+            over_tokens=given == "token_embeddings",
+            residual=config.get("use_residual", False),
+        )
+        load_tensors(dense, folder)
+        return dense
+
+    def write(self, folder: Path) -> None:
+        """Write the configuration and the weights."""
+        activation = type(self.activation)
+        config: dict[str, Any] = {
+            "in_features": self.linear.in_features,
+            "out_features": self.linear.out_features,
+            "bias": self.linear.bias is not None,
+            "activation_function": f"{activation.__module__}.{activation.__name__}",
+        }
+        if self.over_tokens:
+            config["module_input_name"] = "token_embeddings"
+        if self.add_input:
+            config["use_residual"] = True
+        write_json(folder / "config.json", config)
+        save_file(self.state_dict(), folder / SAFETENSORS)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation of a text's vector."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (n_texts, dim) over its last axis."""
+        return self.norm(x)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the dimension and the weights."""
+        norm = cls(require(read_json(folder / "config.json"), folder, "dimension"))
+        load_tensors(norm, folder)
+        return norm
+
+    def write(self, folder: Path) -> None:
+        """Write the dimension and the weights."""
+        write_json(folder / "config.json", {"dimension": self.norm.normalized_shape[0]})
+        save_file(self.state_dict(), folder / SAFETENSORS)
+
+
+class Dropout(nn.Module):
+    """Dropout of a text's vector; it does something in training only."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` as it is outside training."""
+        return self.dropout(x)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the rate."""
+        return cls(read_json(folder / "config.json").get("dropout", 0.2))
+
+    def write(self, folder: Path) -> None:
+        """Write the rate."""
+        write_json(folder / "config.json", {"dropout": self.dropout.p})
+
+
+class Normalize(nn.Module):
+    """Scale each text's vector to length one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Divide each row of (n_texts, dim) by its Euclidean norm; a zero row stays zero."""
+        return F.normalize(x, dim=1)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Need nothing: in old checkpoints the folder is not even there."""
+        del folder
+        return cls()
+
+    def write(self, folder: Path) -> None:
+        """Write an empty configuration, for readers that expect a file."""
+        write_json(folder / "config.json", {})
+
+
+# The last part of a checkpoint's module type -> its class. The dotted paths before it moved between
+# releases of sentence-transformers.
+MODULES: dict[str, Any] = {
+    module.__name__: module
+    for module in (Pooling, Dense, LayerNorm, Dropout, Normalize, WeightedLayerPooling)
+}
+
+
+def _activation(path: str | None, folder: Path) -> nn.Module | None:
+    """Make the activation that a dotted path names; only classes of `torch.nn` are trusted."""
+    if path is None:
+        return None
+    activation: Any = getattr(nn, path.rpartition(".")[2], None)
+    known = isinstance(activation, type) and issubclass(activation, nn.Module)
+    if not (known and path.startswith("torch.nn.")):
+        raise CheckpointError(
+            f"{folder / 'config.json'} names the activation {path!r}; only the module classes of "
+            "torch.nn are loaded."
+        )
+    return activation()

@@ -1,0 +1,63 @@
+"""Which texts run together: packs of texts of like length, within a budget of tokens."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Texts that run in one forward pass, longest first, so that equal lengths are neighbours.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_texts,)
+        Where each text stands in the block it comes from.
+    lengths : ndarray of shape (n_texts,)
+        Number of tokens of each text.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def groups(self) -> list[tuple[int, int]]:
+        """``(n_texts, length)`` of each run of equally long texts."""
+        edges = np.flatnonzero(np.diff(self.lengths, prepend=-1, append=-1))
+        runs = zip(np.diff(edges), self.lengths[edges[:-1]], strict=True)
+        return [(int(n), int(length)) for n, length in runs]
+
+
+def make_packs(
+    rows: np.ndarray, lengths: np.ndarray, budget: int, *, padded: bool
+) -> Iterator[Pack]:
+    """Cut texts into packs of at most ``budget`` tokens, the longest texts first.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_texts,)
+        Names of the texts.
+    lengths : ndarray of shape (n_texts,)
+        Their numbers of tokens.
+    budget : int
+        Tokens a pack may hold; a longer text gets a pack of its own.
+    padded : bool
+        Whether a pack's texts are all padded to its longest, and so count as that.
+
+    Yields
+    ------
+    Pack
+        Every row in exactly one pack.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    rows, lengths = rows[order], lengths[order]
+    start = 0
+    while start < len(rows):
+        if padded:
+            stop = start + max(1, budget // max(1, int(lengths[start])))
+        else:
+            tokens = np.cumsum(lengths[start : start + budget])
+            stop = start + max(1, int(np.searchsorted(tokens, budget, side="right")))
+        yield Pack(rows[start:stop], lengths[start:stop])
+        start = stop

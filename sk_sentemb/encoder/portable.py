@@ -1,0 +1,120 @@
+"""An encoder as plain data, for pickles: the name and fingerprint of its weights, or the weights."""
+
+import copyreg
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from .checkpoint import read_encoder
+from .device import pick_device, pick_dtype
+from .encoder import Encoder
+from .registry import load_encoder, shared
+from .save import write_encoder
+
+
+def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
+    """Return what is needed to get an encoder again, as strings, numbers and bytes.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        What to take apart.
+    embed : bool, default=False
+        Whether to carry the weights. An encoder that no name leads to always carries them.
+
+    Returns
+    -------
+    dict
+        For :func:`assemble`.
+    """
+    state: dict[str, Any] = {
+        "fingerprint": encoder.fingerprint,
+        "device": encoder.device.type,
+        "dtype": encoder.dtype,
+        "pooling": list(encoder.pooling),
+        "normalize": encoder.normalizes,
+    }
+    if embed or encoder.source is None:
+        return state | {"files": _to_files(encoder)}
+    return state | {"model": encoder.source.model, "revision": encoder.source.revision}
+
+
+def assemble(state: dict[str, Any]) -> Encoder:
+    """Get an encoder again, on the device it was on or, where there is none, on the best there is.
+
+    Parameters
+    ----------
+    state : dict
+        From :func:`dismantle`.
+
+    Returns
+    -------
+    Encoder
+        The process's own copy, if it has one.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If the name leads nowhere here.
+    ModelChangedError
+        If the weights are not those that were taken apart.
+    """
+    device = _available(state["device"])
+    if "files" in state:
+        on = pick_device(device)
+        dtype = pick_dtype(state["dtype"], on)
+        key = (state["fingerprint"], str(on), str(dtype))
+        encoder = shared(key, _reader(state["files"], state["fingerprint"], on, dtype))
+    else:
+        encoder = load_encoder(
+            state["model"],
+            revision=state["revision"],
+            device=device,
+            dtype=state["dtype"],
+            expected_fingerprint=state["fingerprint"],
+        )
+    return encoder.configured(pooling=state["pooling"], normalize=state["normalize"])
+
+
+def _available(device: str) -> str | None:
+    try:
+        pick_device(device)
+    except ValueError:
+        warnings.warn(
+            f"this encoder was on {device!r}, which is not here; it goes on the best device there is.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return None
+    return device
+
+
+def _to_files(encoder: Encoder) -> dict[str, bytes]:
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_encoder(encoder, folder)
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+def _reader(
+    files: dict[str, bytes], fingerprint: str, device: torch.device, dtype: torch.dtype
+) -> Callable[[], Encoder]:
+    def read() -> Encoder:
+        with TemporaryDirectory() as scratch:
+            for name, content in files.items():
+                file = Path(scratch, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            return replace(read_encoder(Path(scratch), device, dtype), fingerprint=fingerprint)
+
+    return read
+
+
+# `pickle` and `joblib` meet an Encoder as the `model` of an estimator.
+copyreg.pickle(Encoder, lambda encoder: (assemble, (dismantle(encoder),)))

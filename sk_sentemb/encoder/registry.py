@@ -1,0 +1,139 @@
+"""One copy of each model per process, however many embedders, clones and threads use it."""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from .checkpoint import fingerprint, read_encoder
+from .device import pick_device, pick_dtype
+from .encoder import Encoder, Source
+from .locks import ForkSafeLock
+from .resolve import resolve_model
+
+logger = logging.getLogger(__name__)
+
+# What a model in memory is of: the fingerprint of its files, device, number format.
+Key = tuple[str, str, str]
+
+# Every model that somebody uses, and the latest few even while nobody does: a grid search drops each
+# candidate before it makes the next.
+_ALIVE: WeakValueDictionary[Key, Encoder] = WeakValueDictionary()
+_LATEST: OrderedDict[Key, Encoder] = OrderedDict()
+_N_LATEST = 2
+_LOCK = ForkSafeLock()
+
+
+class ModelChangedError(ValueError):
+    """A name leads to other weights than those that were fitted or pickled."""
+
+
+def load_encoder(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    expected_fingerprint: str | None = None,
+) -> Encoder:
+    """Load a model, or return the copy of it that the process has.
+
+    Parameters
+    ----------
+    model : str or path-like
+        A folder or a hub id; see :func:`~sk_sentemb.encoder.resolve_model`.
+    revision : str, default=None
+        A branch, tag or commit of the hub's repository.
+    device : str, default=None
+        ``"cpu"``, ``"cuda"``, ``"mps"``, …; None for the fastest that is there.
+    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
+        The number format of the transformer; ``"auto"`` for the fastest that the device runs
+        natively.
+    expected_fingerprint : str, default=None
+        Refuse a model with another fingerprint.
+
+    Returns
+    -------
+    Encoder
+        Ready to run.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no place has the model.
+    CheckpointError
+        If a file of it is missing, damaged or not supported.
+    ModelChangedError
+        If its fingerprint is not the expected one.
+
+    Examples
+    --------
+    >>> from sk_sentemb import load_encoder
+    >>> encoder = load_encoder("all-MiniLM-L6-v2", device="cpu")
+    >>> encoder.encode(["A text.", "Another one."]).vectors.shape
+    (2, 384)
+    """
+    folder = resolve_model(model, revision)
+    found = fingerprint(folder)
+    if expected_fingerprint is not None and found != expected_fingerprint:
+        raise ModelChangedError(
+            f"the model {os.fspath(model)!r} in {folder} has the fingerprint {found}, expected "
+            f"{expected_fingerprint}: its files have changed. Bring the old ones back, or fit again."
+        )
+    on = pick_device(device)
+    number_format = pick_dtype(dtype, on)
+    source = Source(_lasting_name(model), revision)
+    return shared(
+        (found, str(on), str(number_format)),
+        lambda: read_encoder(folder, on, number_format, source),
+    )
+
+
+def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
+    """Return the process's copy of a model, read now if there is none.
+
+    Parameters
+    ----------
+    key : tuple of str
+        Fingerprint, device and number format.
+    read : callable
+        Reads it.
+
+    Returns
+    -------
+    Encoder
+        The same object for the same key, as long as anybody holds it.
+    """
+    with _LOCK:
+        encoder = _ALIVE.get(key)
+        if encoder is None:
+            logger.info("reading the model %s for %s as %s", *key)
+            encoder = _ALIVE[key] = read()
+        _LATEST[key] = encoder
+        _LATEST.move_to_end(key)
+        while len(_LATEST) > _N_LATEST:
+            _LATEST.popitem(last=False)
+    return encoder
+
+
+def release_models() -> None:
+    """Forget the models that nobody uses, so that their memory can be used for something else.
+
+    Up to two models stay loaded after their last embedder is gone, because a grid search drops each
+    candidate before it makes the next.
+
+    Examples
+    --------
+    >>> from sk_sentemb import release_models
+    >>> release_models()
+    """
+    with _LOCK:
+        _LATEST.clear()
+
+
+def _lasting_name(model: str | os.PathLike[str]) -> str:
+    """Return a name that leads to the model from another working directory too."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else os.fspath(model)

