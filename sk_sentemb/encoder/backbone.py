@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from .attention import NAME as PACKED
 from .attention import Layout
 from .files import CheckpointError
-from .locks import ForkSafeLock
+from .forks import ForkSafeLock
 from .packing import Pack
 from .pooling import TokenStates
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .backbone import Backbone, StaticBackbone
 from .blocks import tokenized_blocks
+from .forks import fork_safe
 from .modules import Dropout, Normalize
 from .packing import Pack, make_packs
 from .pooling import POOLINGS, Pooling, WeightedLayerPooling
@@ -172,6 +173,7 @@ class Encoder:
         """Return the prefix that ``prompt`` stands for: a name, the prefix itself, or the default."""
         return self.default_prompt if prompt is None else self.prompts.get(prompt, prompt)
 
+    @fork_safe
     @torch.inference_mode()
     def encode(
         self,

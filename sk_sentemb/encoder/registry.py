@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from .checkpoint import fingerprint, read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder, Source
-from .locks import ForkSafeLock
+from .forks import ForkSafeLock, fork_safe
 from .resolve import resolve_model
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
         encoder = _ALIVE.get(key)
         if encoder is None:
             logger.info("reading the model %s for %s as %s", *key)
-            encoder = _ALIVE[key] = read()
+            encoder = _ALIVE[key] = fork_safe(read)()
         _LATEST[key] = encoder
         _LATEST.move_to_end(key)
         while len(_LATEST) > _N_LATEST:
