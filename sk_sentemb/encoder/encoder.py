@@ -249,13 +249,14 @@ class Encoder:
         self, tokens: Tokens, budget: int, on_windows: Callable[[int], None]
     ) -> tuple[np.ndarray, int]:
         """Embed every window; return the vectors and the budget, lower if memory ran out."""
-        vectors = np.empty((len(tokens.lengths), self.embedding_dim), dtype=np.float32)
+        windows = np.arange(len(tokens.lengths))
         padded = not self.backbone.packed
-        packs = deque(make_packs(np.arange(len(vectors)), tokens.lengths, budget, padded=padded))
+        packs = deque(make_packs(windows, tokens.lengths, budget, padded=padded))
+        done: list[tuple[np.ndarray, torch.Tensor]] = []
         while packs:
             pack = packs.popleft()
             try:
-                vectors[pack.rows] = self._forward(tokens.of(pack.rows), pack, tokens.prompt_length)
+                done.append((pack.rows, self._forward(tokens, pack)))
             except RuntimeError as error:
                 if not _is_out_of_memory(error) or len(pack.rows) == 1:
                     raise
@@ -263,13 +264,16 @@ class Encoder:
                 warnings.warn(
                     f"out of memory on {self.device}: going on with batch_tokens={budget}. Pass that "
                     "to start with it.",
-                    ResourceWarning,
+                    RuntimeWarning,
                     stacklevel=2,
                 )
                 left = np.concatenate([pack.rows, *(later.rows for later in packs)])
                 packs = deque(make_packs(left, tokens.lengths[left], budget, padded=padded))
             else:
                 on_windows(len(pack.rows))
+        vectors = np.empty((len(windows), self.embedding_dim), dtype=np.float32)
+        for rows, on_device in done:  # copied last, so that an accelerator need not wait
+            vectors[rows] = on_device.cpu().numpy()
         if not np.isfinite(vectors).all():
             raise FloatingPointError(
                 f"dtype={self.dtype!r} cannot hold what this model computes: the vectors are not "
@@ -277,14 +281,14 @@ class Encoder:
             )
         return vectors, budget
 
-    def _forward(self, ids: np.ndarray, pack: Pack, prompt_length: int) -> np.ndarray:
+    def _forward(self, tokens: Tokens, pack: Pack) -> torch.Tensor:
         all_layers = any(isinstance(module, WeightedLayerPooling) for module in self.modules)
         with self.backbone.lock:
-            states = self.backbone(ids, pack, all_layers=all_layers)
-            x: Any = replace(states, prompt_length=prompt_length)
+            states = self.backbone(tokens.of(pack.rows), pack, all_layers=all_layers)
+            x: Any = replace(states, prompt_length=tokens.prompt_length)
             for module in self.modules:
                 x = module(x)
-            return x.cpu().numpy()
+            return x
 
     def _join_windows(self, windows: np.ndarray, tokens: Tokens) -> np.ndarray:
         """Average the windows of each text, weighted by their tokens."""

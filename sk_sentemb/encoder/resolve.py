@@ -1,15 +1,20 @@
 """From a model's name to the folder that holds it: a path, an installed package, a cache, the hub."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from .files import sha256_of
 
-# Everything a checkpoint may need; the weights come last, so that `.bin` files are only fetched
-# where a repository has no safetensors.
-_CONFIG_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
+# What a checkpoint may hold, and what decides its vectors: without one of these it may load all the
+# same, and be another model.
+_ALL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_DECISIVE_FILES = [
+    *("modules.json", "config*.json", "*/config.json", "sentence_*_config.json", "*.safetensors"),
+    *("tokenizer*", "vocab*", "merges.txt", "*.model"),
+]
 _PICKLED_WEIGHTS = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
@@ -117,50 +122,85 @@ def _from_package(repo_id: str, revision: str | None, looked_at: list[str]) -> P
 
 
 def _from_hub(repo_id: str, revision: str | None, looked_at: list[str]) -> Path | None:
-    # Imported here because it takes longer to import than to find a folder.
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    # Imported here because it takes longer to import than to find a folder. HTTPError is that of
+    # the client that huggingface_hub uses, which depends on its version.
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     at = f"{repo_id}@{revision}" if revision else repo_id
-
-    def download(patterns: list[str], *, offline: bool) -> Path:
-        return Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                allow_patterns=patterns,
-                ignore_patterns=_OTHER_RUNTIMES,
-                local_files_only=offline,
-            )
-        )
-
-    partial = None
     try:
-        folder = download(_CONFIG_PATTERNS, offline=True)
-        if _has_weights(folder):
+        folder = _snapshot(repo_id, revision, _ALL_FILES, offline=True)
+        if _is_model(folder, repo_id, revision):
             return folder
         looked_at.append(f"{folder}, an unfinished download")
     except HFValidationError as error:
-        looked_at.append(f"{at}, which is no repository name: {error}")
+        looked_at.append(f"{at}, which is no repository name: {_first_line(error)}")
         return None
     except OSError as error:
-        # A snapshot that lacks some files of the repository may still have all that is needed.
-        partial = getattr(error, "snapshot_path", None)
-        looked_at.append(f"{at} in the Hugging Face cache {constants.HF_HUB_CACHE}")
+        unfinished = getattr(error, "snapshot_path", None)
+        looked_at.append(
+            f"{unfinished}, an unfinished download"
+            if unfinished
+            else f"{at} in the Hugging Face cache {constants.HF_HUB_CACHE}"
+        )
     if constants.HF_HUB_OFFLINE:
         looked_at.append(f"not the hub for {at}: offline mode is on (HF_HUB_OFFLINE)")
     else:
         try:
-            folder = download(_CONFIG_PATTERNS, offline=False)
-            return folder if _has_weights(folder) else download(_PICKLED_WEIGHTS, offline=False)
-        except (HfHubHTTPError, OSError) as error:
+            folder = _snapshot(repo_id, revision, _ALL_FILES, offline=False)
+            if _is_model(folder, repo_id, revision):
+                return folder
+            looked_at.append(
+                f"{at} on the hub {constants.ENDPOINT}, which has no weights for torch"
+            )
+        except (HTTPError, OSError) as error:
             looked_at.append(f"{at} on the hub {constants.ENDPOINT}: {_first_line(error)}")
-    return Path(partial) if partial and _has_weights(Path(partial)) else None
+    try:
+        # Other libraries leave out files that nobody reads.
+        folder = _snapshot(repo_id, revision, _DECISIVE_FILES, offline=True)
+    except OSError:
+        return None
+    return folder if _is_model(folder, repo_id, revision) else None
 
 
-def _has_weights(folder: Path) -> bool:
-    """Say whether a snapshot has weights: an interrupted download leaves its small files alone."""
-    return any(folder.glob("**/*.safetensors")) or any(folder.glob("**/pytorch_model*.bin"))
+def _snapshot(repo_id: str, revision: str | None, patterns: list[str], *, offline: bool) -> Path:
+    """Return the snapshot with its files of these patterns; offline, it must be in the cache."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def download(allow: list[str], ignore: list[str]) -> Path:
+        return Path(
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                allow_patterns=allow,
+                ignore_patterns=[*_OTHER_RUNTIMES, *ignore],
+                local_files_only=offline,
+            )
+        )
+
+    folder = download(patterns, [])
+    # Pickled weights for those modules alone that have no safetensors.
+    done = {file.parent.relative_to(folder) for file in folder.rglob("*.safetensors")}
+    folder = download(
+        [*patterns, *_PICKLED_WEIGHTS], [(path / _PICKLED_WEIGHTS[0]).as_posix() for path in done]
+    )
+    if not offline and not (folder / "modules.json").is_file():
+        # Asked for by name, so that the cache remembers that there is none.
+        with suppress(EntryNotFoundError):
+            hf_hub_download(repo_id, "modules.json", revision=revision)
+    return folder
+
+
+def _is_model(folder: Path, repo_id: str, revision: str | None) -> bool:
+    """Say whether a snapshot has weights, and modules.json unless its repository has none.
+
+    transformers caches the backbone's files alone, which would pass for a plain checkpoint.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    has_weights = any(folder.rglob("*.safetensors")) or any(folder.rglob("pytorch_model*.bin"))
+    return has_weights and bool(try_to_load_from_cache(repo_id, "modules.json", revision=revision))
 
 
 def _first_line(error: Exception) -> str:
