@@ -1,11 +1,12 @@
 """Runs a model: texts in, float32 vectors out. Knows nothing of scikit-learn."""
 
-from .encoder import Embedded, Encoder, unit_rows
+from .encoder import Embedded, Encoder
 from .files import CheckpointError
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
 from .registry import ModelChangedError, load_encoder, release_models
 from .resolve import ModelNotFoundError, resolve_model
+from .running import unit_rows
 from .save import new_folder, write_encoder
 from .tokens import LONG_TEXT, TextTooLongError, TruncationWarning
 

@@ -1,7 +1,5 @@
 """A sentence embedding model: texts in, float32 vectors out."""
 
-import warnings
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,8 +13,9 @@ from .backbone import Backbone, StaticBackbone
 from .blocks import tokenized_blocks
 from .forks import fork_safe
 from .modules import Dropout, Normalize
-from .packing import Pack, make_packs
+from .packing import Pack
 from .pooling import POOLINGS, Pooling, WeightedLayerPooling
+from .running import join_windows, run_packs
 from .tokens import TextTokenizer, Tokens
 
 # A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
@@ -227,10 +226,20 @@ class Encoder:
             long_text=long_text,
         )
         for block, tokens in tokenized_blocks(tokenize, texts):
-            progress = _Progress(block, len(tokens.lengths), on_progress)
-            windows, budget = self._embed_windows(tokens, budget, progress)
-            vectors[block] = self._join_windows(windows, tokens)
-            truncated[block] = tokens.truncated
+            windows, budget = run_packs(
+                partial(self._forward, tokens),
+                tokens.lengths,
+                budget,
+                padded=not self.backbone.packed,
+                on_progress=_texts_done(on_progress, block, len(tokens.lengths)),
+            )
+            if not np.isfinite(windows).all():
+                raise FloatingPointError(
+                    f"dtype={self.dtype!r} cannot hold what this model computes: the vectors are "
+                    "not finite. Pass dtype='float32' or 'bfloat16'."
+                )
+            joined = join_windows(windows, tokens, unit=self.normalizes)
+            vectors[block], truncated[block] = joined, tokens.truncated
         return Embedded(vectors, truncated)
 
     def length_limit(self, max_length: int | None) -> int | None:
@@ -245,42 +254,6 @@ class Encoder:
             )
         return max_length
 
-    def _embed_windows(
-        self, tokens: Tokens, budget: int, on_windows: Callable[[int], None]
-    ) -> tuple[np.ndarray, int]:
-        """Embed every window; return the vectors and the budget, lower if memory ran out."""
-        windows = np.arange(len(tokens.lengths))
-        padded = not self.backbone.packed
-        packs = deque(make_packs(windows, tokens.lengths, budget, padded=padded))
-        done: list[tuple[np.ndarray, torch.Tensor]] = []
-        while packs:
-            pack = packs.popleft()
-            try:
-                done.append((pack.rows, self._forward(tokens, pack)))
-            except RuntimeError as error:
-                if not _is_out_of_memory(error) or len(pack.rows) == 1:
-                    raise
-                budget = max(1, min(budget, int(pack.lengths.sum())) // 2)
-                warnings.warn(
-                    f"out of memory on {self.device}: going on with batch_tokens={budget}. Pass that "
-                    "to start with it.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                left = np.concatenate([pack.rows, *(later.rows for later in packs)])
-                packs = deque(make_packs(left, tokens.lengths[left], budget, padded=padded))
-            else:
-                on_windows(len(pack.rows))
-        vectors = np.empty((len(windows), self.embedding_dim), dtype=np.float32)
-        for rows, on_device in done:  # copied last, so that an accelerator need not wait
-            vectors[rows] = on_device.cpu().numpy()
-        if not np.isfinite(vectors).all():
-            raise FloatingPointError(
-                f"dtype={self.dtype!r} cannot hold what this model computes: the vectors are not "
-                "finite. Pass dtype='float32' or 'bfloat16'."
-            )
-        return vectors, budget
-
     def _forward(self, tokens: Tokens, pack: Pack) -> torch.Tensor:
         all_layers = any(isinstance(module, WeightedLayerPooling) for module in self.modules)
         with self.backbone.lock:
@@ -290,49 +263,24 @@ class Encoder:
                 x = module(x)
             return x
 
-    def _join_windows(self, windows: np.ndarray, tokens: Tokens) -> np.ndarray:
-        """Average the windows of each text, weighted by their tokens."""
-        n_texts = len(tokens.truncated)
-        if len(windows) == n_texts:
-            return windows
-        starts = np.searchsorted(tokens.text_of, np.arange(n_texts))
-        weights = tokens.lengths.astype(np.float32)
-        weights /= np.add.reduceat(weights, starts)[tokens.text_of]
-        joined = np.add.reduceat(windows * weights[:, None], starts, axis=0)
-        return unit_rows(joined) if self.normalizes else joined
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Scale each row to length one; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-
 
 def _names(pooling: str | Sequence[str]) -> tuple[str, ...]:
     return (pooling,) if isinstance(pooling, str) else tuple(pooling)
 
 
-class _Progress:
-    """Counts windows that are done and reports them as texts."""
+def _texts_done(
+    report: Callable[[int], object] | None, block: slice, n_windows: int
+) -> Callable[[int], None]:
+    """Report windows of a block that are done as texts that are done."""
+    n_texts = block.stop - block.start
 
-    def __init__(
-        self, block: slice, n_windows: int, report: Callable[[int], object] | None
-    ) -> None:
-        self._block, self._n_windows, self._report = block, n_windows, report
-        self._done = 0
+    def on_windows(n_done: int) -> None:
+        if report is not None:
+            report(block.start + n_texts * n_done // n_windows)
 
-    def __call__(self, n_windows: int) -> None:
-        self._done += n_windows
-        if self._report is not None:
-            n_texts = self._block.stop - self._block.start
-            self._report(self._block.start + n_texts * self._done // self._n_windows)
+    return on_windows
 
 
 def _first_parameter(backbone: Backbone | StaticBackbone) -> torch.Tensor:
     module = backbone.embedding if isinstance(backbone, StaticBackbone) else backbone.model
     return next(module.parameters())
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # On the processor torch raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,7 +1,6 @@
 """From a model's name to the folder that holds it: a path, an installed package, a cache, the hub."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ _DECISIVE_FILES = [
     *("modules.json", "config*.json", "*/config.json", "sentence_*_config.json", "*.safetensors"),
     *("tokenizer*", "vocab*", "merges.txt", "*.model"),
 ]
-_PICKLED_WEIGHTS = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
+_PICKLED = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
 
@@ -66,9 +65,21 @@ def resolve_model(name: str | os.PathLike[str], revision: str | None = None) -> 
     ------
     ModelNotFoundError
         If no place has it. The message lists where it looked and how to work offline.
+    ValueError
+        If there is a revision and ``name`` is a folder.
     """
-    folder = Path(name).expanduser()
+    if not str(name):
+        raise ModelNotFoundError(
+            "model='' names none. Pass a folder, or a model's name on the hub."
+        )
+    # Unlike Path.expanduser, leaves the name of an unknown user as it is.
+    folder = Path(os.path.expanduser(name))
     if folder.is_dir():
+        if revision is not None:
+            raise ValueError(
+                f"revision={revision!r} has no effect on a folder, and model={str(name)!r} is one: "
+                f"{folder.absolute()}. Pass revision=None, or the model's name on the hub."
+            )
         return folder.resolve()
     if isinstance(name, os.PathLike) or _reads_as_path(str(name)):
         raise ModelNotFoundError(
@@ -86,7 +97,8 @@ def resolve_model(name: str | os.PathLike[str], revision: str | None = None) -> 
         + "".join(f"  - {place}\n" for place in looked_at)
         + "To work offline, pass a folder that holds the checkpoint, fill the Hugging Face cache "
         "on a machine with a network (`hf download <model>`) and copy it, or, for "
-        f"all-MiniLM-L6-v2, `{_MINILM.install}`."
+        f"all-MiniLM-L6-v2, `{_MINILM.install}`. A private or gated model needs a token: run "
+        "`hf auth login`, or set HF_TOKEN."
     )
 
 
@@ -111,7 +123,7 @@ def _from_package(repo_id: str, revision: str | None, looked_at: list[str]) -> P
         return None
     folder = Path(spec.origin).parent / package.folder
     weights = folder / "model.safetensors"
-    found = sha256_of(weights)
+    found = sha256_of(weights) if weights.is_file() else None
     if found != package.sha256:
         raise ModelNotFoundError(
             f"{weights} does not hold the official weights of {repo_id}: its sha256 is {found}, "
@@ -165,42 +177,43 @@ def _from_hub(repo_id: str, revision: str | None, looked_at: list[str]) -> Path 
 
 def _snapshot(repo_id: str, revision: str | None, patterns: list[str], *, offline: bool) -> Path:
     """Return the snapshot with its files of these patterns; offline, it must be in the cache."""
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub import snapshot_download
 
-    def download(allow: list[str], ignore: list[str]) -> Path:
+    def download(allowed: list[str], ignored: list[str]) -> Path:
         return Path(
             snapshot_download(
                 repo_id,
                 revision=revision,
-                allow_patterns=allow,
-                ignore_patterns=[*_OTHER_RUNTIMES, *ignore],
+                allow_patterns=allowed,
+                ignore_patterns=[*_OTHER_RUNTIMES, *ignored],
                 local_files_only=offline,
             )
         )
 
     folder = download(patterns, [])
-    # Pickled weights for those modules alone that have no safetensors.
-    done = {file.parent.relative_to(folder) for file in folder.rglob("*.safetensors")}
-    folder = download(
-        [*patterns, *_PICKLED_WEIGHTS], [(path / _PICKLED_WEIGHTS[0]).as_posix() for path in done]
-    )
-    if not offline and not (folder / "modules.json").is_file():
-        # Asked for by name, so that the cache remembers that there is none.
-        with suppress(EntryNotFoundError):
-            hf_hub_download(repo_id, "modules.json", revision=revision)
-    return folder
+    # Pickled weights, but not for modules that have safetensors.
+    safe = {file.parent.relative_to(folder) for file in folder.rglob("*.safetensors")}
+    return download([*patterns, *_PICKLED], [(path / _PICKLED[0]).as_posix() for path in safe])
 
 
 def _is_model(folder: Path, repo_id: str, revision: str | None) -> bool:
     """Say whether a snapshot has weights, and modules.json unless its repository has none.
 
-    transformers caches the backbone's files alone, which would pass for a plain checkpoint.
+    transformers caches a backbone's files alone, which would pass for a plain checkpoint.
     """
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
-    has_weights = any(folder.rglob("*.safetensors")) or any(folder.rglob("pytorch_model*.bin"))
-    return has_weights and bool(try_to_load_from_cache(repo_id, "modules.json", revision=revision))
+    if not any(folder.rglob("*.safetensors")) and not any(folder.rglob("pytorch_model*.bin")):
+        return False
+    if (folder / "modules.json").is_file():
+        return True
+    try:
+        # Where the repository's files are known, a snapshot without one of them is not returned.
+        get_cached_repo_tree(repo_id, revision=revision)
+    except CachedRepoTreeNotFoundError:
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:
