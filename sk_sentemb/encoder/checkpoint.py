@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .backbone import Backbone, StaticBackbone, load_backbone
 from .encoder import Encoder, Source
-from .files import CheckpointError, read_json, read_tensors, sha256_of
+from .files import DEFINING_FILES, CheckpointError, read_json, read_tensors, sha256_of
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokens import TextTokenizer, fast_tokenizer
@@ -25,9 +25,6 @@ SETTINGS_FILES = [
     ),
 ]
 _BACKBONES = ("Transformer", "StaticEmbedding")
-
-# Files that make a model what it is; the weights come on top.
-_DEFINING_FILES = ("*.json", "*.txt", "*.model")
 
 
 @dataclass(frozen=True)
@@ -110,10 +107,10 @@ def fingerprint(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for module_folder in dict.fromkeys([folder, *(entry.folder for entry in _entries(folder))]):
-        files = [file for pattern in _DEFINING_FILES for file in module_folder.glob(pattern)]
+        files = [file for pattern in DEFINING_FILES for file in module_folder.glob(pattern)]
         weights = sorted(module_folder.glob("*.safetensors"))
         files += weights or module_folder.glob("pytorch_model*.bin")
-        for file in sorted(files):
+        for file in sorted(set(files)):
             digest.update(f"{file.relative_to(folder)} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
 

@@ -13,6 +13,14 @@ from safetensors.torch import load_file
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 
+# What decides a model's vectors beside its weights: without one of these it may load all the same,
+# and be another model.
+DEFINING_FILES = (
+    *("modules.json", "config*.json", "sentence_*_config.json"),
+    *("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json"),
+    "added_tokens.json",
+)
+
 
 class CheckpointError(ValueError):
     """A checkpoint's file is missing, damaged or not what this package reads."""

@@ -5,15 +5,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .files import sha256_of
+from .files import DEFINING_FILES, sha256_of
 
-# What a checkpoint may hold, and what decides its vectors: without one of these it may load all the
-# same, and be another model.
 _ALL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-_DECISIVE_FILES = [
-    *("modules.json", "config*.json", "*/config.json", "sentence_*_config.json", "*.safetensors"),
-    *("tokenizer*", "vocab*", "merges.txt", "*.model"),
-]
+_DECISIVE_FILES = [*DEFINING_FILES, "*/config.json", "*.safetensors"]
 _PICKLED = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
