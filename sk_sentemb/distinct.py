@@ -26,7 +26,7 @@ class DistinctTexts:
 
     def place_of(self, text: int) -> tuple[int, int]:
         """Return the row and the column where a text first stands."""
-        column, row = np.argwhere(self.which == text)[0]
+        row, column = np.argwhere(text == self.which.T)[0]
         return int(row), int(column)
 
     def spread(self, vectors: np.ndarray, *, fill: float) -> np.ndarray:

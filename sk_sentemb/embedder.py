@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from copy import deepcopy
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -274,7 +274,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the text columns; None for those seen in ``fit``, or ``x0``, ``x1``, …
+            Names of the text columns; None for those seen in ``fit``, or ``x0``, ``x1``
+            and so on.
 
         Returns
         -------
@@ -305,13 +306,12 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             If the folder holds something else.
         """
         check_is_fitted(self)
-        encoder = replace(
-            self.encoder_,
+        encoder = self.encoder_.derived(
             max_length=self.encoder_.length_limit(self.max_length),
             default_prompt=self.encoder_.prompt_text(self.prompt),
-            truncate_dim=self._kept_dims(),
+            truncate_dim=self.embedding_dim_ if self._truncates else None,
         )
-        with new_folder(Path(folder)) as fresh:
+        with new_folder(Path(folder).expanduser()) as fresh:
             write_encoder(encoder, fresh)
 
     def _fit(self, X: Any) -> TextColumns:
@@ -329,7 +329,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             )
         self.encoder_ = encoder
         self.fingerprint_ = encoder.fingerprint
-        self.embedding_dim_ = self._kept_dims() or encoder.embedding_dim
+        kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
+        self.embedding_dim_ = encoder.embedding_dim if kept is None else kept
         return columns
 
     def _load(self) -> Encoder:
@@ -337,19 +338,21 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             return load_encoder(
                 self.model, revision=self.revision, device=self.device, dtype=self.dtype
             )
-        for name in ("revision", "device"):
-            if getattr(self, name) is not None:
+        # A default cannot be told from a choice: float32 and None leave the encoder as it is.
+        kept = {"revision": None, "device": None, "dtype": "float32"}
+        for name, default in kept.items():
+            if getattr(self, name) not in (default, getattr(self.model, name, default)):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} has no effect on a model that is loaded; pass "
-                    f"it to load_encoder, or pass the model's name here."
+                    "it to load_encoder, or pass the model's name here."
                 )
         return self.model
 
     def _read(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
         n_columns = columns.missing.shape[1]
-        one_dimensional = getattr(X, "ndim", 2) == 1 or (
-            isinstance(X, (list, tuple)) and n_columns == 1
+        one_dimensional = (
+            n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) == 1
         )
         if reset:
             self.n_features_in_ = n_columns
@@ -370,8 +373,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         distinct = distinct_texts(columns, missing_is_empty=self.missing == "empty")
         with reporting(self, len(distinct.texts), bar=self.verbose > 0, context=context) as report:
             vectors = self._encode(distinct, report)
-        if (kept := self._kept_dims()) is not None:
-            vectors = vectors[:, :kept]
+        if self._truncates:
+            vectors = vectors[:, : self.embedding_dim_]
             vectors = unit_rows(vectors) if self.encoder_.normalizes else vectors.copy()
         return distinct.spread(vectors, fill=np.nan if self.missing == "nan" else 0.0)
 
@@ -402,6 +405,10 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             )
         return embedded.vectors
 
+    @property
+    def _truncates(self) -> bool:
+        return self.embedding_dim_ < self.encoder_.embedding_dim
+
     def _check_missing(self, columns: TextColumns) -> None:
         n_missing = int(columns.missing.sum())
         if not n_missing:
@@ -419,9 +426,6 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 MissingTextWarning,
                 stacklevel=2,
             )
-
-    def _kept_dims(self) -> int | None:
-        return self.encoder_.truncate_dim if self.truncate_dim is None else self.truncate_dim
 
     @contextmanager
     def _task(self, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
@@ -445,14 +449,28 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
+    def __copy__(self) -> Self:
+        return self._copied(self.__dict__)
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self._copied(deepcopy(self.__dict__, memo))
+
+    def _copied(self, state: dict[str, Any]) -> Self:
+        """Make a copy that shares the model; by way of a pickle, the model would be read again."""
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(state)
+        return copied
+
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        if "encoder_" in state:
-            embed = self.weights_in_pickle == "embed"
-            state = state | {"encoder_": dismantle(self.encoder_, embed=embed)}
+        state = dict(super().__getstate__())
+        embed = self.weights_in_pickle == "embed"
+        for name in ("model", "encoder_"):
+            if isinstance(state.get(name), Encoder):
+                state[name] = dismantle(state[name], embed=embed)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "encoder_" in state:
-            state = state | {"encoder_": assemble(state["encoder_"])}
+        for name in ("model", "encoder_"):
+            if isinstance(state.get(name), dict):
+                state = state | {name: assemble(state[name])}
         super().__setstate__(state)

@@ -1,8 +1,6 @@
 """The transformer of a model, and the way it runs: texts laid end to end, or padded."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,6 @@ from transformers import (
     AutoModelForTextEncoding,
     PreTrainedModel,
 )
-from transformers.utils import logging as transformers_logging
 
 from .attention import NAME as PACKED
 from .attention import Layout
@@ -26,6 +23,7 @@ from .files import CheckpointError
 from .forks import ForkSafeLock
 from .packing import Pack
 from .pooling import TokenStates
+from .quiet import quiet_transformers
 
 # How far the states of a packed run may be from those of a padded one, relative to their size. Texts
 # that see each other, or stand at wrong positions, are off by far more.
@@ -163,7 +161,7 @@ def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Bac
         If files are missing or damaged, or the weights do not fit the configuration.
     """
     try:
-        with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
             config = AutoConfig.from_pretrained(folder)
             # Of a model with a decoder, this takes the encoder alone.
             is_text_encoder = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
@@ -195,7 +193,7 @@ def _can_pack(model: PreTrainedModel) -> bool:
     ids, pack = _made_up_texts(model)
     expected = Backbone(model, packed=False)(ids, pack).hidden.float()
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model.set_attn_implementation(PACKED)
         found = Backbone(model, packed=True)(ids, pack).hidden.float()
         error = torch.linalg.norm(found - expected) / torch.linalg.norm(expected)
@@ -203,7 +201,7 @@ def _can_pack(model: PreTrainedModel) -> bool:
     except _DOES_NOT_FIT:
         agrees = False
     if not agrees:
-        with _quiet_transformers():
+        with quiet_transformers():
             model.set_attn_implementation(before)
     return agrees
 
@@ -227,18 +225,3 @@ def _position_table(model: PreTrainedModel) -> nn.Embedding | None:
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return module
     return None
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Hold back the progress bar and the report of loading; what they say is checked here."""
-    verbosity = transformers_logging.get_verbosity()
-    had_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if had_bar:
-            transformers_logging.enable_progress_bar()

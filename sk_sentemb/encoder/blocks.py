@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from .tokens import TextTooLongError, Tokens
 
 # Large enough that a block's packs are full of texts of like length, small enough that memory does
@@ -12,8 +14,8 @@ _BLOCK_CHARACTERS = 4_000_000
 
 
 def tokenized_blocks(
-    tokenize: Callable[[Sequence[str]], Tokens], texts: Sequence[str]
-) -> Iterator[tuple[slice, Tokens]]:
+    tokenize: Callable[[Sequence[str]], Tokens], texts: Sequence[str], order: np.ndarray
+) -> Iterator[tuple[np.ndarray, Tokens]]:
     """Tokenise block after block, one ahead of the caller.
 
     Parameters
@@ -22,10 +24,12 @@ def tokenized_blocks(
         Turns texts into tokens.
     texts : sequence of str
         All texts.
+    order : ndarray of shape (n_texts,)
+        In which to take them.
 
     Yields
     ------
-    block : slice
+    block : ndarray
         Which of the texts these are.
     tokens : Tokens
         Their tokens.
@@ -35,14 +39,14 @@ def tokenized_blocks(
     TextTooLongError
         From ``tokenize``, with the position among all texts.
     """
-    blocks = list(_blocks(texts))
 
-    def run(block: slice) -> Tokens:
+    def run(block: np.ndarray) -> Tokens:
         try:
-            return tokenize(texts[block])
+            return tokenize([texts[i] for i in block])
         except TextTooLongError as error:
-            raise TextTooLongError(block.start + error.position, error.max_length) from None
+            raise TextTooLongError(int(block[error.position]), error.max_length) from None
 
+    blocks = list(_blocks(texts, order))
     if len(blocks) < 2:  # most calls: not worth a thread
         yield from ((block, run(block)) for block in blocks)
         return
@@ -55,12 +59,12 @@ def tokenized_blocks(
             yield block, tokens
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[slice]:
+def _blocks(texts: Sequence[str], order: np.ndarray) -> Iterator[np.ndarray]:
     start = characters = 0
-    for stop, text in enumerate(texts):
+    for stop, i in enumerate(order):
         if stop - start == _BLOCK_TEXTS or (stop > start and characters > _BLOCK_CHARACTERS):
-            yield slice(start, stop)
+            yield order[start:stop]
             start, characters = stop, 0
-        characters += len(text)
-    if start < len(texts):
-        yield slice(start, len(texts))
+        characters += len(texts[i])
+    if start < len(order):
+        yield order[start:]

@@ -64,6 +64,9 @@ class Encoder:
         How many dimensions the checkpoint asks to keep.
     source : Source or None
         Where it came from; None if no name leads to it.
+    origin : Encoder or None
+        The one that this was made from, if any; it lives as long, so that the process goes on
+        knowing that it has these weights.
     saved_tokenizer : PreTrainedTokenizerBase or None
         The tokenizer as transformers writes it.
     """
@@ -78,6 +81,7 @@ class Encoder:
     similarity: str | None = None
     truncate_dim: int | None = None
     source: Source | None = None
+    origin: "Encoder | None" = None
     saved_tokenizer: PreTrainedTokenizerBase | None = None
 
     def __repr__(self) -> str:
@@ -127,9 +131,9 @@ class Encoder:
 
         Parameters
         ----------
-        pooling : str or sequence of str
+        pooling : str or sequence of str, default="auto"
             Names of poolings, or ``"auto"`` for the checkpoint's own.
-        normalize : bool or "auto"
+        normalize : bool or "auto", default="auto"
             Whether vectors get length one, or ``"auto"`` as the checkpoint says.
 
         Returns
@@ -150,7 +154,22 @@ class Encoder:
             modules += [Normalize()] if normalize else []
         if tuple(modules) == self.modules:
             return self
-        return replace(self, modules=tuple(modules))
+        return self.derived(modules=tuple(modules))
+
+    def derived(self, **changes: Any) -> Self:
+        """Return an encoder with some attributes changed, and the same weights.
+
+        Parameters
+        ----------
+        **changes : object
+            New values of attributes.
+
+        Returns
+        -------
+        Encoder
+            It shares the weights with this one.
+        """
+        return replace(self, origin=self.origin or self, **changes)
 
     def _repooled(self, names: tuple[str, ...]) -> Pooling:
         if not names or not set(names) <= set(POOLINGS):
@@ -169,7 +188,18 @@ class Encoder:
         return new
 
     def prompt_text(self, prompt: str | None) -> str:
-        """Return the prefix that ``prompt`` stands for: a name, the prefix itself, or the default."""
+        """Return the prefix that a parameter stands for.
+
+        Parameters
+        ----------
+        prompt : str or None
+            A name among ``prompts``, a prefix, or None for the checkpoint's default.
+
+        Returns
+        -------
+        str
+            The prefix; empty for none.
+        """
         return self.default_prompt if prompt is None else self.prompts.get(prompt, prompt)
 
     @fork_safe
@@ -205,7 +235,9 @@ class Encoder:
         Returns
         -------
         vectors : ndarray of shape (n_texts, embedding_dim), float32
+            One row for each text.
         truncated : ndarray of shape (n_texts,), bool
+            Which texts lost their ends.
 
         Raises
         ------
@@ -216,6 +248,7 @@ class Encoder:
         """
         vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
         truncated = np.zeros(len(texts), dtype=bool)
+        n_done = 0
         budget = (
             _AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
         )
@@ -225,13 +258,15 @@ class Encoder:
             max_length=self.length_limit(max_length),
             long_text=long_text,
         )
-        for block, tokens in tokenized_blocks(tokenize, texts):
+        # In an order of their own, so that the last bits do not depend on that of the caller.
+        order = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.intp)
+        for block, tokens in tokenized_blocks(tokenize, texts, order):
             windows, budget = run_packs(
                 partial(self._forward, tokens),
                 tokens.lengths,
                 budget,
                 padded=not self.backbone.packed,
-                on_progress=_texts_done(on_progress, block, len(tokens.lengths)),
+                on_progress=_texts_done(on_progress, n_done, len(block), len(tokens.lengths)),
             )
             if not np.isfinite(windows).all():
                 raise FloatingPointError(
@@ -240,10 +275,27 @@ class Encoder:
                 )
             joined = join_windows(windows, tokens, unit=self.normalizes)
             vectors[block], truncated[block] = joined, tokens.truncated
+            n_done += len(block)
         return Embedded(vectors, truncated)
 
     def length_limit(self, max_length: int | None) -> int | None:
-        """Return how many tokens of a text are read when ``max_length`` is asked for."""
+        """Return how many tokens of a text are read.
+
+        Parameters
+        ----------
+        max_length : int or None
+            What is asked for; None for the checkpoint's own limit.
+
+        Returns
+        -------
+        int or None
+            The limit, special tokens included; None without one.
+
+        Raises
+        ------
+        ValueError
+            If the model has no positions for so many.
+        """
         if max_length is None:
             return self.max_length
         most = self.backbone.max_length
@@ -269,14 +321,13 @@ def _names(pooling: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _texts_done(
-    report: Callable[[int], object] | None, block: slice, n_windows: int
+    report: Callable[[int], object] | None, n_before: int, n_texts: int, n_windows: int
 ) -> Callable[[int], None]:
-    """Report windows of a block that are done as texts that are done."""
-    n_texts = block.stop - block.start
+    """Report the windows of a block that are done as texts that are done."""
 
     def on_windows(n_done: int) -> None:
         if report is not None:
-            report(block.start + n_texts * n_done // n_windows)
+            report(n_before + n_texts * n_done // n_windows)
 
     return on_windows
 

@@ -68,8 +68,10 @@ def assemble(state: dict[str, Any]) -> Encoder:
     if "files" in state:
         on = pick_device(device)
         dtype = pick_dtype(state["dtype"], on)
-        key = (state["fingerprint"], str(on), str(dtype))
-        encoder = shared(key, _reader(state["files"], state["fingerprint"], on, dtype))
+        # Not the key of the model that it was made from: its pooling is its own.
+        carried = f"{state['fingerprint']} {state['pooling']} {state['normalize']}"
+        read = _reader(state["files"], state["fingerprint"], on, dtype)
+        encoder = shared((carried, str(on), str(dtype)), read)
     else:
         encoder = load_encoder(
             state["model"],

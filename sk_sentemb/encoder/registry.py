@@ -85,10 +85,12 @@ def load_encoder(
     on = pick_device(device)
     number_format = pick_dtype(dtype, on)
     source = Source(_lasting_name(model), revision)
-    return shared(
+    encoder = shared(
         (found, str(on), str(number_format)),
         lambda: read_encoder(folder, on, number_format, source),
     )
+    # Equal files under two names are one model, but a pickle says the name that was asked for.
+    return encoder if encoder.source == source else encoder.derived(source=source)
 
 
 def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:

@@ -13,6 +13,7 @@ from .backbone import StaticBackbone
 from .checkpoint import SETTINGS_FILES
 from .encoder import Encoder
 from .files import SAFETENSORS, write_json
+from .quiet import quiet_transformers
 
 
 def write_encoder(encoder: Encoder, folder: Path) -> None:
@@ -32,7 +33,8 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
         _write_static(encoder.backbone, encoder, folder)
     else:
         kinds = ["Transformer"]
-        encoder.backbone.model.save_pretrained(folder)
+        with quiet_transformers():
+            encoder.backbone.model.save_pretrained(folder)
         encoder.saved_tokenizer.save_pretrained(folder)  # type: ignore[union-attr]
         write_json(
             folder / SETTINGS_FILES[0],

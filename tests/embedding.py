@@ -1,0 +1,33 @@
+"""Tiny models that are there while tests are still collected, and what tests say about rows."""
+
+import atexit
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from checkpoints import make_checkpoint
+
+# Not a fixture, because `parametrize_with_checks` takes estimators before any fixture runs.
+_SCRATCH = TemporaryDirectory(prefix="sk_sentemb-")
+atexit.register(_SCRATCH.cleanup)
+
+PROMPTS = {"query": "ferry: ", "document": "market: "}
+
+TINY = make_checkpoint(Path(_SCRATCH.name, "tiny"))
+OTHER = make_checkpoint(Path(_SCRATCH.name, "other"), seed=1)
+# The weights of TINY, which reads every text as a document unless it is told otherwise.
+PROMPTED = make_checkpoint(
+    Path(_SCRATCH.name, "prompted"), prompts=PROMPTS, default_prompt_name="document"
+)
+
+
+def assert_same_rows(found, expected):
+    """Compare vectors that were computed among other neighbours: 1e-6 of the largest number."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    scale = max(1.0, np.abs(expected).max(initial=0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
+
+
+def assert_other_rows(found, other):
+    """Say that no row of one is the row of the other."""
+    assert np.abs(np.asarray(found) - np.asarray(other)).max(axis=1).min() > 1e-3

@@ -1,0 +1,92 @@
+import ast
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from numpydoc.docscrape import NumpyDocString
+from numpydoc.validate import validate
+
+import sk_sentemb
+
+MODULES = ["sk_sentemb", "sk_sentemb.datasets"]
+
+# See Also and a longer description are there where they help.
+NOT_REQUIRED = {"SA01", "ES01"}
+
+# Not built by users, so that its docstring lists attributes instead of parameters.
+NOT_CONSTRUCTED = {"sk_sentemb.Encoder"}
+
+
+def public_objects():
+    for module in map(import_module, MODULES):
+        for name in module.__all__:
+            if callable(value := getattr(module, name)):
+                yield f"{module.__name__}.{name}", value
+
+
+def public_methods():
+    for name, value in public_objects():
+        if inspect.isclass(value):
+            for method, function in vars(value).items():
+                if inspect.isfunction(function) and not method.startswith("_"):
+                    yield f"{name}.{method}", function
+
+
+OBJECTS = dict(public_objects())
+METHODS = dict(public_methods())
+SIGNATURES = {**OBJECTS, **METHODS}
+WITH_DEFAULTS = [name for name in SIGNATURES if name not in NOT_CONSTRUCTED]
+
+
+def complaints(name, not_required):
+    found = validate(name)["errors"]
+    return [f"{code}: {text}" for code, text in found if code not in not_required]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_docstring_of_a_public_name(name):
+    constructed = {"PR01", "EX01"} if name in NOT_CONSTRUCTED else set()
+    assert complaints(name, NOT_REQUIRED | constructed) == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_docstring_of_a_public_method(name):
+    assert complaints(name, NOT_REQUIRED | {"EX01"}) == []
+
+
+@pytest.mark.parametrize("name", WITH_DEFAULTS)
+def test_docstring_has_the_defaults_of_the_signature(name):
+    documented = {}
+    for parameter in NumpyDocString(inspect.getdoc(SIGNATURES[name]))["Parameters"]:
+        _, is_given, default = parameter.type.partition("default=")
+        if is_given:
+            documented[parameter.name] = ast.literal_eval(default)
+        elif parameter.type == "Ignored":  # by scikit-learn's convention
+            documented[parameter.name] = None
+    in_signature = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(SIGNATURES[name]).parameters.values()
+        if parameter.default is not parameter.empty
+    }
+    assert documented == in_signature
+
+
+def test_import_loads_nothing_heavy():
+    code = "import sys, sk_sentemb; print(*{'torch', 'transformers', 'sklearn'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == ""
+
+
+def test_dir_lists_the_public_names():
+    assert dir(sk_sentemb) == sorted(sk_sentemb.__all__)
+    assert {"SentenceEmbedder", "load_encoder", "__version__"} <= set(dir(sk_sentemb))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'sk_sentemb' has no attribute 'Embedder'"):
+        sk_sentemb.Embedder  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'Embedder'"):
+        from sk_sentemb import Embedder  # noqa: F401
