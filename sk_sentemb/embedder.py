@@ -321,7 +321,7 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
         encoder = self._load().configured(pooling=self.pooling, normalize=self.normalize)
-        encoder.length_limit(self.max_length)
+        self._check_room(encoder)
         if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
             raise ValueError(
                 f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
@@ -330,8 +330,17 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         self.encoder_ = encoder
         self.fingerprint_ = encoder.fingerprint
         kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
-        self.embedding_dim_ = encoder.embedding_dim if kept is None else kept
+        self.embedding_dim_ = min(kept or encoder.embedding_dim, encoder.embedding_dim)
         return columns
+
+    def _check_room(self, encoder: Encoder) -> None:
+        """Raise if special tokens and prompt leave no room for text."""
+        encoder.tokenizer(
+            [""],
+            prompt=encoder.prompt_text(self.prompt),
+            max_length=encoder.length_limit(self.max_length),
+            long_text="truncate",
+        )
 
     def _load(self) -> Encoder:
         if not isinstance(self.model, Encoder):
@@ -341,7 +350,7 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         # A default cannot be told from a choice: float32 and None leave the encoder as it is.
         kept = {"revision": None, "device": None, "dtype": "float32"}
         for name, default in kept.items():
-            if getattr(self, name) not in (default, getattr(self.model, name, default)):
+            if getattr(self, name) not in (default, str(getattr(self.model, name, default))):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} has no effect on a model that is loaded; pass "
                     "it to load_encoder, or pass the model's name here."

@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +45,15 @@ class Backbone:
         In evaluation mode.
     packed : bool
         Whether it runs texts laid end to end; otherwise it pads them.
+    equal_lengths : bool
+        Whether only equally long texts run together.
     lock : ForkSafeLock
         Held by whoever runs it: two passes at once would only fight for the cores and the memory.
     """
 
     model: PreTrainedModel
     packed: bool
+    equal_lengths: bool = False
     lock: ForkSafeLock = field(default_factory=ForkSafeLock)
 
     @property
@@ -69,7 +73,8 @@ class Backbone:
         table = _position_table(self.model)
         if table is not None:
             return table.num_embeddings - self.first_position
-        return getattr(self.model.config, "max_position_embeddings", None)
+        longest = getattr(self.model.config, "max_position_embeddings", None)
+        return longest if longest and longest > 0 else None
 
     @cached_property
     def _accepts_cache(self) -> bool:
@@ -109,8 +114,13 @@ class Backbone:
         return TokenStates(flat(output.last_hidden_state), pack.groups, layers=layers)
 
     def _packed_inputs(self, ids: np.ndarray, pack: Pack) -> dict:
-        starts = np.repeat(np.cumsum(pack.lengths) - pack.lengths, pack.lengths)
-        position_ids = np.arange(len(ids)) - starts + self.first_position
+        # Where positions have a padding index, transformers does not count padding tokens, not even
+        # those that a text spells out.
+        uncounted = self.first_position - 1
+        counted = ids != uncounted
+        n_counted = np.concatenate([[0], np.cumsum(counted)])
+        before = np.repeat(n_counted[np.cumsum(pack.lengths) - pack.lengths], pack.lengths)
+        position_ids = np.where(counted, n_counted[1:] - before + uncounted, uncounted)
         return {
             "input_ids": self._to_device(ids)[None],
             "position_ids": self._to_device(position_ids)[None],
@@ -139,6 +149,7 @@ class StaticBackbone:
 
     max_length = None
     packed = True
+    equal_lengths = False
 
     @property
     def dim(self) -> int:
@@ -162,12 +173,16 @@ def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Bac
     """
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             # Of a model with a decoder, this takes the encoder alone.
             is_text_encoder = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
             kind = AutoModelForTextEncoding if is_text_encoder else AutoModel
             model, found = kind.from_pretrained(
-                folder, config=config, dtype=dtype, output_loading_info=True
+                folder,
+                config=config,
+                dtype=dtype,
+                output_loading_info=True,
+                trust_remote_code=False,
             )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise CheckpointError(
@@ -183,40 +198,87 @@ def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Bac
             "model again."
         )
     model = model.to(device).eval().requires_grad_(False)
-    return Backbone(model, packed=_can_pack(model))
+    if device.type == "cpu":
+        # Weights that are mapped from a file would change, or vanish, with it.
+        for tensor in chain(model.parameters(), model.buffers()):
+            tensor.data = tensor.data.clone()
+    try:
+        return _best_way(model)
+    except _DOES_NOT_FIT as error:
+        raise CheckpointError(
+            f"{type(model).__name__} in {folder} does not run as other text encoders do: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 @torch.inference_mode()
-def _can_pack(model: PreTrainedModel) -> bool:
-    """Run a few made-up texts both ways, and leave the model set up for packs if they agree."""
+def _best_way(model: PreTrainedModel) -> Backbone:
+    """Return the fastest way of running a model in which no text depends on its neighbours."""
     before = model.config._attn_implementation
-    ids, pack = _made_up_texts(model)
-    expected = Backbone(model, packed=False)(ids, pack).hidden.float()
-    try:
-        with quiet_transformers():
+    alone = Backbone(model, packed=False, equal_lengths=True)
+    padded = Backbone(model, packed=False)
+    packed = Backbone(model, packed=True)
+    texts, others = _made_up_texts(model, seed=0), _made_up_texts(model, seed=1)
+    expected = [_run(alone, [text])[0] for text in texts]
+    if _depends_on_the_longest(model):
+        return alone
+    with quiet_transformers():
+        try:
             model.set_attn_implementation(PACKED)
-        found = Backbone(model, packed=True)(ids, pack).hidden.float()
-        error = torch.linalg.norm(found - expected) / torch.linalg.norm(expected)
-        agrees = bool(error <= _TOLERANCE[model.dtype])  # not for NaN
-    except _DOES_NOT_FIT:
-        agrees = False
-    if not agrees:
-        with quiet_transformers():
-            model.set_attn_implementation(before)
-    return agrees
+            if _agrees(packed, texts, others, expected):
+                return packed
+        except _DOES_NOT_FIT:
+            pass
+        model.set_attn_implementation(before)
+    return padded if _agrees(padded, texts, others, expected) else alone
 
 
-def _made_up_texts(model: PreTrainedModel) -> tuple[np.ndarray, Pack]:
-    lengths = np.array([44, 9, 9, 5])
+def _agrees(
+    backbone: Backbone,
+    texts: list[np.ndarray],
+    others: list[np.ndarray],
+    expected: list[torch.Tensor],
+) -> bool:
+    """Say whether texts give the same states together as alone, and beside any others."""
+    together = _run(backbone, texts)
+    # Same shapes, so that nothing but a text's neighbours can make a difference to it.
+    beside_others = _run(backbone, [texts[0], others[1], texts[2], others[3]])
+    tolerance = _TOLERANCE[backbone.model.dtype]
+    return all(
+        bool(_distance(together[i], expected[i]) <= tolerance) for i in range(len(texts))
+    ) and all(bool(_distance(beside_others[i], together[i]) <= 1e-6) for i in (0, 2))
+
+
+def _distance(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """Return the largest error of a token, relative to the largest token; NaN stays NaN."""
+    norms = torch.linalg.norm(expected, dim=1)
+    return torch.linalg.norm(found - expected, dim=1).max() / norms.max()
+
+
+def _run(backbone: Backbone, texts: list[np.ndarray]) -> list[torch.Tensor]:
+    lengths = np.array([len(text) for text in texts])
+    pack = Pack(np.arange(len(texts)), lengths)
+    return list(backbone(np.concatenate(texts), pack).hidden.float().split(lengths.tolist()))
+
+
+def _made_up_texts(model: PreTrainedModel, seed: int) -> list[np.ndarray]:
+    """Return token ids of a few texts, longest first, one of them beyond a sliding window."""
+    lengths = [44, 9, 9, 5]
     window = getattr(model.config, "sliding_window", None)
     if window and window < 256:
         lengths[0] = 2 * window + 9
     longest = Backbone(model, packed=False).max_length or lengths[0]
-    lengths = np.minimum(lengths, longest)
     # From the middle of the vocabulary: special tokens stand at its ends.
     vocabulary = model.config.vocab_size
-    ids = np.random.default_rng(0).integers(vocabulary // 4, vocabulary // 2, lengths.sum())
-    return ids, Pack(np.arange(len(lengths)), lengths)
+    draw = np.random.default_rng(seed).integers
+    return [draw(vocabulary // 4, vocabulary // 2 + 1, min(n, longest)) for n in lengths]
+
+
+def _depends_on_the_longest(model: PreTrainedModel) -> bool:
+    """Say whether rotary positions are scaled by the longest text of a pass."""
+    config = model.config
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    return any(kind in str(rope) for kind in ("'dynamic'", "'longrope'"))
 
 
 def _position_table(model: PreTrainedModel) -> nn.Embedding | None:

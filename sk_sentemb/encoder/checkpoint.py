@@ -17,6 +17,7 @@ from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokens import TextTokenizer, fast_tokenizer
 
+_KNOWN_PROCESSING = {"add_special_tokens", "padding", "return_tensors", "truncation"}
 SETTINGS_FILES = [
     "sentence_bert_config.json",
     *(
@@ -70,18 +71,22 @@ def read_encoder(
         saved = None
     else:
         backbone = load_backbone(first.folder, device, dtype)
-        saved = _read_tokenizer(first.folder)
-        tokenizer = fast_tokenizer(saved, lowercase=settings.get("do_lower_case", False))
+        saved = _read_tokenizer(first.folder, settings)
+        tokenizer = fast_tokenizer(
+            saved,
+            lowercase=settings.get("do_lower_case", False),
+            special_tokens=_text_processing(settings).get("add_special_tokens", True),
+        )
     modules = [MODULES[entry.kind].read(entry.folder) for entry in rest]
     if not any(isinstance(module, Pooling) for module in modules):
         modules.insert(0, Pooling(backbone.dim, ["mean"]))
-    _check_order(modules, folder)
+    _check_order(modules, backbone.dim, folder)
     config = _read_config(folder)
     return Encoder(
         tokenizer=tokenizer,
         backbone=backbone,
         modules=tuple(module.to(device).eval().requires_grad_(False) for module in modules),
-        max_length=_max_length(settings, saved, backbone),
+        max_length=_max_length(settings, tokenizer, saved, backbone),
         fingerprint=fingerprint(folder),
         prompts=config.get("prompts") or {},
         default_prompt=_default_prompt(config, folder),
@@ -108,8 +113,8 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for module_folder in dict.fromkeys([folder, *(entry.folder for entry in _entries(folder))]):
         files = [file for pattern in DEFINING_FILES for file in module_folder.glob(pattern)]
-        weights = sorted(module_folder.glob("*.safetensors"))
-        files += weights or module_folder.glob("pytorch_model*.bin")
+        weights = sorted(module_folder.glob("model*.safetensors*"))
+        files += weights or module_folder.glob("pytorch_model*.bin*")
         for file in sorted(set(files)):
             digest.update(f"{file.relative_to(folder)} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
@@ -125,13 +130,17 @@ def _entries(folder: Path) -> list[_Entry]:
                 "sentence-transformers or transformers saved."
             )
         return [_Entry("Transformer", folder)]
-    entries = [_entry(line, folder) for line in read_json(listing)]
+    entries = [_entry(line, folder) for line in read_json(listing, list)]
     if not entries or entries[0].kind not in _BACKBONES:
         raise CheckpointError(f"{listing} must begin with one of {list(_BACKBONES)}.")
     return entries
 
 
 def _entry(line: dict[str, Any], folder: Path) -> _Entry:
+    if not {"path", "type"} <= {key for key, value in line.items() if isinstance(value, str)}:
+        raise CheckpointError(
+            f"{folder / 'modules.json'} has the line {line}, without a path and a type."
+        )
     kind = line["type"].rpartition(".")[2]
     if kind not in MODULES and kind not in _BACKBONES:
         raise CheckpointError(
@@ -147,7 +156,7 @@ def _entry(line: dict[str, Any], folder: Path) -> _Entry:
     return _Entry(kind, folder / line["path"])
 
 
-def _check_order(modules: list[nn.Module], folder: Path) -> None:
+def _check_order(modules: list[Any], dim: int, folder: Path) -> None:
     """Make sure that each module gets what it reads: tokens' states before pooling, vectors after."""
     kinds = [type(module).__name__ for module in modules]
     at = kinds.index("Pooling")
@@ -161,6 +170,12 @@ def _check_order(modules: list[nn.Module], folder: Path) -> None:
         raise CheckpointError(
             f"{folder / 'modules.json'} orders its modules as {kinds}, which is not supported: "
             "token-wise modules, then one Pooling, then the others."
+        )
+    wide = modules[at - 1].out_dim if at and hasattr(modules[at - 1], "out_dim") else dim
+    if modules[at].dim != wide:
+        raise CheckpointError(
+            f"the Pooling in {folder} is for {modules[at].dim} dimensions, but gets {wide}. Its "
+            "config.json is of another model: fetch the model again."
         )
 
 
@@ -176,26 +191,40 @@ def _settings(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder / name} says transformer_task={task!r}: this model does not embed sentences."
         )
+    unknown = set(_text_processing(settings)) - _KNOWN_PROCESSING
+    if unknown:
+        raise CheckpointError(
+            f"{folder / name} asks for the text processing {sorted(unknown)}, which is not supported."
+        )
     return settings
+
+
+def _text_processing(settings: dict[str, Any]) -> dict[str, Any]:
+    return (settings.get("processing_kwargs") or {}).get("text") or {}
 
 
 def _max_length(
     settings: dict[str, Any],
-    tokenizer: PreTrainedTokenizerBase | None,
+    tokenizer: TextTokenizer,
+    saved: PreTrainedTokenizerBase | None,
     backbone: Backbone | StaticBackbone,
 ) -> int | None:
-    if settings.get("max_seq_length") is not None:
-        return settings["max_seq_length"]
-    limits = [backbone.max_length, getattr(tokenizer, "model_max_length", None)]
+    asked = settings.get("max_seq_length")
+    if asked is None:
+        asked = getattr(saved, "model_max_length", tokenizer.own_limit)
+    limits = [backbone.max_length, asked]
     # transformers says "no limit" with a number beyond any text.
     known = [limit for limit in limits if limit is not None and limit < 10**9]
     return min(known, default=None)
 
 
-def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> PreTrainedTokenizerBase:
+    # The name of the key changed over the releases.
+    arguments = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
+    arguments = {key: value for key, value in arguments.items() if key != "trust_remote_code"}
     try:
-        return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **arguments)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"transformers cannot load the tokenizer in {folder}: {error} Fetch the model again."
         ) from error

@@ -13,10 +13,12 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         picked = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"device={device!r} is not a torch device; pass 'cpu', 'cuda', 'cuda:1', 'mps' or None."
         ) from error
+    if picked.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device={device!r} is not supported; pass 'cpu', 'cuda', 'mps' or None.")
     if picked.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device={device!r}, but torch sees no CUDA device here; pass None or 'cpu'."
@@ -25,12 +27,17 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         raise ValueError(
             f"device={device!r}, but torch sees no MPS device here; pass None or 'cpu'."
         )
-    return picked
+    if picked.type == "cuda" and picked.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    # There is one processor and one MPS device, whatever index is given.
+    return picked if picked.type == "cuda" else torch.device(picked.type)
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the number format, for ``"auto"`` the fastest that the device runs natively."""
     if dtype != "auto":
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r}: pass 'auto' or one of {list(DTYPES)}.")
         return getattr(torch, dtype)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Integral
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from .modules import Dropout, Normalize
 from .packing import Pack
 from .pooling import POOLINGS, Pooling, WeightedLayerPooling
 from .running import join_windows, run_packs
-from .tokens import TextTokenizer, Tokens
+from .tokens import LONG_TEXT, TextTokenizer, Tokens
 
 # A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
 _AUTO_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
@@ -150,8 +151,8 @@ class Encoder:
         if pooling != "auto" and _names(pooling) != self.pooling:
             modules[self._pooling_index] = self._repooled(_names(pooling))
         if normalize != "auto" and normalize != self.normalizes:
-            modules = [module for module in modules if not isinstance(module, Normalize)]
-            modules += [Normalize()] if normalize else []
+            # A Normalize further up belongs to the model and stays.
+            modules = [*modules, Normalize()] if normalize else modules[: _last_normalize(modules)]
         if tuple(modules) == self.modules:
             return self
         return self.derived(modules=tuple(modules))
@@ -172,7 +173,7 @@ class Encoder:
         return replace(self, origin=self.origin or self, **changes)
 
     def _repooled(self, names: tuple[str, ...]) -> Pooling:
-        if not names or not set(names) <= set(POOLINGS):
+        if not names or not all(isinstance(name, str) and name in POOLINGS for name in names):
             raise ValueError(
                 f"pooling={list(names)}: pass 'auto', or one or more of {[*POOLINGS]}."
             )
@@ -246,6 +247,7 @@ class Encoder:
         FloatingPointError
             If the number format cannot hold the model's states.
         """
+        _check_arguments(texts, long_text, batch_tokens)
         vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
         truncated = np.zeros(len(texts), dtype=bool)
         n_done = 0
@@ -266,6 +268,7 @@ class Encoder:
                 tokens.lengths,
                 budget,
                 padded=not self.backbone.packed,
+                equal_lengths=self.backbone.equal_lengths,
                 on_progress=_texts_done(on_progress, n_done, len(block), len(tokens.lengths)),
             )
             if not np.isfinite(windows).all():
@@ -318,6 +321,22 @@ class Encoder:
 
 def _names(pooling: str | Sequence[str]) -> tuple[str, ...]:
     return (pooling,) if isinstance(pooling, str) else tuple(pooling)
+
+
+def _last_normalize(modules: Sequence[Any]) -> int:
+    return max(i for i, module in enumerate(modules) if isinstance(module, Normalize))
+
+
+def _check_arguments(texts: Sequence[str], long_text: str, batch_tokens: int | str) -> None:
+    if isinstance(texts, str):
+        raise TypeError("texts is a single str; pass [text] to embed one text.")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {i} is of type {type(text).__name__}; pass str.")
+    if long_text not in LONG_TEXT:
+        raise ValueError(f"long_text={long_text!r}: pass one of {list(LONG_TEXT)}.")
+    if batch_tokens != "auto" and not (isinstance(batch_tokens, Integral) and batch_tokens > 0):
+        raise ValueError(f"batch_tokens={batch_tokens!r}: pass 'auto' or a positive int.")
 
 
 def _texts_done(

@@ -26,16 +26,21 @@ class CheckpointError(ValueError):
     """A checkpoint's file is missing, damaged or not what this package reads."""
 
 
-def read_json(file: Path) -> Any:
-    """Read a JSON file of a checkpoint."""
+def read_json(file: Path, kind: type = dict) -> Any:
+    """Read a JSON file of a checkpoint, which must hold an object, or another kind of value."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{file} is missing. Fetch the model again.") from error
     except ValueError as error:
         raise CheckpointError(
             f"{file} is not valid JSON: {error}. Fetch the model again."
         ) from error
+    if not isinstance(content, kind):
+        raise CheckpointError(
+            f"{file} holds a {type(content).__name__}, not a {kind.__name__}. Fetch the model again."
+        )
+    return content
 
 
 def write_json(file: Path, content: dict[str, Any] | list[Any]) -> None:
@@ -89,13 +94,20 @@ def load_tensors(module: torch.nn.Module, folder: Path) -> None:
 
 
 # A file is read once per process however many models are resolved: the stamp says it is unchanged.
-_DIGESTS: dict[tuple[str, int, int], str] = {}
+_DIGESTS: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def sha256_of(file: Path) -> str:
     """Return the sha256 of a file's content, as hexadecimal digits."""
     status = file.stat()
-    stamp = (str(file.resolve()), status.st_size, status.st_mtime_ns)
+    # Copies keep sizes and times of modification; the time of change and the inode they cannot keep.
+    stamp = (
+        str(file.resolve()),
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+    )
     if stamp not in _DIGESTS:
         with file.open("rb") as stream:
             _DIGESTS[stamp] = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -30,7 +30,12 @@ class Pack:
 
 
 def make_packs(
-    rows: np.ndarray, lengths: np.ndarray, budget: int, *, padded: bool
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    budget: int,
+    *,
+    padded: bool,
+    equal_lengths: bool = False,
 ) -> Iterator[Pack]:
     """Cut texts into packs of at most ``budget`` tokens, the longest texts first.
 
@@ -44,6 +49,8 @@ def make_packs(
         Tokens a pack may hold; a longer text gets a pack of its own.
     padded : bool
         Whether a pack's texts are all padded to its longest, and so count as that.
+    equal_lengths : bool, default=False
+        Whether a pack may hold equally long texts only.
 
     Yields
     ------
@@ -59,5 +66,7 @@ def make_packs(
         else:
             tokens = np.cumsum(lengths[start : start + budget])
             stop = start + max(1, int(np.searchsorted(tokens, budget, side="right")))
+        if equal_lengths:
+            stop = min(stop, int(np.searchsorted(-lengths, -lengths[start], side="right")))
         yield Pack(rows[start:stop], lengths[start:stop])
         start = stop

@@ -16,6 +16,9 @@ from .encoder import Encoder
 from .registry import load_encoder, shared
 from .save import write_encoder
 
+# What `Encoder.derived` may have changed, beside pooling and normalisation.
+_SETTINGS = ("max_length", "default_prompt", "truncate_dim")
+
 
 def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
     """Return what is needed to get an encoder again, as strings, numbers and bytes.
@@ -38,6 +41,7 @@ def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
         "dtype": encoder.dtype,
         "pooling": list(encoder.pooling),
         "normalize": encoder.normalizes,
+        "settings": {name: getattr(encoder, name) for name in _SETTINGS},
     }
     if embed or encoder.source is None:
         return state | {"files": _to_files(encoder)}
@@ -80,7 +84,9 @@ def assemble(state: dict[str, Any]) -> Encoder:
             dtype=state["dtype"],
             expected_fingerprint=state["fingerprint"],
         )
-    return encoder.configured(pooling=state["pooling"], normalize=state["normalize"])
+    encoder = encoder.configured(pooling=state["pooling"], normalize=state["normalize"])
+    changed = {k: v for k, v in state["settings"].items() if getattr(encoder, k) != v}
+    return encoder.derived(**changed) if changed else encoder
 
 
 def _available(device: str) -> str | None:

@@ -3,6 +3,7 @@
 import warnings
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ def run_packs(
     budget: int,
     *,
     padded: bool,
+    equal_lengths: bool,
     on_progress: Callable[[int], None],
 ) -> tuple[np.ndarray, int]:
     """Embed windows of text.
@@ -31,6 +33,8 @@ def run_packs(
         Tokens of a pack.
     padded : bool
         Whether a pack's windows count as its longest.
+    equal_lengths : bool
+        Whether a pack may hold equally long windows only.
     on_progress : callable
         Called after each pack with the number of windows that are done.
 
@@ -48,7 +52,8 @@ def run_packs(
     """
     n_done = 0
     done: list[tuple[np.ndarray, torch.Tensor]] = []
-    packs = deque(make_packs(np.arange(len(lengths)), lengths, budget, padded=padded))
+    cut = partial(make_packs, padded=padded, equal_lengths=equal_lengths)
+    packs = deque(cut(np.arange(len(lengths)), lengths, budget))
     while packs:
         pack = packs.popleft()
         try:
@@ -63,7 +68,7 @@ def run_packs(
                 stacklevel=2,
             )
             left = np.concatenate([pack.rows, *(later.rows for later in packs)])
-            packs = deque(make_packs(left, lengths[left], budget, padded=padded))
+            packs = deque(cut(left, lengths[left], budget))
         else:
             n_done += len(pack.rows)
             on_progress(n_done)

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,25 @@ from safetensors.torch import save_file
 from .backbone import StaticBackbone
 from .checkpoint import SETTINGS_FILES
 from .encoder import Encoder
-from .files import SAFETENSORS, write_json
+from .files import DEFINING_FILES, SAFETENSORS, write_json
 from .quiet import quiet_transformers
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Return the names in a folder that a checkpoint does not have; without modules.json, all."""
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    if "modules.json" not in names:
+        return names
+    known = (
+        *DEFINING_FILES,
+        "*.json",
+        "*.safetensors",
+        "*.bin",
+        "*.md",
+        ".gitattributes",
+        "[0-9]_*",
+    )
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in known)]
 
 
 def write_encoder(encoder: Encoder, folder: Path) -> None:
@@ -76,9 +94,10 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     if target.exists() and not target.is_dir():
         raise FileExistsError(f"{target} is a file; pass the folder to write the checkpoint to.")
-    if target.exists() and any(target.iterdir()) and not (target / "modules.json").is_file():
+    if foreign := _foreign_files(target):
         raise FileExistsError(
-            f"{target} holds files that are no checkpoint, and they would be lost; pass a new folder."
+            f"{target} holds {foreign[:3]}, which are not of a checkpoint and would be lost; pass a "
+            "new folder."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
@@ -101,7 +120,7 @@ def _written_prompts(encoder: Encoder) -> dict[str, Any]:
     prompts = dict(encoder.prompts)
     name = next((key for key, text in prompts.items() if text == encoder.default_prompt), None)
     if encoder.default_prompt and name is None:
-        name = "default"
+        name = next(free for free in ("default", "prefix", "prompt", "_") if free not in prompts)
         prompts[name] = encoder.default_prompt
     return {
         "prompts": prompts,

@@ -1,5 +1,6 @@
 """Texts to token ids: prompt, special tokens, length limit, windows of long texts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,9 @@ LONG_TEXT = ("truncate", "chunk", "error")
 # may then see up to 100 characters of it (WordPiece's longest word) as that many tokens.
 _CHARACTERS_PER_TOKEN = 8
 _MARGIN = 128
+
+# Texts that show what a tokenizer puts around them: the first in which it finds a token.
+_SAMPLES = ("text", "a", "A", "0", "the", "\u4e00", "\u3042", "\u0430", "\u0627")
 
 # Neighbouring windows of a long text share at least this part of their tokens.
 _OVERLAP = 1 / 8
@@ -106,6 +110,7 @@ class TextTokenizer:
         if lowercase:
             before = [tokenizer.normalizer] if tokenizer.normalizer is not None else []
             tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
+        self.own_limit = (tokenizer.truncation or {}).get("max_length")
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
@@ -125,7 +130,7 @@ class TextTokenizer:
     def __call__(
         self, texts: Sequence[str], *, prompt: str, max_length: int | None, long_text: str
     ) -> Tokens:
-        """Tokenise texts, each distinct text at the price of one."""
+        """Tokenise texts."""
         room = None if max_length is None else max_length - self.n_special
         prompt_ids = self._content([prompt])[0] if prompt else []
         if room is not None and room <= len(prompt_ids):
@@ -144,7 +149,7 @@ class TextTokenizer:
             parts = [content]
             if room is not None and len(content) > room:
                 if long_text == "error":
-                    raise TextTooLongError(row, max_length or 0)
+                    raise TextTooLongError(row, room + self.n_special)
                 if long_text == "chunk":
                     parts = _windows(content, len(prompt_ids), room)
                 else:
@@ -190,7 +195,9 @@ class TextTokenizer:
         return [encoding.ids for encoding in found]
 
 
-def fast_tokenizer(tokenizer: PreTrainedTokenizerBase, *, lowercase: bool) -> TextTokenizer:
+def fast_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, *, lowercase: bool, special_tokens: bool = True
+) -> TextTokenizer:
     """Return the fast tokenizer inside a transformers one.
 
     Parameters
@@ -199,6 +206,8 @@ def fast_tokenizer(tokenizer: PreTrainedTokenizerBase, *, lowercase: bool) -> Te
         A tokenizer with a backend of the tokenizers library.
     lowercase : bool
         Whether texts are lower-cased first.
+    special_tokens : bool
+        Whether texts get the special tokens that the tokenizer's template adds.
 
     Returns
     -------
@@ -216,14 +225,28 @@ def fast_tokenizer(tokenizer: PreTrainedTokenizerBase, *, lowercase: bool) -> Te
             f"{type(tokenizer).__name__} has no fast form, and only fast tokenizers are supported; "
             "convert it to a tokenizer.json with transformers and save the model anew."
         )
-    return TextTokenizer(backend, keep_end=tokenizer.truncation_side == "left", lowercase=lowercase)
+    return TextTokenizer(
+        backend,
+        special_tokens=special_tokens,
+        keep_end=tokenizer.truncation_side == "left",
+        lowercase=lowercase,
+    )
 
 
 def _special_ids(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """Return what the tokenizer's template puts before and after a text."""
-    sample = "text"
-    content = tokenizer.encode(sample, add_special_tokens=False).ids
-    whole = tokenizer.encode(sample).ids
+    samples = (tokenizer.encode(sample, add_special_tokens=False) for sample in _SAMPLES)
+    found = next((sample for sample in zip(_SAMPLES, samples, strict=True) if sample[1].ids), None)
+    if found is None:
+        raise ValueError(f"the tokenizer finds no token in any of {_SAMPLES}; it reads other text.")
+    sample, content = found[0], found[1].ids
+    encoding = tokenizer.encode(sample)
+    if any(encoding.type_ids):
+        raise ValueError(
+            f"the tokenizer gives the tokens of {sample!r} the types {encoding.type_ids}; types "
+            "other than 0 are not supported."
+        )
+    whole = encoding.ids
     for start in range(len(whole) - len(content) + 1):
         stop = start + len(content)
         if whole[start:stop] == content:
@@ -238,7 +261,7 @@ def _windows(content: list[int], n_prompt: int, room: int) -> list[list[int]]:
     """Cut a text into equally long, evenly spread windows, each with the prompt before it."""
     prompt, body = content[:n_prompt], content[n_prompt:]
     size = room - n_prompt
-    shared = int(size * _OVERLAP)
+    shared = min(math.ceil(size * _OVERLAP), size - 1)
     n_windows = -(-(len(body) - shared) // (size - shared))
     starts = np.linspace(0, len(body) - size, n_windows).round().astype(int)
     return [prompt + body[start : start + size] for start in starts]
