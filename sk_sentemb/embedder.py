@@ -81,7 +81,7 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     truncate_dim : int, default=None
         Keep the first dimensions only, for models trained that way (Matryoshka), scaled to length
-        one again where the model normalises.
+        one again where the model normalises. None for what the checkpoint says, mostly all.
 
     max_length : int, default=None
         Read at most so many tokens of a text, special tokens included. None for the checkpoint's

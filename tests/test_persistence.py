@@ -262,9 +262,9 @@ def test_what_is_saved_is_loaded_with_equal_rows(settings, tmp_path):
 
 def test_saving_replaces_a_checkpoint_even_the_one_in_use(model):
     embedder = SentenceEmbedder(model, pooling="max").fit(TEXTS)
-    (model / "leftover.txt").write_text("of the old checkpoint")
+    (model / "leftover.json").write_text("of the old checkpoint")
     embedder.save_pretrained(model)
-    assert not (model / "leftover.txt").exists()
+    assert not (model / "leftover.json").exists()
     assert load_encoder(model).pooling == ("max",)
     assert [path.name for path in model.parent.iterdir()] == ["model"]
 
@@ -273,7 +273,7 @@ def test_saving_over_something_else_is_an_error(tmp_path):
     embedder = SentenceEmbedder(TINY).fit(TEXTS)
     diary = tmp_path / "diary.txt"
     diary.write_text("dear diary")
-    with pytest.raises(FileExistsError, match="holds files that are no checkpoint"):
+    with pytest.raises(FileExistsError, match="which are not of a checkpoint"):
         embedder.save_pretrained(tmp_path)
     with pytest.raises(FileExistsError, match=r"diary\.txt is a file; pass the folder"):
         embedder.save_pretrained(diary)

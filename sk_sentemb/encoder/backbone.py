@@ -1,10 +1,12 @@
 """The transformer of a model, and the way it runs: texts laid end to end, or padded."""
 
 import inspect
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -182,13 +184,20 @@ def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Bac
                 config=config,
                 dtype=dtype,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # said below, where the report is not
                 trust_remote_code=False,
             )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+    except (EOFError, OSError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
         raise CheckpointError(
             f"transformers cannot load the model in {folder}: {error} If a file is cut short or "
             "missing, fetch the model again."
         ) from error
+    if found["mismatched_keys"]:
+        name, saved, expected = max(found["mismatched_keys"], key=lambda key: math.prod(key[2]))
+        raise CheckpointError(
+            f"transformers cannot load the model in {folder}: {name} has the shape {tuple(saved)}, "
+            f"and its config.json asks for {tuple(expected)}. Fetch the model again."
+        )
     # The pooler of BERT-like models is often not saved, and no module here reads it.
     missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if missing:

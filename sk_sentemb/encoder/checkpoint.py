@@ -17,6 +17,7 @@ from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokens import TextTokenizer, fast_tokenizer
 
+_VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt")
 _KNOWN_PROCESSING = {"add_special_tokens", "padding", "return_tensors", "truncation"}
 SETTINGS_FILES = [
     "sentence_bert_config.json",
@@ -222,6 +223,11 @@ def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> PreTrainedTokeniz
     # The name of the key changed over the releases.
     arguments = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
     arguments = {key: value for key, value in arguments.items() if key != "trust_remote_code"}
+    if not any(file for pattern in _VOCABULARIES for file in folder.glob(pattern)):
+        # transformers would make a tokenizer that knows no words.
+        raise CheckpointError(
+            f"{folder} has no tokenizer: none of {list(_VOCABULARIES)}. Fetch the model again."
+        )
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **arguments)
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
@@ -242,6 +248,7 @@ def _read_static(folder: Path, device: torch.device) -> tuple[StaticBackbone, Te
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise CheckpointError(f"{file} is missing. Fetch the model again.")
+    read_json(file)  # says what is wrong with a file that is cut short
     return StaticBackbone(table), TextTokenizer(
         Tokenizer.from_file(str(file)), special_tokens=False
     )

@@ -99,7 +99,7 @@ def join_windows(windows: np.ndarray, tokens: Tokens, *, unit: bool) -> np.ndarr
     if len(windows) == n_texts:
         return windows
     starts = np.searchsorted(tokens.text_of, np.arange(n_texts))
-    weights = tokens.lengths.astype(np.float32)
+    weights = np.maximum(tokens.lengths, 1).astype(np.float32)
     weights /= np.add.reduceat(weights, starts)[tokens.text_of]
     joined = np.add.reduceat(windows * weights[:, None], starts, axis=0)
     return unit_rows(joined) if unit else joined
