@@ -22,7 +22,8 @@ from transformers.utils import logging as transformers_logging
 
 from sk_sentemb.encoder import load_encoder, release_models
 
-BARS = [(True, True), (True, False), (False, True), (False, False)]
+HUB = pytest.mark.xfail(strict=True, reason="the hub's bars stay off where transformers' are off")
+BARS = [(True, True), (True, False), (False, False), pytest.param((False, True), marks=HUB)]
 LOGGERS = [None, "transformers", "torch", "huggingface_hub", "sk_sentemb"]
 
 # Weights that no other test has, so that no other test's copy of the model is met.

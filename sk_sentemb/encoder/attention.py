@@ -126,7 +126,7 @@ def packed_attention(
             enable_gqa=shared_heads,
         )
         outputs.append(output.transpose(1, 2).flatten(0, 1))
-    return torch.cat(outputs)[None], None
+    return (torch.cat(outputs) if len(outputs) > 1 else outputs[0])[None], None
 
 
 def mask_rule(*, mask_function: MaskRule, **_: object) -> MaskRule:
