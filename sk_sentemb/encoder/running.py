@@ -112,5 +112,6 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    # On the processor torch raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # On the processor torch and oneDNN raise plain RuntimeErrors.
+    messages = ("can't allocate memory", "could not create a primitive")
+    return isinstance(error, torch.OutOfMemoryError) or any(m in str(error) for m in messages)
