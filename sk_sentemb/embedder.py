@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
@@ -23,6 +23,7 @@ from .columns import TextColumns, read_text_columns
 from .distinct import NO_TEXT, DistinctTexts, distinct_texts
 from .encoder import (
     LONG_TEXT,
+    Embedded,
     Encoder,
     TextTooLongError,
     TruncationWarning,
@@ -49,6 +50,15 @@ except ImportError:  # scikit-learn before 1.9
 
 class MissingTextWarning(UserWarning):
     """Cells without text became vectors of zeros."""
+
+
+class EmbeddedRows(NamedTuple):
+    """Rows of vectors, and what has to be said about them."""
+
+    vectors: np.ndarray
+    n_texts: int
+    n_truncated: int
+    n_missing: int
 
 
 class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
@@ -378,18 +388,31 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         return columns
 
     def _embed(self, columns: TextColumns, context: Any = None) -> np.ndarray:
+        rows = self._rows(columns, context)
+        self._warn(rows)
+        return rows.vectors
+
+    def _rows(self, columns: TextColumns, context: Any = None) -> EmbeddedRows:
+        """Embed rows, and count what has to be said about them."""
         self._check_missing(columns)
         distinct = distinct_texts(columns, missing_is_empty=self.missing == "empty")
         with reporting(self, len(distinct.texts), bar=self.verbose > 0, context=context) as report:
-            vectors = self._encode(distinct, report)
+            embedded = self._encode(distinct, report)
+        vectors = embedded.vectors
         if self._truncates:
             vectors = vectors[:, : self.embedding_dim_]
             vectors = unit_rows(vectors) if self.encoder_.normalizes else vectors.copy()
-        return distinct.spread(vectors, fill=np.nan if self.missing == "nan" else 0.0)
+        cells = distinct.which[distinct.which != NO_TEXT]
+        return EmbeddedRows(
+            distinct.spread(vectors, fill=np.nan if self.missing == "nan" else 0.0),
+            n_texts=len(cells),
+            n_truncated=int(embedded.truncated[cells].sum()),
+            n_missing=int(columns.missing.sum()),
+        )
 
-    def _encode(self, distinct: DistinctTexts, report: Callable[[int], None]) -> np.ndarray:
+    def _encode(self, distinct: DistinctTexts, report: Callable[[int], None]) -> Embedded:
         try:
-            embedded = self.encoder_.encode(
+            return self.encoder_.encode(
                 distinct.texts,
                 prompt=self.prompt,
                 max_length=self.max_length,
@@ -403,36 +426,34 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 f"row {row}, column {column} of X has more than {error.max_length} tokens, and "
                 "long_text='error'. Shorten it, or pass long_text='chunk' or 'truncate'."
             ) from None
-        if embedded.truncated.any():
-            cells = distinct.which[distinct.which != NO_TEXT]
-            warnings.warn(
-                f"{embedded.truncated[cells].sum()} of {len(cells)} texts are longer than "
-                f"{self.encoder_.length_limit(self.max_length)} tokens, and what is beyond was not "
-                "read. Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
-                TruncationWarning,
-                stacklevel=2,
-            )
-        return embedded.vectors
 
     @property
     def _truncates(self) -> bool:
         return self.embedding_dim_ < self.encoder_.embedding_dim
 
     def _check_missing(self, columns: TextColumns) -> None:
-        n_missing = int(columns.missing.sum())
-        if not n_missing:
-            return
-        if self.missing == "error":
+        if self.missing == "error" and columns.missing.any():
             row, column = np.argwhere(columns.missing)[0]
             raise ValueError(
-                f"row {row}, column {column} of X has no text ({n_missing} cells have none). Fill "
-                "them, or pass missing='zero', 'nan' or 'empty'."
+                f"row {row}, column {column} of X has no text ({columns.missing.sum()} cells have "
+                "none). Fill them, or pass missing='zero', 'nan' or 'empty'."
             )
-        if self.missing == "zero":
+
+    def _warn(self, rows: EmbeddedRows) -> None:
+        """Say how many cells became zeros and how many texts were cut."""
+        if rows.n_missing and self.missing == "zero":
             warnings.warn(
-                f"{n_missing} of {columns.missing.size} cells have no text and became zeros. Fill "
-                "them, or pass missing='nan', 'empty' or 'error'.",
+                f"{rows.n_missing} of {rows.n_missing + rows.n_texts} cells have no text and became "
+                "zeros. Fill them, or pass missing='nan', 'empty' or 'error'.",
                 MissingTextWarning,
+                stacklevel=2,
+            )
+        if rows.n_truncated:
+            warnings.warn(
+                f"{rows.n_truncated} of {rows.n_texts} texts are longer than "
+                f"{self.encoder_.length_limit(self.max_length)} tokens, and what is beyond was not "
+                "read. Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
+                TruncationWarning,
                 stacklevel=2,
             )
 
