@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -19,6 +20,9 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from .cache import DiskCache, MemoryCache, open_cache
+from .cache.key import space_of
+from .cache.once import embed_once
 from .columns import TextColumns, read_text_columns
 from .distinct import NO_TEXT, DistinctTexts, distinct_texts
 from .encoder import (
@@ -34,6 +38,7 @@ from .encoder import (
     unit_rows,
     write_encoder,
 )
+from .parallel import embed_in_parallel
 from .progress import N_TASKS, reporting
 
 try:
@@ -64,8 +69,8 @@ class EmbeddedRows(NamedTuple):
 class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Sentence embeddings of text columns, from a pretrained transformer.
 
-    Each distinct text of a call is embedded once, without padding, and the rows come back in the
-    order of ``X``. The model is loaded in ``fit``, one copy per process for all embedders and clones.
+    Each distinct text is embedded once, without padding, and the rows come back in the order of
+    ``X``. The model is loaded in ``fit``, one copy per process for all embedders and clones.
 
     Parameters
     ----------
@@ -114,6 +119,16 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     batch_tokens : int or "auto", default="auto"
         How many tokens run together. Halved, with a warning, when memory runs out.
+
+    cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
+        Where vectors are kept, so that each distinct text is embedded once, however many folds,
+        candidates and calls see it. ``"memory"`` for the process's own; True or a folder for one on
+        disk as well, which processes and sessions share; None for none. See :mod:`sk_sentemb.cache`.
+
+    n_jobs : int, default=None
+        How many workers embed, as in joblib: None for 1, or for what ``joblib.parallel_config`` says,
+        which also decides where they run. One process uses all cores already, so that this pays on a
+        cluster.
 
     weights_in_pickle : {"reference", "embed"}, default="reference"
         Whether a pickle holds the model's name and fingerprint, checked on load, or its weights.
@@ -178,6 +193,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
         "device": [str, None],
         "batch_tokens": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
+        "n_jobs": [Integral, None],
         "weights_in_pickle": [StrOptions({"reference", "embed"})],
         "verbose": ["verbose"],
     }
@@ -197,6 +214,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         dtype: str = "float32",
         device: str | None = None,
         batch_tokens: int | str = "auto",
+        cache: str | bool | os.PathLike[str] | MemoryCache | DiskCache | None = "memory",
+        n_jobs: int | None = None,
         weights_in_pickle: str = "reference",
         verbose: int = 0,
     ) -> None:
@@ -212,6 +231,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         self.dtype = dtype
         self.device = device
         self.batch_tokens = batch_tokens
+        self.cache = cache
+        self.n_jobs = n_jobs
         self.weights_in_pickle = weights_in_pickle
         self.verbose = verbose
 
@@ -411,13 +432,33 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         )
 
     def _encode(self, distinct: DistinctTexts, report: Callable[[int], None]) -> Embedded:
-        try:
-            return self.encoder_.encode(
-                distinct.texts,
-                prompt=self.prompt,
-                max_length=self.max_length,
-                long_text=self.long_text,
+        settings: dict[str, Any] = {
+            "prompt": self.prompt,
+            "max_length": self.max_length,
+            "long_text": self.long_text,
+        }
+
+        def embed(texts: Sequence[str], on_progress: Callable[[int], None]) -> Embedded:
+            return embed_in_parallel(
+                self.encoder_,
+                texts,
+                n_jobs=self.n_jobs,
+                on_progress=on_progress,
                 batch_tokens=self.batch_tokens,
+                **settings,
+            )
+
+        cache = open_cache(self.cache)
+        try:
+            if cache is None:
+                return embed(distinct.texts, report)
+            return embed_once(
+                cache,
+                space_of(self.encoder_, **settings),
+                distinct.texts,
+                embed,
+                tokens_per_run=self.encoder_.token_budget(self.batch_tokens),
+                n_workers=effective_n_jobs(self.n_jobs),
                 on_progress=report,
             )
         except TextTooLongError as error:

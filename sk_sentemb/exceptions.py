@@ -1,5 +1,6 @@
 """The warnings and errors of the package, to filter or catch."""
 
+from .cache.statistics import CacheWarning
 from .embedder import MissingTextWarning
 from .encoder import (
     CheckpointError,
@@ -10,6 +11,7 @@ from .encoder import (
 )
 
 __all__ = [
+    "CacheWarning",
     "CheckpointError",
     "MissingTextWarning",
     "ModelChangedError",

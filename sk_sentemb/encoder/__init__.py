@@ -2,6 +2,7 @@
 
 from .encoder import Embedded, Encoder
 from .files import CheckpointError
+from .forks import ForkSafeLock
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
 from .registry import ModelChangedError, load_encoder, release_models
@@ -16,6 +17,7 @@ __all__ = [
     "CheckpointError",
     "Embedded",
     "Encoder",
+    "ForkSafeLock",
     "ModelChangedError",
     "ModelNotFoundError",
     "TextTooLongError",

@@ -1,8 +1,9 @@
 """A sentence embedding model: texts in, float32 vectors out."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -170,7 +171,54 @@ class Encoder:
         Encoder
             It shares the weights with this one.
         """
+        if {"backbone", "tokenizer"} & changes.keys() and "fingerprint" not in changes:
+            raise ValueError(
+                "another backbone or tokenizer is another model: pass its fingerprint as well."
+            )
         return replace(self, origin=self.origin or self, **changes)
+
+    def recipe(
+        self,
+        *,
+        prompt: str | None = None,
+        max_length: int | None = None,
+        long_text: str = "truncate",
+    ) -> dict[str, Any]:
+        """Return all that decides a text's vector, beside the text.
+
+        Parameters
+        ----------
+        prompt : str, default=None
+            As in :meth:`encode`.
+        max_length : int, default=None
+            As in :meth:`encode`.
+        long_text : str, default="truncate"
+            As in :meth:`encode`.
+
+        Returns
+        -------
+        dict
+            Strings, numbers and None. Equal recipes give equal vectors, up to the last bits.
+        """
+        return {
+            "fingerprint": self.fingerprint,
+            "modules": self._modules_digest,
+            "dtype": self.dtype,
+            "prompt": self.prompt_text(prompt),
+            "max_length": self.length_limit(max_length),
+            "long_text": long_text,
+        }
+
+    @cached_property
+    def _modules_digest(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for module in self.modules:
+            plain = {k: v for k, v in vars(module).items() if isinstance(v, int | str | tuple)}
+            digest.update(f"{module} {plain}".encode())
+            for name, tensor in module.state_dict().items():
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def _repooled(self, names: tuple[str, ...]) -> Pooling:
         if not names or not all(isinstance(name, str) and name in POOLINGS for name in names):
@@ -251,9 +299,7 @@ class Encoder:
         vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
         truncated = np.zeros(len(texts), dtype=bool)
         n_done = 0
-        budget = (
-            _AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
-        )
+        budget = self.token_budget(batch_tokens)
         tokenize = partial(
             self.tokenizer,
             prompt=self.prompt_text(prompt),
@@ -280,6 +326,21 @@ class Encoder:
             vectors[block], truncated[block] = joined, tokens.truncated
             n_done += len(block)
         return Embedded(vectors, truncated)
+
+    def token_budget(self, batch_tokens: int | str) -> int:
+        """Return how many tokens run together.
+
+        Parameters
+        ----------
+        batch_tokens : int or "auto"
+            What is asked for; "auto" for what suits the device.
+
+        Returns
+        -------
+        int
+            The budget.
+        """
+        return _AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
 
     def length_limit(self, max_length: int | None) -> int | None:
         """Return how many tokens of a text are read.

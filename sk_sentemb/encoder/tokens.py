@@ -40,9 +40,13 @@ class TextTooLongError(ValueError):
     """
 
     def __init__(self, position: int, max_length: int) -> None:
-        super().__init__(f"text {position} is longer than {max_length} tokens")
+        # The arguments as they are, so that a worker process can send the error back.
+        super().__init__(position, max_length)
         self.position = position
         self.max_length = max_length
+
+    def __str__(self) -> str:
+        return f"text {self.position} is longer than {self.max_length} tokens"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,247 @@
+"""Embeddings on disk, shared by processes and sessions."""
+
+import os
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from ..encoder import ForkSafeLock
+from .key import Space
+from .memory import MemoryCache, checked_bytes
+from .privacy import default_folder
+from .statistics import CacheStatistics, CacheWarning, SpaceUse, is_of
+from .store import Store, is_damage
+
+T = TypeVar("T")
+
+_NOTHING: dict[bytes, bytes] = {}
+
+_FILE = "sk_sentemb-embeddings.sqlite3"
+
+# One open file per process: a fork must not go on with that of its parent, nor close it.
+_SHELVES: dict[tuple[int, Path], "Shelf"] = {}
+_LOCK = ForkSafeLock()
+
+# Seconds: between two looks whether another process is done, and after a failure before the next try.
+_LOOK_AGAIN = 0.05
+_REST = 60.0
+
+
+class DiskCache:
+    """A bounded cache on disk, for all processes and sessions; what was used least recently goes first.
+
+    What was looked up once stays in the process's memory cache, too. Nothing that happens to the
+    file gives a wrong vector or an error: every record is checked when it is read, and what cannot be
+    read or written costs a :class:`CacheWarning` and the time to embed again.
+
+    Parameters
+    ----------
+    folder : str or path-like, default=None
+        Where its file lies; made if it is not there, for its user alone. None for the platform's
+        folder for caches, or the one that the environment variable ``SK_SENTEMB_CACHE`` names.
+
+    max_bytes : int, default=5_000_000_000
+        The most bytes of the file, give or take what is written at once.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+
+    See Also
+    --------
+    MemoryCache : Is gone with the process.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from sk_sentemb import SentenceEmbedder
+    >>> from sk_sentemb.cache import DiskCache
+    >>> with TemporaryDirectory() as folder:
+    ...     cache = DiskCache(folder)
+    ...     vectors = SentenceEmbedder(cache=cache).fit_transform(["A text.", "Another one."])
+    ...     cache.statistics().n_texts
+    2
+    """
+
+    # Other processes wait for what this one embeds, so a turn is short: about a second.
+    runs_per_turn = 4
+
+    def __init__(
+        self, folder: str | os.PathLike[str] | None = None, max_bytes: int = 5_000_000_000
+    ) -> None:
+        self.folder = None if folder is None else os.fspath(folder)
+        self.max_bytes = checked_bytes(max_bytes)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        folder = default_folder() if self.folder is None else Path(self.folder).expanduser()
+        return folder.absolute() / _FILE
+
+    def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the record of each key, or None."""
+        shelf = self._shelf()
+        records = shelf.front.get(space, keys)
+        unknown = [key for key, record in zip(keys, records, strict=True) if record is None]
+        if not unknown:
+            return records
+        found = shelf.read(lambda store: store.get(unknown), _NOTHING)
+        shelf.front.put(space, found)
+        return [record or found.get(key) for key, record in zip(keys, records, strict=True)]
+
+    def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
+        """Keep records that were not there."""
+        shelf = self._shelf()
+        shelf.front.put(space, records)
+        shelf.write(lambda store: store.put(space, records, self.max_bytes), None)
+
+    def claim(self, space: Space, keys: Sequence[bytes], limit: int) -> list[bytes]:
+        """Return up to so many of the keys that the caller shall embed; then give them back."""
+        shelf = self._shelf()
+        free = shelf.front.claim(space, keys, len(keys))
+        mine = free[:limit]
+        if free:
+            mine = shelf.write(lambda store: store.claim(free, limit), mine)
+        shelf.front.give_back(space, set(free).difference(mine))
+        return mine
+
+    def give_back(self, space: Space, keys: Iterable[bytes]) -> None:
+        """Let others have keys that were claimed."""
+        shelf = self._shelf()
+        shelf.front.give_back(space, keys)
+        shelf.write(lambda store: store.give_back(keys), None)
+
+    def wait(self, space: Space, keys: Sequence[bytes]) -> None:
+        """Wait a moment, in which another process may be done with one of the keys."""
+        del space, keys
+        time.sleep(_LOOK_AGAIN)
+
+    def holds(self, n_texts: int, space: Space) -> bool:
+        """Say whether so many texts have room."""
+        return n_texts * space.record_bytes <= self.max_bytes
+
+    def clear(self, model: str | None = None, *, older_than: timedelta | None = None) -> int:
+        """Drop embeddings.
+
+        Parameters
+        ----------
+        model : str, default=None
+            Of this model only: its name, or its fingerprint.
+        older_than : timedelta, default=None
+            Only those that nobody used for so long, to the hour.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        shelf = self._shelf()
+        if older_than is None:
+            shelf.front.clear(model)
+        before = time.time() - (older_than.total_seconds() if older_than else -1)
+        return shelf.write(lambda store: store.delete(partial(is_of, model), before), 0)
+
+    def statistics(self) -> CacheStatistics:
+        """Count what is there.
+
+        Returns
+        -------
+        CacheStatistics
+            Texts and bytes, this process's hits and misses, and the share of each model.
+        """
+        shelf = self._shelf()
+        no_spaces: list[SpaceUse] = []
+        spaces = shelf.read(lambda store: store.spaces(), no_spaces)
+        front = shelf.front.statistics()
+        return CacheStatistics(
+            n_texts=sum(space.n_texts for space in spaces),
+            n_bytes=shelf.read(lambda store: store.n_bytes(), 0),
+            max_bytes=self.max_bytes,
+            hits=front.hits + shelf.store.hits,
+            misses=shelf.store.misses,
+            n_embedded=shelf.read(lambda store: store.n_embedded(), 0),
+            spaces=tuple(spaces),
+        )
+
+    def _shelf(self) -> "Shelf":
+        key = (os.getpid(), self.path)
+        with _LOCK:
+            if key not in _SHELVES:
+                _SHELVES[key] = Shelf(Store(self.path))
+            return _SHELVES[key]
+
+    def __repr__(self) -> str:
+        return f"DiskCache({os.fspath(self.path.parent)!r}, max_bytes={self.max_bytes})"
+
+
+class Shelf:
+    """A store as this process has it: with a memory in front, and warnings for errors.
+
+    Parameters
+    ----------
+    store : Store
+        The file.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.front = MemoryCache()
+        self._n_damaged = 0
+        self._reads_again = self._writes_again = 0.0
+
+    def read(self, action: Callable[[Store], T], otherwise: T) -> T:
+        """Read from the store, or go without."""
+        if time.monotonic() < self._reads_again:
+            return otherwise
+        try:
+            found = action(self.store)
+        except (sqlite3.Error, OSError) as error:
+            self._reads_again = self._mend(error, "read")
+            return otherwise
+        if self.store.n_damaged > self._n_damaged:
+            n, self._n_damaged = self.store.n_damaged - self._n_damaged, self.store.n_damaged
+            self._warn(
+                f"{n} records of {self.store.path} are damaged; their texts are embedded again."
+            )
+        return found
+
+    def write(self, action: Callable[[Store], T], otherwise: T) -> T:
+        """Write to the store, or go without."""
+        if time.monotonic() < self._writes_again:
+            return otherwise
+        try:
+            return action(self.store)
+        except (sqlite3.Error, OSError) as error:
+            self._writes_again = self._mend(error, "written")
+            return otherwise
+
+    def _mend(self, error: Exception, what: str) -> float:
+        """Say what is wrong, make good what can be, and return when to try again."""
+        path = self.store.path
+        if not is_damage(error):
+            self._warn(
+                f"the cache {path} cannot be {what}: {error}. Going on without; for the next minute "
+                "texts that are not in memory are embedded. Free some space, mend the permissions, "
+                "or pass another folder."
+            )
+            return time.monotonic() + _REST
+        self._warn(
+            f"the cache {path} cannot be used: {error}. It is begun anew, and its texts are embedded "
+            "again."
+        )
+        try:
+            self.store.replace_damaged()
+        except OSError as hindrance:
+            self._warn(f"{path} cannot be replaced: {hindrance}. Delete it.")
+            return time.monotonic() + _REST
+        return 0.0
+
+    @staticmethod
+    def _warn(message: str) -> None:
+        warnings.warn(message, CacheWarning, stacklevel=2)

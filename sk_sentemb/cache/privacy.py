@@ -1,0 +1,48 @@
+"""Where a cache lies on disk, and who may read it."""
+
+import os
+import stat
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+# A folder on a disk of one's own, for a cluster whose home folders are on a slow one.
+FOLDER_VARIABLE = "SK_SENTEMB_CACHE"
+
+
+def default_folder() -> Path:
+    """Return the platform's folder for caches, or the one that `SK_SENTEMB_CACHE` names."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named).expanduser() if named else user_cache_path("sk_sentemb", appauthor=False)
+
+
+def make_private_file(path: Path) -> bool:
+    """Make an empty file that nobody else can read, if it is not there, and its folder.
+
+    In a folder that its owner opened to a group for writing, the group may use the file, too.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        Whether it can be written to.
+
+    Raises
+    ------
+    OSError
+        If it is not there and cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        # Whether a journal can be made beside it decides, too.
+        return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    folder_mode = path.parent.stat().st_mode
+    if folder_mode & stat.S_IWGRP and not folder_mode & stat.S_ISVTX:
+        path.chmod(0o660)
+    return True
