@@ -52,6 +52,19 @@ def read_texts(name: str, n_texts: int) -> list[str]:
     return [texts[i] for i in order[:n_texts]]
 
 
+def data_file(name: str) -> Path:
+    """Return a file of the folder of data, or end with what to do."""
+    beside_repository = Path(__file__).parents[2] / "shared" / "data"
+    path = Path(os.environ.get("SK_SENTEMB_DATA", beside_repository)) / name
+    if not path.is_file():
+        raise SystemExit(
+            f"There is no {path}. Set SK_SENTEMB_DATA to the folder that holds "
+            "banking77/train.csv, clothing/reviews.csv and cranfield/docs.csv; docs/benchmarks.md "
+            "says what they are."
+        )
+    return path
+
+
 def interleave(tasks: Mapping[Any, Callable[[], Any]], n_rounds: int) -> dict[Any, list[Any]]:
     """Run all tasks in turn, round after round, and return what each gave in each round.
 
@@ -135,15 +148,7 @@ def _reviews() -> list[str]:
 
 
 def _column(file: str, column: str) -> list[str]:
-    beside_repository = Path(__file__).parents[2] / "shared" / "data"
-    path = Path(os.environ.get("SK_SENTEMB_DATA", beside_repository)) / file
-    if not path.is_file():
-        raise SystemExit(
-            f"There is no {path}. Set SK_SENTEMB_DATA to the folder that holds "
-            "banking77/train.csv, clothing/reviews.csv and cranfield/docs.csv; docs/benchmarks.md "
-            "says what they are."
-        )
-    return pd.read_csv(path)[column].dropna().tolist()
+    return pd.read_csv(data_file(file))[column].dropna().tolist()
 
 
 def _cpu_name() -> str:

@@ -38,7 +38,7 @@ _LOAD_TINY = """
 import sys
 texts = [" ".join(str(i) * (1 + i % 5)) for i in range(int(sys.argv[2]))]
 from sk_sentemb import SentenceEmbedder
-embedder = SentenceEmbedder(sys.argv[1], device="cpu").fit(texts[:1])
+embedder = SentenceEmbedder(sys.argv[1], device="cpu", cache=None).fit(texts[:1])
 embedder.transform(texts[:1])
 """
 
@@ -78,7 +78,7 @@ def growth(counts: list[int]) -> list[dict[str, Any]]:
     """Measure what embedding needs beside model, texts and result, for more and more texts."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        dim = _write_tiny_model(folder)
+        dim = write_tiny_model(folder)
         for n_texts in counts:
             usage = fresh(
                 "vectors = embedder.transform(texts)", folder, str(n_texts), setup=_LOAD_TINY
@@ -98,7 +98,7 @@ def _encode(system: str, folder: str, device: str, texts: list[str]) -> Usage:
         return fresh(_ENCODE[system], folder, device, str(file), setup=_READ_TEXTS)
 
 
-def _write_tiny_model(folder: str) -> int:
+def write_tiny_model(folder: str) -> int:
     """Write a BERT with random weights that reads digits, and return its dimension."""
     words = ["[PAD]", "[UNK]", *"0123456789"]
     vocabulary = {word: i for i, word in enumerate(words)}

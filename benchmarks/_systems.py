@@ -41,7 +41,7 @@ def load_systems(folder: str, device: str, *, force_bfloat16: bool) -> tuple[lis
     """Load every system, and return sk_sentemb's float32 model for what it knows of the texts."""
 
     def ours(dtype: str) -> SentenceEmbedder:
-        return SentenceEmbedder(folder, device=device, dtype=dtype).fit(["text"])
+        return SentenceEmbedder(folder, device=device, dtype=dtype, cache=None).fit(["text"])
 
     encoder, auto = ours("float32").encoder_, ours("auto").encoder_.dtype
     print(f"dtype='auto' is {auto} here")
