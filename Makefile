@@ -21,6 +21,9 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/grid_search.py
+	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python benchmarks/scale.py
 
 docs: .venv/ready-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
