@@ -11,13 +11,17 @@ from numpydoc.validate import validate
 import sk_sentemb
 from sk_sentemb.cache.once import Cache
 
-MODULES = ["sk_sentemb", "sk_sentemb.cache", "sk_sentemb.datasets"]
+MODULES = ["sk_sentemb", "sk_sentemb.bulk", "sk_sentemb.cache", "sk_sentemb.datasets"]
 
 # See Also and a longer description are there where they help.
 NOT_REQUIRED = {"SA01", "ES01"}
 
 # Not built by users, so that its docstring lists attributes instead of parameters.
-NOT_CONSTRUCTED = {"sk_sentemb.Encoder", "sk_sentemb.cache.CacheStatistics"}
+NOT_CONSTRUCTED = {
+    "sk_sentemb.Encoder",
+    "sk_sentemb.bulk.EmbeddedDataset",
+    "sk_sentemb.cache.CacheStatistics",
+}
 
 
 def public_objects():

@@ -1,0 +1,76 @@
+"""The columns that are read from a source, and their types."""
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+from pyarrow import types
+
+
+def read_schema(
+    there: pa.Schema, texts: Sequence[str], keep: str | Sequence[str], format: str | None, part: str
+) -> pa.Schema:
+    """Choose columns, and their types without what pyarrow guesses from the looks of texts.
+
+    Parameters
+    ----------
+    there : pyarrow.Schema
+        What a file has.
+    texts : sequence of str
+        The columns of text.
+    keep : str or sequence of str
+        The columns to carry along, or ``"all"``.
+    format : str or None
+        The file's format.
+    part : str
+        The file, for errors.
+
+    Returns
+    -------
+    pyarrow.Schema
+        ``texts`` and what else is kept.
+
+    Raises
+    ------
+    ValueError
+        If a column is not there, is there twice, or holds no text.
+    """
+    names = dict.fromkeys([*there.names, *texts] if keep == "all" else [*texts, *keep])
+    check_columns(names, there, part)
+    schema = pa.schema(
+        [(name, _read_type(there.field(name).type, format, name in texts)) for name in names]
+    )
+    for name in texts:
+        _check_text(schema.field(name), part)
+    return schema
+
+
+def check_columns(names: Iterable[str], there: pa.Schema, part: str) -> None:
+    """Raise if a file has a column not at all or more than once."""
+    for name in names:
+        n_columns = len(there.get_all_field_indices(name))
+        if n_columns != 1:
+            raise ValueError(
+                f"{part} has {n_columns or 'no'} column{'s' * (n_columns > 1)} {name!r}; it has "
+                f"{there.names[:20]}."
+            )
+
+
+def _read_type(kind: pa.DataType, format: str | None, is_text: bool) -> pa.DataType:
+    # Nothing in the first rows, or nothing that is UTF-8.
+    is_vague = types.is_null(kind) or types.is_binary(kind)
+    if format in ("csv", "tsv") and (is_text or is_vague):
+        return pa.string()
+    # A string of JSON is a string, also where it looks like a time.
+    if format == "json" and (is_vague or types.is_timestamp(kind)):
+        return pa.string()
+    return kind
+
+
+def _check_text(field: pa.Field, part: str) -> None:
+    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+    tests = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    if any(test(kind) for test in tests):
+        raise ValueError(
+            f"column {field.name!r} of {part} is of type {field.type}, not text. Decode it, or join "
+            "its parts into one string."
+        )

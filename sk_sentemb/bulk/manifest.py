@@ -1,0 +1,123 @@
+"""What a run was asked to do and how far it has come, on the disk beside what it writes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from .durable import write_text
+
+# Tells a manifest from the JSON files of others.
+LAYOUT = "sk_sentemb.bulk 1"
+
+
+class Counts(NamedTuple):
+    """What became of the rows of a shard."""
+
+    n_rows: int
+    n_texts: int
+    n_truncated: int
+    n_missing: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A run, and the shards of it that are finished.
+
+    Attributes
+    ----------
+    asked : dict
+        What a resumed call must ask for as well: source, columns, model, settings.
+    n_rows : list of int
+        Rows of each part of the source.
+    shards : tuple of Counts
+        Of the finished shards, which are the first ones.
+    """
+
+    asked: dict[str, Any]
+    n_rows: list[int]
+    shards: tuple[Counts, ...] = ()
+
+    @property
+    def n_shards(self) -> int:
+        """How many shards there will be. One at least: no rows are a target too."""
+        return max(1, -(-sum(self.n_rows) // self.asked["rows_per_shard"]))
+
+    def totals(self) -> Counts:
+        """Sum up the finished shards."""
+        return Counts(*map(sum, zip(Counts(0, 0, 0, 0), *self.shards, strict=True)))
+
+    def finished(self, shard: Counts) -> Self:
+        """Return the manifest with one more shard."""
+        return replace(self, shards=(*self.shards, shard))
+
+    def write(self, file: Path) -> None:
+        """Write it in one step."""
+        content = {
+            "layout": LAYOUT,
+            **self.asked,
+            "n_rows": self.n_rows,
+            "shards": [shard._asdict() for shard in self.shards],
+        }
+        write_text(file, json.dumps(content, indent=1) + "\n")
+
+
+def read_manifest(file: Path) -> Manifest | None:
+    """Read a manifest, if there is one.
+
+    Parameters
+    ----------
+    file : Path
+        Where it would be.
+
+    Returns
+    -------
+    Manifest or None
+        None if there is no file.
+
+    Raises
+    ------
+    FileExistsError
+        If the file is something else.
+    """
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.pop("layout", None) != LAYOUT:
+        raise FileExistsError(f"{file} is not a manifest of this version; pass another target.")
+    n_rows, shards = content.pop("n_rows"), content.pop("shards")
+    return Manifest(content, n_rows, tuple(Counts(**shard) for shard in shards))
+
+
+def check_same(old: dict[str, Any], new: dict[str, Any], target: Path) -> None:
+    """Raise if a target was begun with other rows, another model or other settings.
+
+    Parameters
+    ----------
+    old, new : dict
+        What was asked for then, and now.
+    target : Path
+        For the message.
+    """
+    if differences := list(_differences(old, new)):
+        raise ValueError(
+            f"{target} was begun otherwise: {'; '.join(differences)}. Ask for the same to resume, or "
+            "pass overwrite=True to start again."
+        )
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) == new.get(key):
+            continue
+        if key == "source":
+            was, now = old[key], new[key]
+            other = [file["path"] for file in [*was, *now] if file not in was or file not in now]
+            some = ", ".join(list(dict.fromkeys(other))[:3])
+            yield f"source has changed ({some or 'the order of its files'})"
+        else:
+            yield f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
