@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -38,7 +37,7 @@ from .encoder import (
     unit_rows,
     write_encoder,
 )
-from .parallel import embed_in_parallel
+from .parallel import count_workers, spread
 from .progress import N_TASKS, reporting
 
 try:
@@ -150,7 +149,7 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     n_features_in_ : int
         Number of text columns seen in ``fit``.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if ``X`` had string names for all of them.
 
     See Also
@@ -438,29 +437,23 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             "long_text": self.long_text,
         }
 
-        def embed(texts: Sequence[str], on_progress: Callable[[int], None]) -> Embedded:
-            return embed_in_parallel(
-                self.encoder_,
-                texts,
-                n_jobs=self.n_jobs,
-                on_progress=on_progress,
-                batch_tokens=self.batch_tokens,
-                **settings,
-            )
-
         cache = open_cache(self.cache)
+        workers = spread(
+            self.encoder_, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
+        )
         try:
-            if cache is None:
-                return embed(distinct.texts, report)
-            return embed_once(
-                cache,
-                space_of(self.encoder_, **settings),
-                distinct.texts,
-                embed,
-                tokens_per_run=self.encoder_.token_budget(self.batch_tokens),
-                n_workers=effective_n_jobs(self.n_jobs),
-                on_progress=report,
-            )
+            with workers as embed:
+                if cache is None:
+                    return embed(distinct.texts, report)
+                return embed_once(
+                    cache,
+                    space_of(self.encoder_, **settings),
+                    distinct.texts,
+                    embed,
+                    tokens_per_run=self.encoder_.token_budget(self.batch_tokens),
+                    n_workers=count_workers(self.n_jobs),
+                    on_progress=report,
+                )
         except TextTooLongError as error:
             row, column = distinct.place_of(error.position)
             raise ValueError(

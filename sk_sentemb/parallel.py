@@ -1,11 +1,16 @@
 """Embed blocks of texts wherever joblib runs them: processes, threads, or a cluster."""
 
+import pickle
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
+from .cache.once import Embed
 from .encoder import Embedded, Encoder, TextTooLongError
 
 # So many blocks for each worker even out that some are faster than others.
@@ -15,69 +20,113 @@ BLOCKS_PER_WORKER = 4
 _MOST_CHARACTERS = 2_000_000
 
 
-def embed_in_parallel(
-    encoder: Encoder,
-    texts: Sequence[str],
-    *,
-    n_jobs: int | None,
-    on_progress: Callable[[int], object],
-    **how: Any,
-) -> Embedded:
-    """Embed texts, on the workers of joblib's backend if there is more than one.
+@contextmanager
+def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embed]:
+    """Let the workers of joblib's backend embed texts, if there is more than one.
 
-    A worker gets the model by name and loads it once.
+    They start when they are first needed and stay until the end, because some backends start new
+    processes. Each gets the model by name, or its weights if it has none, and loads it once.
 
     Parameters
     ----------
     encoder : Encoder
         The model.
-    texts : sequence of str
-        What to embed.
     n_jobs : int or None
         As in joblib: None for 1, or for what ``joblib.parallel_config`` says.
-    on_progress : callable
-        Called with the number of texts that are done.
     **how : object
         Settings of :meth:`Encoder.encode`.
 
+    Yields
+    ------
+    callable
+        Embeds texts, in their order, and calls back with the number that is done; raises what
+        :meth:`Encoder.encode` raises.
+    """
+    n_workers = count_workers(n_jobs)
+    sent = _Sent(encoder)
+    with ExitStack() as stack:
+        workers = cache(lambda: stack.enter_context(_workers(n_jobs)))
+
+        def embed(texts: Sequence[str], on_progress: Callable[[int], None]) -> Embedded:
+            if n_workers == 1 or len(texts) < 2:
+                return encoder.encode(texts, on_progress=on_progress, **how)
+            embedded = Embedded(
+                np.empty((len(texts), encoder.embedding_dim), dtype=np.float32),
+                np.zeros(len(texts), dtype=bool),
+            )
+            blocks = list(_blocks(texts, BLOCKS_PER_WORKER * n_workers))
+            tasks = (delayed(_embed_block)(sent, texts[b], b.start, how) for b in blocks)
+            for block, part in zip(blocks, workers()(tasks), strict=True):
+                embedded.vectors[block], embedded.truncated[block] = part
+                on_progress(block.stop)
+            return embedded
+
+        yield embed
+
+
+def count_workers(n_jobs: int | None) -> int:
+    """Return how many workers texts are spread over.
+
+    In a task of a Dask worker it is one, as if ``n_jobs`` were 1. There joblib would spread them over
+    the cluster, whose other workers may be waiting for these very texts to be in the cache: the same
+    search runs on them.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As in joblib.
+
     Returns
     -------
-    Embedded
-        In the order of the texts.
-
-    Raises
-    ------
-    TextTooLongError
-        As :meth:`Encoder.encode`.
+    int
+        At least 1.
     """
-    n_workers = effective_n_jobs(n_jobs)
-    if n_workers == 1 or len(texts) < 2:
-        return encoder.encode(texts, on_progress=on_progress, **how)
-    embedded = Embedded(
-        np.empty((len(texts), encoder.embedding_dim), dtype=np.float32),
-        np.zeros(len(texts), dtype=bool),
-    )
-    blocks = list(_blocks(texts, BLOCKS_PER_WORKER * n_workers))
-    parts = _run(n_jobs, (delayed(_embed_block)(encoder, texts[b], b.start, how) for b in blocks))
-    for block, part in zip(blocks, parts, strict=True):
-        embedded.vectors[block], embedded.truncated[block] = part
-        on_progress(block.stop)
-    return embedded
+    return 1 if _in_a_task_of_dask() else effective_n_jobs(n_jobs)
 
 
-def _run(n_jobs: int | None, tasks: Iterator[Any]) -> Any:
+def _in_a_task_of_dask() -> bool:
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import get_worker
+
     try:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+        get_worker()
+    except ValueError:
+        return False
+    return True
+
+
+def _workers(n_jobs: int | None) -> Parallel:
+    try:
+        return Parallel(n_jobs=n_jobs, return_as="generator")
     except ValueError:  # a backend that returns all results at once
-        parallel = Parallel(n_jobs=n_jobs)
-    return parallel(tasks)
+        return Parallel(n_jobs=n_jobs)
 
 
-def _embed_block(
-    encoder: Encoder, texts: Sequence[str], start: int, how: dict[str, Any]
-) -> Embedded:
+class _Sent:
+    """An encoder on its way to workers, as an array, which joblib maps into its own processes.
+
+    So weights that are carried are written once there, and not sent with every block.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    @cached_property
+    def _pickled(self) -> np.ndarray:
+        return np.frombuffer(pickle.dumps(self.encoder), dtype=np.uint8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (self._pickled,)
+
+
+def _received(pickled: np.ndarray) -> _Sent:
+    return _Sent(pickle.loads(pickled.data))
+
+
+def _embed_block(sent: _Sent, texts: Sequence[str], start: int, how: dict[str, Any]) -> Embedded:
     try:
-        return encoder.encode(texts, **how)
+        return sent.encoder.encode(texts, **how)
     except TextTooLongError as error:
         raise TextTooLongError(start + error.position, error.max_length) from None
 

@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import numpy as np
+
 from .disk import DiskCache
 from .memory import MemoryCache, shared_memory_cache
 from .prewarm import prewarm
@@ -32,16 +34,23 @@ def open_cache(cache: Any = "memory") -> MemoryCache | DiskCache | None:
     MemoryCache, DiskCache or None
         To look at, clear, or bound.
 
+    Raises
+    ------
+    TypeError
+        If it stands for none.
+    ValueError
+        If it is the empty str.
+
     Examples
     --------
     >>> from sk_sentemb.cache import open_cache
     >>> open_cache("memory").max_bytes
     1000000000
     """
-    if cache is None or cache is False:
-        return None
-    if cache is True:
-        return DiskCache()
+    if cache is None or isinstance(cache, bool | np.bool_):
+        return DiskCache() if cache else None
     if isinstance(cache, MemoryCache | DiskCache):
         return cache
-    return shared_memory_cache() if cache == "memory" else DiskCache(os.fspath(cache))
+    if not isinstance(cache, str | os.PathLike):
+        raise TypeError(f"cache={cache!r}: pass 'memory', a folder, True, a cache or None.")
+    return shared_memory_cache() if cache == "memory" else DiskCache(cache)

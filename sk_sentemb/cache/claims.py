@@ -4,9 +4,6 @@ import os
 import threading
 from collections.abc import Iterable
 
-# A claim is given back whatever happens, so this only bounds what a mistake could cost.
-_LONGEST_WAIT = 60.0
-
 
 class Claims:
     """Keys that some thread of this process is embedding."""
@@ -17,7 +14,7 @@ class Claims:
     def _begin(self) -> None:
         self._process = os.getpid()
         self._given_back = threading.Condition()
-        self._keys: set[bytes] = set()
+        self._owners: dict[bytes, int] = {}
 
     def _own(self) -> threading.Condition:
         # A forked child has the claims of threads that it does not have.
@@ -26,27 +23,31 @@ class Claims:
         return self._given_back
 
     def take(self, keys: Iterable[bytes], limit: int) -> list[bytes]:
-        """Claim up to so many of the keys, the first that nobody has."""
+        """Claim up to so many of the keys, the first that no other thread has."""
+        me = threading.get_ident()
         mine: list[bytes] = []
         with self._own():
             for key in keys:
                 if len(mine) == limit:
                     break
-                if key not in self._keys:
+                # What this thread has is left over from a call that was interrupted, or around this.
+                if self._owners.get(key, me) == me:
                     mine.append(key)
-            self._keys.update(mine)
+            self._owners.update(dict.fromkeys(mine, me))
         return mine
 
-    def give_back(self, keys: Iterable[bytes]) -> None:
-        """Let go of keys, embedded or not."""
-        with self._own() as _:
-            self._keys.difference_update(keys)
+    def give_back(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Let go of those of the keys that this thread has, and return them."""
+        me = threading.get_ident()
+        with self._own():
+            mine = [key for key in keys if self._owners.get(key) == me]
+            for key in mine:
+                del self._owners[key]
             self._given_back.notify_all()
+        return mine
 
     def wait(self, keys: Iterable[bytes]) -> None:
         """Wait until one of the keys is free."""
-        keys = list(keys)
+        keys = set(keys)
         with self._own():
-            self._given_back.wait_for(
-                lambda: not self._keys.issuperset(keys), timeout=_LONGEST_WAIT
-            )
+            self._given_back.wait_for(lambda: not keys <= self._owners.keys())

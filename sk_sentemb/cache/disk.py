@@ -1,5 +1,6 @@
 """Embeddings on disk, shared by processes and sessions."""
 
+import math
 import os
 import sqlite3
 import time
@@ -21,11 +22,34 @@ T = TypeVar("T")
 
 _NOTHING: dict[bytes, bytes] = {}
 
+# What a file does that is not as it was: SQLite's messages quote it, and need not be UTF-8.
+_FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)
+
 _FILE = "sk_sentemb-embeddings.sqlite3"
 
 # One open file per process: a fork must not go on with that of its parent, nor close it.
 _SHELVES: dict[tuple[int, Path], "Shelf"] = {}
 _LOCK = ForkSafeLock()
+
+
+def _pause() -> None:
+    """Let nobody be at work on a file while the process forks.
+
+    SQLite in the child would take the parent's locks for its own, and damage the file.
+    """
+    _LOCK.__enter__()
+    for shelf in _SHELVES.values():
+        shelf.store.lock.acquire()
+
+
+def _go_on() -> None:
+    for shelf in _SHELVES.values():
+        shelf.store.lock.release()
+    _LOCK.__exit__()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_pause, after_in_parent=_go_on, after_in_child=_go_on)
 
 # Seconds: between two looks whether another process is done, and after a failure before the next try.
 _LOOK_AGAIN = 0.05
@@ -75,6 +99,8 @@ class DiskCache:
     def __init__(
         self, folder: str | os.PathLike[str] | None = None, max_bytes: int = 5_000_000_000
     ) -> None:
+        if folder == "":
+            raise ValueError("folder='': pass '.' if the current folder is meant.")
         self.folder = None if folder is None else os.fspath(folder)
         self.max_bytes = checked_bytes(max_bytes)
 
@@ -93,6 +119,7 @@ class DiskCache:
             return records
         found = shelf.read(lambda store: store.get(unknown), _NOTHING)
         shelf.front.put(space, found)
+        shelf.write(lambda store: store.note_use(), None)
         return [record or found.get(key) for key, record in zip(keys, records, strict=True)]
 
     def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
@@ -112,10 +139,11 @@ class DiskCache:
         return mine
 
     def give_back(self, space: Space, keys: Iterable[bytes]) -> None:
-        """Let others have keys that were claimed."""
+        """Let others have those of the keys that this thread claimed."""
         shelf = self._shelf()
-        shelf.front.give_back(space, keys)
-        shelf.write(lambda store: store.give_back(keys), None)
+        mine = shelf.front.give_back(space, keys)
+        # Even after a failure, because others wait for these.
+        shelf.write(lambda store: store.give_back(mine), None, rests=False)
 
     def wait(self, space: Space, keys: Sequence[bytes]) -> None:
         """Wait a moment, in which another process may be done with one of the keys."""
@@ -144,7 +172,7 @@ class DiskCache:
         shelf = self._shelf()
         if older_than is None:
             shelf.front.clear(model)
-        before = time.time() - (older_than.total_seconds() if older_than else -1)
+        before = math.inf if older_than is None else time.time() - older_than.total_seconds()
         return shelf.write(lambda store: store.delete(partial(is_of, model), before), 0)
 
     def statistics(self) -> CacheStatistics:
@@ -164,7 +192,8 @@ class DiskCache:
             n_bytes=shelf.read(lambda store: store.n_bytes(), 0),
             max_bytes=self.max_bytes,
             hits=front.hits + shelf.store.hits,
-            misses=shelf.store.misses,
+            # What was found on disk was put in front as well.
+            misses=front.misses - shelf.store.hits,
             n_embedded=shelf.read(lambda store: store.n_embedded(), 0),
             spaces=tuple(spaces),
         )
@@ -201,7 +230,7 @@ class Shelf:
             return otherwise
         try:
             found = action(self.store)
-        except (sqlite3.Error, OSError) as error:
+        except _FAILURES as error:
             self._reads_again = self._mend(error, "read")
             return otherwise
         if self.store.n_damaged > self._n_damaged:
@@ -211,13 +240,14 @@ class Shelf:
             )
         return found
 
-    def write(self, action: Callable[[Store], T], otherwise: T) -> T:
+    def write(self, action: Callable[[Store], T], otherwise: T, *, rests: bool = True) -> T:
         """Write to the store, or go without."""
-        if time.monotonic() < self._writes_again:
+        # What cannot be read is not waited for either.
+        if rests and time.monotonic() < max(self._reads_again, self._writes_again):
             return otherwise
         try:
             return action(self.store)
-        except (sqlite3.Error, OSError) as error:
+        except _FAILURES as error:
             self._writes_again = self._mend(error, "written")
             return otherwise
 

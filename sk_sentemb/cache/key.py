@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def space_of(
         Equal for equal files and settings, whatever the machine, device or name of the model.
     """
     recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
-    told = json.dumps([FORMAT, recipe], sort_keys=True).encode()
+    told = json.dumps([FORMAT, recipe], sort_keys=True, default=index).encode()
     return Space(
         hashlib.blake2b(told, digest_size=32).digest(),
         model=encoder.source.model if encoder.source else "unnamed",

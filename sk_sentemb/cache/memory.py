@@ -105,10 +105,10 @@ class MemoryCache:
         self._claims.give_back(set(claimed).difference(mine))
         return mine
 
-    def give_back(self, space: Space, keys: Iterable[bytes]) -> None:
-        """Let others have keys that were claimed."""
+    def give_back(self, space: Space, keys: Iterable[bytes]) -> list[bytes]:
+        """Let others have those of the keys that this thread claimed, and return them."""
         del space
-        self._claims.give_back(keys)
+        return self._claims.give_back(keys)
 
     def wait(self, space: Space, keys: Sequence[bytes]) -> None:
         """Wait until somebody is done with one of the keys."""

@@ -48,8 +48,8 @@ class Cache(Protocol):
     def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
         """Keep the records of claimed keys."""
 
-    def give_back(self, space: Space, keys: Iterable[bytes]) -> None:
-        """Let others have claimed keys, put or not."""
+    def give_back(self, space: Space, keys: Iterable[bytes]) -> object:
+        """Let others have those of the keys that this thread claimed, put or not."""
 
     def wait(self, space: Space, keys: Sequence[bytes]) -> None:
         """Wait until somebody may be done with one of the keys."""
@@ -143,15 +143,17 @@ class _Call:
         """Embed the first rows that nobody else is at, and return those that are still to do."""
         row_of = {self.keys[i]: i for i in rows}
         limit = np.cumsum([len(self.texts[i]) for i in rows]).searchsorted(n_characters)
-        mine = self.cache.claim(self.space, list(row_of), max(1, int(limit)))
+        try:
+            mine = self.cache.claim(self.space, list(row_of), max(1, int(limit)))
+            if mine:
+                embedded = self._embed([row_of[key] for key in mine])
+                records = dict(zip(mine, self.space.pack(embedded), strict=True))
+                self.cache.put(self.space, records)
+        finally:
+            # All of them: an interrupt may come before it is known which ones were claimed.
+            self.cache.give_back(self.space, row_of)
         if not mine:
             return self._leave_to_others(rows)
-        try:
-            embedded = self._embed([row_of[key] for key in mine])
-            records = dict(zip(mine, self.space.pack(embedded), strict=True))
-            self.cache.put(self.space, records)
-        finally:
-            self.cache.give_back(self.space, mine)
         done = set(mine)
         return [i for key, i in row_of.items() if key not in done]
 

@@ -43,6 +43,6 @@ def make_private_file(path: Path) -> bool:
         # Whether a journal can be made beside it decides, too.
         return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     folder_mode = path.parent.stat().st_mode
-    if folder_mode & stat.S_IWGRP and not folder_mode & stat.S_ISVTX:
-        path.chmod(0o660)
+    is_shared = folder_mode & stat.S_IWGRP and not folder_mode & stat.S_ISVTX
+    path.chmod(0o660 if is_shared else 0o600)  # whatever the umask is
     return True

@@ -20,7 +20,7 @@ from .statistics import SpaceUse
 # The file is one that can be copied, and read where nothing can be written: so no write-ahead log.
 # A batch is what was written together; it was used together mostly, and goes together.
 _SCHEMA = f"""
-    PRAGMA page_size = 16384;
+    PRAGMA page_size = 8192;
     PRAGMA auto_vacuum = INCREMENTAL;
     BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS space (
@@ -69,62 +69,90 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.hits = self.misses = self.n_damaged = 0
+        self.hits = self.n_damaged = 0
         self.read_only = False
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._owner = f"{platform.node()} {os.getpid()}"
         self._claimed: set[bytes] = set()
+        self._used: set[int] = set()
         self._noted: dict[int, float] = {}
         self._open_connection: sqlite3.Connection | None = None
         self._inode = 0
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the records that are there and whole."""
-        found, batches = {}, set()
-        with self._lock:
-            for part in gen_batches(len(keys), _KEYS_PER_QUERY):
-                for key, batch, checked in self._select("key, batch, record", keys[part]):
+        found = {}
+        near = sorted(keys)  # keys that lie side by side in the index
+        with self.lock:
+            for part in gen_batches(len(near), _KEYS_PER_QUERY):
+                for key, batch, checked in self._select("key, batch, record", near[part]):
                     record = _verified(key, checked)
                     if record is None:
                         self.n_damaged += 1
                     else:
                         found[key] = record
-                        batches.add(batch)
+                        self._used.add(batch)
             self.hits += len(found)
-            self._note_use(batches)
         return found
+
+    def note_use(self) -> None:
+        """Write down, now and then, which batches were used."""
+        now = time.time()
+        with self.lock:
+            news = [b for b in self._used if self._noted.get(b, 0.0) < now - _TOLERANCE]
+            self._used.clear()
+            self._noted.update(dict.fromkeys(news, now))
+            if not news or self.read_only:
+                return
+            rows = [(now, batch, now - _TOLERANCE) for batch in news]
+            query = "SELECT 1 FROM batch WHERE used < ? AND id = ?"
+            db = self._connection()
+            if any(db.execute(query, (before, batch)).fetchone() for _, batch, before in rows):
+                with self._transaction():
+                    db.executemany("UPDATE batch SET used = ? WHERE id = ? AND used < ?", rows)
 
     def put(self, space: Space, records: Mapping[bytes, bytes], max_bytes: int) -> None:
         """Keep records, and drop what was used least recently where the file would grow too large."""
-        with self._lock, self._transaction() as db:
-            (batch,) = db.execute(
-                "INSERT INTO batch (prefix, used) VALUES (?, ?) RETURNING id",
-                (space.prefix, time.time()),
-            ).fetchone()
-            db.executemany(
-                "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?)",
-                [(key, batch, _with_check(key, record)) for key, record in records.items()],
-            )
-            db.execute(
-                "INSERT INTO space VALUES (?, ?, ?, ?, ?) ON CONFLICT (prefix) "
-                "DO UPDATE SET n_embedded = n_embedded + excluded.n_embedded",
-                (space.prefix, space.model, space.fingerprint, space.dim, len(records)),
-            )
-            self._delete_claims(db, records)
-            self._evict(db, max_bytes)
-            self.misses += len(records)
+        with self.lock:
+            with self._transaction() as db:
+                (batch,) = db.execute(
+                    "INSERT INTO batch (prefix, used) VALUES (?, ?) RETURNING id",
+                    (space.prefix, time.time()),
+                ).fetchone()
+                db.executemany(
+                    "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?)",
+                    [(key, batch, _with_check(key, record)) for key, record in records.items()],
+                )
+                db.execute(
+                    "INSERT INTO space VALUES (?, ?, ?, ?, ?) ON CONFLICT (prefix) "
+                    "DO UPDATE SET n_embedded = n_embedded + excluded.n_embedded",
+                    (space.prefix, space.model, space.fingerprint, space.dim, len(records)),
+                )
+                self._delete_claims(db, records)
+                self._evict(db, max_bytes)
+            self._claimed.difference_update(records)
+            # Where the bound is lower than it was. In a transaction of its own, as in `delete`.
+            if _bytes(db)[1] > max_bytes // 8:
+                db.executescript("PRAGMA incremental_vacuum")  # all steps of it
 
     def claim(self, keys: Sequence[bytes], limit: int) -> list[bytes]:
         """Claim up to so many of the keys: those that are neither there nor claimed by others."""
         now = time.time()
-        with self._lock, self._transaction() as db:
+        with self.lock, self._transaction() as db:
+            # None lasts for ever, whatever another clock or damage says.
+            db.execute(
+                "DELETE FROM claim WHERE until IS NULL OR until NOT BETWEEN ? AND ?",
+                (now, now + 2 * _LEASE),
+            )
             taken: set[bytes] = set()
             for part in gen_batches(len(keys), _KEYS_PER_QUERY):
-                taken.update(key for (key,) in self._select("key", keys[part]))
-                claims = self._select("key, owner, until", keys[part], table="claim")
-                taken.update(k for k, owner, until in claims if until > now and _lives(owner))
+                there = self._select("key, record", keys[part])
+                # A damaged one is embedded again and replaced.
+                taken.update(key for key, checked in there if _verified(key, checked) is not None)
+                claims = self._select("key, owner", keys[part], table="claim")
+                # One of this process is left over from a call that was interrupted.
+                taken.update(k for k, owner in claims if owner != self._owner and _lives(owner))
             mine = [key for key in keys if key not in taken][:limit]
-            db.execute("DELETE FROM claim WHERE until < ?", (now,))
             db.executemany(
                 "INSERT OR REPLACE INTO claim VALUES (?, ?, ?)",
                 [(key, self._owner, now + _LEASE) for key in mine],
@@ -134,38 +162,37 @@ class Store:
 
     def give_back(self, keys: Iterable[bytes]) -> None:
         """Let others have keys that were claimed and not put."""
-        with self._lock:
+        with self.lock:
             if held := self._claimed.intersection(keys):
                 with self._transaction() as db:
                     self._delete_claims(db, held)
+                self._claimed -= held
 
     def spaces(self) -> list[SpaceUse]:
         """Return what each model's texts take, without the file's own overhead."""
-        with self._lock:
+        with self.lock:
             rows = self._connection().execute(
-                "SELECT model, fingerprint, dim, count(*) FROM embedding "
-                "JOIN batch ON batch.id = embedding.batch JOIN space USING (prefix) GROUP BY prefix"
+                "SELECT model, fingerprint, dim, count(*), count(*) * (4 * dim + 1 + ?) FROM embedding "
+                "JOIN batch ON batch.id = embedding.batch JOIN space USING (prefix) GROUP BY prefix",
+                (_CHECK_BYTES,),
             )
-            return [
-                SpaceUse(model, digits, dim, n, n * (4 * dim + 1 + _CHECK_BYTES))
-                for model, digits, dim, n in rows
-            ]
+            return [SpaceUse(*row) for row in rows]
 
     def n_embedded(self) -> int:
         """Return how many texts all processes together have ever put here."""
-        with self._lock:
+        with self.lock:
             query = "SELECT coalesce(sum(n_embedded), 0) FROM space"
             return self._connection().execute(query).fetchone()[0]
 
     def n_bytes(self) -> int:
         """Return the bytes of the file that are in use."""
-        with self._lock:
-            return _used_bytes(self._connection())
+        with self.lock:
+            return _bytes(self._connection())[0]
 
     def delete(self, wanted: Callable[[str, str], bool], used_before: float) -> int:
         """Drop what was last used before a time, of the models whose name and fingerprint are wanted."""
         n_deleted = 0
-        with self._lock:
+        with self.lock:
             with self._transaction() as db:
                 batches = db.execute(
                     "SELECT id, model, fingerprint FROM batch JOIN space USING (prefix) WHERE used < ?",
@@ -175,12 +202,14 @@ class Store:
                     if wanted(model, fingerprint):
                         n_deleted += _delete_batch(db, batch)
             # In a transaction of its own, because it gives back what the last one set free.
-            self._connection().execute("PRAGMA incremental_vacuum").fetchall()
+            self._connection().executescript("PRAGMA incremental_vacuum")  # all steps of it
         return n_deleted
 
     def replace_damaged(self) -> None:
         """Put an empty file in the place of one that cannot be read, once for all processes."""
-        with self._lock, FileLock(f"{self.path}.lock", timeout=_PATIENCE):
+        lock = Path(f"{self.path}.lock")
+        make_private_file(lock)  # for those who share the folder
+        with self.lock, FileLock(lock, timeout=_PATIENCE):
             damaged = self._inode
             self.close()
             if self.path.exists() and self.path.stat().st_ino == damaged:
@@ -195,6 +224,9 @@ class Store:
             self._open_connection = None
 
     def _connection(self) -> sqlite3.Connection:
+        db = self._open_connection
+        if db is not None and not db.in_transaction and not self._is_there():
+            self.close()
         if self._open_connection is None:
             self.read_only = not make_private_file(self.path)
             mode = "ro" if self.read_only else "rw"
@@ -206,6 +238,7 @@ class Store:
                 check_same_thread=False,
             )
             self._inode = self.path.stat().st_ino
+            db.text_factory = lambda raw: raw.decode(errors="replace")  # where it is damaged
             try:
                 self._prepare(db)
             except BaseException:
@@ -214,12 +247,19 @@ class Store:
             self._open_connection = db
         return self._open_connection
 
+    def _is_there(self) -> bool:
+        """Say whether the open file is still the one at the path: somebody may have deleted it."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
     def _prepare(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA journal_mode = TRUNCATE")
-        db.execute("PRAGMA synchronous = NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
             raise NewerVersionError(f"it has version {version}, and this package writes {FORMAT}")
+        db.execute("PRAGMA journal_mode = TRUNCATE")
+        db.execute("PRAGMA synchronous = NORMAL")
         if version == 0 and not self.read_only:
             db.executescript(_SCHEMA)
         elif version < FORMAT:
@@ -228,41 +268,28 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self._connection()
-        db.execute("BEGIN IMMEDIATE")
         try:
+            db.execute("BEGIN IMMEDIATE")
             yield db
+            db.execute("COMMIT")  # which waits for readers, and may fail too
         except BaseException:
             if db.in_transaction:  # SQLite has rolled back by itself after some errors
                 db.execute("ROLLBACK")
             raise
-        db.execute("COMMIT")
 
     def _select(self, columns: str, keys: Sequence[bytes], table: str = "embedding") -> list[tuple]:
         marks = ", ".join("?" * len(keys))
         query = f"SELECT {columns} FROM {table} WHERE key IN ({marks})"
-        return self._connection().execute(query, keys).fetchall()
-
-    def _note_use(self, batches: set[int]) -> None:
-        """Write down, now and then, that batches were used."""
-        now = time.time()
-        news = [b for b in batches if self._noted.get(b, 0.0) < now - _TOLERANCE]
-        self._noted.update(dict.fromkeys(news, now))
-        if not news or self.read_only:
-            return
-        rows = [(now, batch, now - _TOLERANCE) for batch in news]
-        query = "SELECT 1 FROM batch WHERE used < ? AND id = ?"
-        db = self._connection()
-        if any(db.execute(query, (before, batch)).fetchone() for _, batch, before in rows):
-            with self._transaction():
-                db.executemany("UPDATE batch SET used = ? WHERE id = ? AND used < ?", rows)
+        rows = self._connection().execute(query, keys).fetchall()
+        wanted = set(keys)
+        return [row for row in rows if row[0] in wanted]  # a damaged index leads to others
 
     def _delete_claims(self, db: sqlite3.Connection, keys: Iterable[bytes]) -> None:
         held = self._claimed.intersection(keys)
         db.executemany("DELETE FROM claim WHERE key = ?", [(key,) for key in held])
-        self._claimed -= held
 
     def _evict(self, db: sqlite3.Connection, max_bytes: int) -> None:
-        while _used_bytes(db) > max_bytes:
+        while _bytes(db)[0] > max_bytes:
             oldest = db.execute("SELECT id FROM batch ORDER BY used, id LIMIT 1").fetchone()
             if oldest is None:
                 return
@@ -272,7 +299,9 @@ class Store:
 def is_damage(error: Exception) -> bool:
     """Say whether an error means that the file must be replaced."""
     code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, OlderVersionError) or (code is not None and code & 0xFF in _DAMAGE)
+    if code is None:  # SQLite's message quotes the file
+        return isinstance(error, OlderVersionError | UnicodeDecodeError)
+    return code & 0xFF in _DAMAGE
 
 
 def _delete_batch(db: sqlite3.Connection, batch: int) -> int:
@@ -281,12 +310,13 @@ def _delete_batch(db: sqlite3.Connection, batch: int) -> int:
     return n_deleted
 
 
-def _used_bytes(db: sqlite3.Connection) -> int:
+def _bytes(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return how many bytes of the file are in use and how many are free."""
     page_size, n_pages, n_free = (
         db.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_size", "page_count", "freelist_count")
     )
-    return page_size * (n_pages - n_free)
+    return page_size * (n_pages - n_free), page_size * n_free
 
 
 def _with_check(key: bytes, record: bytes) -> bytes:
@@ -301,15 +331,16 @@ def _verified(key: bytes, checked: object) -> bytes | None:
     return record if _with_check(key, record) == checked else None
 
 
-def _lives(owner: str) -> bool:
+def _lives(owner: object) -> bool:
     """Say whether a process may be running; of one on another computer nothing is known."""
-    computer, _, process = owner.rpartition(" ")
+    computer, _, process = str(owner).rpartition(" ")
     if computer != platform.node() or os.name != "posix":
         return True
     try:
         os.kill(int(process), 0)
+        state = Path("/proc", process, "stat").read_text()
     except ProcessLookupError:
         return False
-    except (PermissionError, ValueError):
+    except (OSError, ValueError, OverflowError):  # another user's, or a system without /proc
         return True
-    return True
+    return ") Z" not in state  # killed, but its parent has not asked after it
