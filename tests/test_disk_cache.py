@@ -20,7 +20,7 @@ import pytest
 from embedding import OTHER, TINY, assert_same_rows
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.cache import DiskCache, disk, store
+from sk_sentemb.cache import DiskCache, shelf, store
 from sk_sentemb.cache.key import FORMAT, Space
 from sk_sentemb.cache.once import embed_once
 from sk_sentemb.encoder import Embedded
@@ -769,7 +769,7 @@ def test_a_lock_is_not_waited_for_without_end(warm, impatient, monkeypatch):
             warnings.simplefilter("error")  # and then not for a while
             assert ask(warm, [*TEXTS, *MORE]) == len(MORE)
         assert time.monotonic() - before < 3
-    monkeypatch.setattr(disk, "_REST", 0.0)
+    monkeypatch.setattr(shelf, "_REST", 0.0)
     assert calmly(lambda: ask(warm, TEXTS)) == 0
 
 
@@ -781,9 +781,15 @@ def test_what_could_not_be_read_is_not_waited_for_when_the_lock_is_gone(warm, im
     assert time.monotonic() - before < 3
 
 
+def test_what_is_found_counts_where_its_use_cannot_be_written_down(warm, impatient):
+    sql(warm, "UPDATE batch SET used = 0")
+    with Holder(warm, "BEGIN IMMEDIATE"), pytest.warns(CacheWarning, match="cannot be written"):
+        assert ask(warm, TEXTS) == 0
+
+
 def test_a_reader_that_holds_on_costs_no_record(warm, impatient, monkeypatch):
     # A writer has to wait for it when it is about to finish.
-    monkeypatch.setattr(disk, "_REST", 0.0)
+    monkeypatch.setattr(shelf, "_REST", 0.0)
     with Holder(warm, *READING), pytest.warns(CacheWarning, match="cannot be written: database is"):
         assert ask(warm, MORE[:5]) == 5
     with warnings.catch_warnings():
@@ -869,7 +875,7 @@ def test_a_forked_child_may_end_as_any_program_does(warm):
     if process == 0:
         try:
             assert ask(warm, [*TEXTS, *MORE]) == len(MORE)
-            disk._SHELVES.clear()  # closes what was open in the parent, too
+            shelf._SHELVES.clear()  # closes what was open in the parent, too
             os._exit(0)
         finally:
             os._exit(1)

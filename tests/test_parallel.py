@@ -159,7 +159,9 @@ def test_truncated_texts_are_counted_wherever_they_were_cut(backend, cache, mode
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_row_that_is_too_long_is_named(backend, model, expected, tmp_path, logs):
-    X = [*TEXTS[:60], LONG[0], *TEXTS[60:], LONG[0]]
+    # In the middle of the alphabet too, so that it is not in the first block.
+    too_long = "the hill" + LONG[0]
+    X = [*TEXTS[:60], too_long, *TEXTS[60:], too_long]
     settings = {"max_length": 20, "long_text": "error", "cache": tmp_path}
     with pytest.raises(ValueError, match=r"^row 60, column 0 of X has more than 20 tokens"):
         embed(X, model, backend=backend, **settings)
@@ -474,6 +476,9 @@ import joblib
 import numpy as np
 import ray
 from ray.util.joblib import register_ray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.cache import DiskCache
 
@@ -492,6 +497,13 @@ with joblib.parallel_config(backend="ray"):
         embedder.fit_transform([*"abcdefgh", "?" * 30, *"ijklmnop"])
     except ValueError as error:
         print(error)
+    texts = [text + " again" for text in texts[:100]]
+    search = GridSearchCV(
+        make_pipeline(SentenceEmbedder(model, cache=cache), LogisticRegression()),
+        {"logisticregression__C": [0.1, 1.0]},
+        n_jobs=2,
+    ).fit(texts, np.arange(100) % 2)
+    assert cache.statistics().n_embedded == 4_100
 ray.shutdown()
 """
 
@@ -520,7 +532,7 @@ def test_ray_gives_the_rows_of_one_job(fresh_model, tmp_path, logs):
                     os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, err
     assert out.startswith("row 8, column 0 of X has more than 20 tokens")
-    # The process itself, two workers for the rows, and two for those with an error.
+    # The process itself, and two workers for each of the rows, the error and the search.
     n_read = models_read(logs, load_encoder(fresh_model).fingerprint)
     assert set(n_read.values()) == {1}
-    assert 2 <= len(n_read) <= 5
+    assert 2 <= len(n_read) <= 7
