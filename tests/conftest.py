@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 import torch
 
+from sk_sentemb.cache import open_cache
 from sk_sentemb.encoder import load_encoder, resolve_model
 
 DATA = Path(os.environ.get("SK_SENTEMB_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -14,6 +15,12 @@ DATA = Path(os.environ.get("SK_SENTEMB_DATA", Path(__file__).parents[2] / "share
 # On a busy machine an example may take any time.
 hypothesis.settings.register_profile("any_time", deadline=None)
 hypothesis.settings.load_profile("any_time")
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    """No test finds what another one embedded."""
+    open_cache("memory").clear()
 
 
 @pytest.fixture(scope="session")

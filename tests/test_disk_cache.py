@@ -571,6 +571,15 @@ def test_a_claim_that_never_ends_is_void(warm):
     assert calmly(lambda: ask(warm, MORE)) == len(MORE)
 
 
+def test_who_sees_damage_last_leaves_the_file_that_another_began(warm):
+    late = store.Store(warm.path)
+    assert len(late.get(SPACE.keys(TEXTS))) == len(TEXTS)
+    overwrite(warm.path, 0, noise(10_000))
+    elsewhere(lambda: ask(warm, [*TEXTS, *MORE]))
+    late.replace_damaged()
+    assert calmly(lambda: ask(warm, [*TEXTS, *MORE])) == 0
+
+
 def test_a_file_of_an_older_version_is_begun_anew(warm):
     sql(warm, "PRAGMA user_version = -1")
     n_embedded, said = elsewhere(lambda: ask(warm, TEXTS))
@@ -768,7 +777,7 @@ def test_a_lock_is_not_waited_for_without_end(warm, impatient, monkeypatch):
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # and then not for a while
             assert ask(warm, [*TEXTS, *MORE]) == len(MORE)
-        assert time.monotonic() - before < 3
+        assert time.monotonic() - before < 10
     monkeypatch.setattr(shelf, "_REST", 0.0)
     assert calmly(lambda: ask(warm, TEXTS)) == 0
 
@@ -778,7 +787,7 @@ def test_what_could_not_be_read_is_not_waited_for_when_the_lock_is_gone(warm, im
         warm.get(SPACE, SPACE.keys(TEXTS[:1]))
     before = time.monotonic()
     assert ask(warm, TEXTS) == len(TEXTS)
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 10
 
 
 def test_what_is_found_counts_where_its_use_cannot_be_written_down(warm, impatient):
@@ -950,7 +959,7 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_files_are_the_users_own_whatever_the_umask(umask, tmp_path):
     cache = DiskCache(tmp_path / "cache")
 
@@ -960,12 +969,14 @@ def test_files_are_the_users_own_whatever_the_umask(umask, tmp_path):
 
     calmly(work)
     assert mode_of(cache.path) == mode_of(journal_of(cache)) == 0o600
-    if umask != 0o277:
-        assert mode_of(cache.path.parent) == 0o700
+    assert mode_of(cache.path.parent) == 0o700
 
 
-@pytest.mark.parametrize(("folder", "file"), [(0o770, 0o660), (0o777, 0o660), (0o1777, 0o600)])
-@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [(0o700, 0o600), (0o755, 0o600), (0o770, 0o660), (0o777, 0o660), (0o1777, 0o600)],
+)
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o277])
 def test_a_folder_that_a_group_may_write_to_is_shared_with_it(folder, file, umask, tmp_path):
     cache = DiskCache(tmp_path / "cache")
     cache.path.parent.mkdir()

@@ -194,6 +194,7 @@ class EnoughError(Exception):
     pass
 
 
+@pytest.mark.filterwarnings("ignore:.*tasks.* have been cancelled")  # so says joblib
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_what_is_raised_in_the_middle_stops_the_workers(backend, model, expected, logs):
     encoder = load_encoder(model)

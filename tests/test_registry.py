@@ -20,7 +20,7 @@ from embedding import assert_same_rows
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
-from sk_sentemb.encoder import load_encoder, release_models
+from sk_sentemb.encoder import load_encoder, registry, release_models
 
 HUB = pytest.mark.xfail(strict=True, reason="the hub's bars stay off where transformers' are off")
 BARS = [(True, True), (True, False), (False, False), pytest.param((False, True), marks=HUB)]
@@ -116,13 +116,23 @@ def test_release_models_forgets_what_nobody_uses(folder, n_read):
     assert n_read() == 2
 
 
-def test_the_latest_two_models_stay(tmp_path):
+def test_the_latest_two_models_stay_however_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_LATEST_BYTES", 0)
     folders = [make_checkpoint(tmp_path / str(i), seed=next(_seeds)) for i in range(3)]
     weights = [weakref.ref(load_encoder(folder, device="cpu")) for folder in folders[:2]]
     load_encoder(folders[0], device="cpu")  # again the latest
     load_encoder(folders[2], device="cpu")
     assert nobody_holds(weights[1])
     assert not nobody_holds(weights[0])
+
+
+def test_more_models_stay_while_they_have_room(tmp_path, monkeypatch):
+    release_models()
+    folders = [make_checkpoint(tmp_path / str(i), seed=next(_seeds)) for i in range(4)]
+    n_bytes = load_encoder(folders[0], device="cpu").n_bytes
+    monkeypatch.setattr(registry, "_LATEST_BYTES", 3 * n_bytes)
+    weights = [weakref.ref(load_encoder(folder, device="cpu")) for folder in folders]
+    assert [nobody_holds(weight) for weight in weights] == [True, False, False, False]
 
 
 def global_state():

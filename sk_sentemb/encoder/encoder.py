@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from .backbone import Backbone, StaticBackbone
@@ -99,12 +100,17 @@ class Encoder:
     @property
     def device(self) -> torch.device:
         """Where it runs."""
-        return _first_parameter(self.backbone).device
+        return next(_weights(self.backbone).parameters()).device
 
     @property
     def dtype(self) -> str:
         """The number format of the backbone: ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
-        return str(_first_parameter(self.backbone).dtype).removeprefix("torch.")
+        return str(next(_weights(self.backbone).parameters()).dtype).removeprefix("torch.")
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the backbone's weights."""
+        return sum(weight.nbytes for weight in _weights(self.backbone).parameters())
 
     @property
     def normalizes(self) -> bool:
@@ -412,6 +418,5 @@ def _texts_done(
     return on_windows
 
 
-def _first_parameter(backbone: Backbone | StaticBackbone) -> torch.Tensor:
-    module = backbone.embedding if isinstance(backbone, StaticBackbone) else backbone.model
-    return next(module.parameters())
+def _weights(backbone: Backbone | StaticBackbone) -> nn.Module:
+    return backbone.embedding if isinstance(backbone, StaticBackbone) else backbone.model

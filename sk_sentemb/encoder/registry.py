@@ -19,10 +19,12 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, str, str]
 
 # Every model that somebody uses, and the latest few even while nobody does: a grid search drops each
-# candidate before it makes the next.
+# candidate before it makes the next, and goes round all its models for each value of what it varies
+# beside them. Two stay whatever their size, and as many as have room in so many bytes.
 _ALIVE: WeakValueDictionary[Key, Encoder] = WeakValueDictionary()
 _LATEST: OrderedDict[Key, Encoder] = OrderedDict()
 _N_LATEST = 2
+_LATEST_BYTES = 2 * 10**9
 _LOCK = ForkSafeLock()
 
 
@@ -115,7 +117,7 @@ def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
             encoder = _ALIVE[key] = fork_safe(read)()
         _LATEST[key] = encoder
         _LATEST.move_to_end(key)
-        while len(_LATEST) > _N_LATEST:
+        while len(_LATEST) > _N_LATEST and _bytes_of_latest() > _LATEST_BYTES:
             _LATEST.popitem(last=False)
     return encoder
 
@@ -123,8 +125,8 @@ def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
 def release_models() -> None:
     """Forget the models that nobody uses, so that their memory can be used for something else.
 
-    Up to two models stay loaded after their last embedder is gone, because a grid search drops each
-    candidate before it makes the next.
+    The latest two models, and more of them up to two gigabytes, stay loaded after their last embedder
+    is gone, because a grid search drops each candidate before it makes the next.
 
     Examples
     --------
@@ -133,6 +135,10 @@ def release_models() -> None:
     """
     with _LOCK:
         _LATEST.clear()
+
+
+def _bytes_of_latest() -> int:
+    return sum(encoder.n_bytes for encoder in _LATEST.values())
 
 
 def _lasting_name(model: str | os.PathLike[str]) -> str:
