@@ -42,12 +42,16 @@ def stop_loky():
     get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
+class HangError(BaseException):
+    """Nothing that handles errors takes it for one of its own."""
+
+
 @contextmanager
 def ends_within(seconds):
     """Raise where the main thread is, if it is still there; so a hang is a failure."""
 
     def give_up(*_):
-        raise TimeoutError(f"not done within {seconds} seconds")
+        raise HangError(f"not done within {seconds} seconds")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(seconds)

@@ -18,6 +18,9 @@ _NOTHING: dict[bytes, bytes] = {}
 
 _FILE = "sk_sentemb-embeddings.sqlite3"
 
+# What the file takes for a record beside the record itself: key, check, index, room in pages.
+_ENTRY_BYTES = 150
+
 # Seconds between two looks whether another process is done.
 _LOOK_AGAIN = 0.05
 
@@ -68,7 +71,16 @@ class DiskCache:
         if folder == "":
             raise ValueError("folder='': pass '.' if the current folder is meant.")
         self.folder = None if folder is None else os.fspath(folder)
-        self.max_bytes = checked_bytes(max_bytes)
+        self.max_bytes = max_bytes
+
+    @property
+    def max_bytes(self) -> int:
+        """The most bytes of the file; what is written next brings it down to a lower one."""
+        return self._max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, max_bytes: int) -> None:
+        self._max_bytes = checked_bytes(max_bytes)
 
     @property
     def path(self) -> Path:
@@ -118,7 +130,7 @@ class DiskCache:
 
     def holds(self, n_texts: int, space: Space) -> bool:
         """Say whether so many texts have room."""
-        return n_texts * space.record_bytes <= self.max_bytes
+        return n_texts * (space.record_bytes + _ENTRY_BYTES) <= self.max_bytes
 
     def clear(self, model: str | None = None, *, older_than: timedelta | None = None) -> int:
         """Drop embeddings.

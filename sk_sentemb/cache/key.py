@@ -15,6 +15,7 @@ FORMAT = 1
 
 _SPACE_BYTES = 8
 _TEXT_BYTES = 16
+SEAL_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ class Space:
 def prefix_of(key: bytes) -> bytes:
     """Return the part of a key that all texts of a space share."""
     return key[:_SPACE_BYTES]
+
+
+def sealed(key: bytes, record: bytes) -> bytes:
+    """Return the record with a check of itself and its key."""
+    return record + hashlib.blake2b(record, key=key, digest_size=SEAL_BYTES).digest()
+
+
+def unsealed(key: bytes, blob: object) -> bytes | None:
+    """Return the record if it is what was once written under this key."""
+    if not isinstance(blob, bytes):
+        return None
+    record = blob[:-SEAL_BYTES]
+    return record if sealed(key, record) == blob else None
 
 
 def space_of(

@@ -198,7 +198,7 @@ class MemoryCache:
 
 def checked_bytes(max_bytes: int) -> int:
     """Return a bound in bytes, or raise."""
-    if not isinstance(max_bytes, Integral) or max_bytes < 0:
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, Integral) or max_bytes < 0:
         raise ValueError(f"max_bytes={max_bytes!r}: pass a number of bytes, 0 or more.")
     return int(max_bytes)
 

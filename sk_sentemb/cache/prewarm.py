@@ -7,6 +7,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing, gen_batches
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from .opening import open_cache
+
 
 def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
     """Embed texts for the embedder's cache alone, so that they are there when they are wanted.
@@ -23,6 +25,11 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
     n_rows : int, default=10_000
         How many to take at once.
 
+    Raises
+    ------
+    ValueError
+        If the embedder has no cache.
+
     Examples
     --------
     >>> from sk_sentemb import SentenceEmbedder
@@ -32,6 +39,10 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
     >>> cache.statistics().n_texts
     2
     """
+    if open_cache(embedder.cache) is None:
+        raise ValueError(
+            f"cache={embedder.cache!r} of the embedder keeps nothing; pass one with a cache."
+        )
     try:
         check_is_fitted(embedder)
     except NotFittedError:

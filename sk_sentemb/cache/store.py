@@ -1,8 +1,5 @@
 """The file of a disk cache: an SQLite database of checked records."""
 
-import hashlib
-import os
-import platform
 import sqlite3
 import threading
 import time
@@ -13,7 +10,8 @@ from pathlib import Path
 from filelock import FileLock
 from sklearn.utils import gen_batches
 
-from .key import FORMAT, Space
+from .claims import lives, this_process
+from .key import FORMAT, SEAL_BYTES, Space, sealed, unsealed
 from .privacy import make_private_file
 from .statistics import SpaceUse
 
@@ -34,12 +32,11 @@ _SCHEMA = f"""
     COMMIT;
 """
 
-_CHECK_BYTES = 8
 _KEYS_PER_QUERY = 500
 
 # Seconds: to wait for another process's transaction; after which another computer's claim is void
 # (a process that is gone is noticed at once on the same one); by which a use may be noted too late.
-_PATIENCE = 20.0
+_PATIENCE = 10.0
 _LEASE = 300.0
 _TOLERANCE = 3600.0
 
@@ -72,7 +69,7 @@ class Store:
         self.hits = self.n_damaged = 0
         self.read_only = False
         self.lock = threading.RLock()
-        self._owner = f"{platform.node()} {os.getpid()}"
+        self._owner = this_process()
         self._claimed: set[bytes] = set()
         self._used: set[int] = set()
         self._noted: dict[int, float] = {}
@@ -86,7 +83,7 @@ class Store:
         with self.lock:
             for part in gen_batches(len(near), _KEYS_PER_QUERY):
                 for key, batch, checked in self._select("key, batch, record", near[part]):
-                    record = _verified(key, checked)
+                    record = unsealed(key, checked)
                     if record is None:
                         self.n_damaged += 1
                     else:
@@ -121,7 +118,7 @@ class Store:
                 ).fetchone()
                 db.executemany(
                     "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?)",
-                    [(key, batch, _with_check(key, record)) for key, record in records.items()],
+                    [(key, batch, sealed(key, record)) for key, record in records.items()],
                 )
                 db.execute(
                     "INSERT INTO space VALUES (?, ?, ?, ?, ?) ON CONFLICT (prefix) "
@@ -148,10 +145,10 @@ class Store:
             for part in gen_batches(len(keys), _KEYS_PER_QUERY):
                 there = self._select("key, record", keys[part])
                 # A damaged one is embedded again and replaced.
-                taken.update(key for key, checked in there if _verified(key, checked) is not None)
+                taken.update(key for key, checked in there if unsealed(key, checked) is not None)
                 claims = self._select("key, owner", keys[part], table="claim")
                 # One of this process is left over from a call that was interrupted.
-                taken.update(k for k, owner in claims if owner != self._owner and _lives(owner))
+                taken.update(k for k, owner in claims if owner != self._owner and lives(owner))
             mine = [key for key in keys if key not in taken][:limit]
             db.executemany(
                 "INSERT OR REPLACE INTO claim VALUES (?, ?, ?)",
@@ -174,7 +171,7 @@ class Store:
             rows = self._connection().execute(
                 "SELECT model, fingerprint, dim, count(*), count(*) * (4 * dim + 1 + ?) FROM embedding "
                 "JOIN batch ON batch.id = embedding.batch JOIN space USING (prefix) GROUP BY prefix",
-                (_CHECK_BYTES,),
+                (SEAL_BYTES,),
             )
             return [SpaceUse(*row) for row in rows]
 
@@ -317,30 +314,3 @@ def _bytes(db: sqlite3.Connection) -> tuple[int, int]:
         for name in ("page_size", "page_count", "freelist_count")
     )
     return page_size * (n_pages - n_free), page_size * n_free
-
-
-def _with_check(key: bytes, record: bytes) -> bytes:
-    return record + hashlib.blake2b(record, key=key, digest_size=_CHECK_BYTES).digest()
-
-
-def _verified(key: bytes, checked: object) -> bytes | None:
-    """Return the record if it is what was once written under this key."""
-    if not isinstance(checked, bytes):
-        return None
-    record = checked[:-_CHECK_BYTES]
-    return record if _with_check(key, record) == checked else None
-
-
-def _lives(owner: object) -> bool:
-    """Say whether a process may be running; of one on another computer nothing is known."""
-    computer, _, process = str(owner).rpartition(" ")
-    if computer != platform.node() or os.name != "posix":
-        return True
-    try:
-        os.kill(int(process), 0)
-        state = Path("/proc", process, "stat").read_text()
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):  # another user's, or a system without /proc
-        return True
-    return ") Z" not in state  # killed, but its parent has not asked after it

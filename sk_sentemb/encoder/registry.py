@@ -87,10 +87,16 @@ def load_encoder(
     on = pick_device(device)
     number_format = pick_dtype(dtype, on)
     source = Source(_lasting_name(model), revision)
-    encoder = shared(
-        (found, str(on), str(number_format)),
-        lambda: read_encoder(folder, on, number_format, source),
-    )
+
+    def read() -> Encoder:
+        encoder = read_encoder(folder, on, number_format, source)
+        # A folder that is being written would give weights under the wrong fingerprint, for good where
+        # their vectors are kept on disk.
+        if encoder.fingerprint != found:
+            raise ModelChangedError(f"the model in {folder} changed while it was read; try again.")
+        return encoder
+
+    encoder = shared((found, str(on), str(number_format)), read)
     # Equal files under two names are one model, but a pickle says the name that was asked for.
     return encoder if encoder.source == source else encoder.derived(source=source)
 
