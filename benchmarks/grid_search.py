@@ -91,25 +91,29 @@ def table(found: dict[Any, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def search(system: str, n_texts: int, n_jobs: int) -> dict[str, Any]:
     """Run one search and count what it does; imports are not timed."""
-    from _counting import counting, peak_memory_of_all
+    from _counting import Counted, counting, peak_memory_of_all
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, KFold
+    from sklearn.pipeline import make_pipeline
 
     questions = pd.read_csv(data_file("banking77/train.csv")).drop_duplicates("text")
     questions = questions.sample(n_texts, random_state=0)
-    steps, prepare = features(system, n_jobs) if system not in BY_HAND else ([], by_hand(system))
-    pipeline = pipeline_of([*steps, LogisticRegression(max_iter=1000)])
-    grid = GridSearchCV(
-        pipeline,
-        {"logisticregression__C": [0.1, 1, 10, 100]},
-        cv=KFold(5, shuffle=True, random_state=0),
-        n_jobs=n_jobs,
-    )
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as scratch, counting(Path(scratch, "log")) as counts:
+        # Processes share what is on disk; the folder is new, so that nothing is in it.
+        cache = "memory" if n_jobs == 1 else scratch
+        steps = [] if system in BY_HAND else [Counted(), embedder(system, cache)]
+        grid = GridSearchCV(
+            make_pipeline(*steps, LogisticRegression(max_iter=1000)),
+            {"logisticregression__C": [0.1, 1, 10, 100]},
+            cv=KFold(5, shuffle=True, random_state=0),
+            n_jobs=n_jobs,
+        )
+        X = questions["text"]
+        embed = by_hand(system) if system in BY_HAND else None
         with peak_memory_of_all() as peak:
             start = perf_counter()
-            grid.fit(prepare(questions["text"]), questions["category"])
+            grid.fit(X if embed is None else embed(X), questions["category"])
             seconds = perf_counter() - start
         return {
             "seconds": seconds,
@@ -119,21 +123,17 @@ def search(system: str, n_texts: int, n_jobs: int) -> dict[str, Any]:
         }
 
 
-def features(system: str, n_jobs: int) -> tuple[list[Any], Callable]:
-    """Return the steps that embed within the search, and what happens to X before."""
-    from _counting import Counted
-
+def embedder(system: str, cache: str) -> Any:
+    """Return the step that embeds within the search."""
     from sk_sentemb import SentenceEmbedder
     from sk_sentemb.encoder import resolve_model
 
     if system == OURS:
-        # Processes share what is on disk; the folder is new, so that nothing is in it.
-        cache = "memory" if n_jobs == 1 else tempfile.mkdtemp()
-        return [Counted(), SentenceEmbedder(device="cpu", cache=cache)], lambda X: X
+        return SentenceEmbedder(device="cpu", cache=cache)
     from skrub import LLMEncoder
 
     folder = str(resolve_model("all-MiniLM-L6-v2"))
-    return [Counted(), LLMEncoder(folder, n_components=None, device="cpu")], lambda X: X
+    return LLMEncoder(folder, n_components=None, device="cpu")
 
 
 def by_hand(system: str) -> Callable:
@@ -151,13 +151,6 @@ def by_hand(system: str) -> Callable:
         )
 
     return encode
-
-
-def pipeline_of(steps: list[Any]) -> Any:
-    """Return a pipeline; one step, too, so that the parameters have the same names."""
-    from sklearn.pipeline import make_pipeline
-
-    return make_pipeline(*steps)
 
 
 if __name__ == "__main__":

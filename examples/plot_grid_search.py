@@ -54,6 +54,7 @@ SentenceEmbedder().fit(texts)
 # counted. Its second search is over the number of dimensions, too: they are cut after the cache, so
 # that nothing is embedded at all.
 
+# Without a cache, all that is asked for is embedded.
 n_asked = len(texts) * (len(grid["logisticregression__C"]) * 3 + 1)
 searches = {"cache=None": timed_search(None)}
 cache = MemoryCache()

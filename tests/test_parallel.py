@@ -34,10 +34,8 @@ LONG = ["?" * n for n in (30, 4, 40, 10, 50, 11)]
 _seeds = itertools.count(7_000)
 
 
-# Tiny models gain nothing from more threads, and lose a lot on a busy machine.
 @pytest.fixture(autouse=True)
-def one_thread_and_a_time_limit():
-    torch.set_num_threads(1)
+def a_time_limit(one_thread):
     with ends_within(240):
         yield
 

@@ -50,10 +50,8 @@ C = {"classifier__C": [0.1, 10.0]}
 _seeds = itertools.count(5_000)
 
 
-# Tiny models gain nothing from more threads, and lose a lot on a busy machine.
 @pytest.fixture(autouse=True)
-def one_thread_and_a_time_limit():
-    torch.set_num_threads(1)
+def a_time_limit(one_thread):
     with ends_within(120):
         yield
 

@@ -1,12 +1,12 @@
 """More text than memory: from files to files, shard by shard, resumable at any instant."""
 
 try:
-    import pyarrow  # noqa: F401
+    from .dataset import EmbeddedDataset, embed_dataset
 except ModuleNotFoundError as error:
+    if error.name != "pyarrow":
+        raise
     raise ImportError(
         'sk_sentemb.bulk reads and writes with pyarrow: pip install "sk-sentemb[bulk]"'
     ) from error
-
-from .dataset import EmbeddedDataset, embed_dataset
 
 __all__ = ["EmbeddedDataset", "embed_dataset"]

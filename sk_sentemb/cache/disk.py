@@ -13,6 +13,7 @@ from .memory import checked_bytes
 from .privacy import default_folder
 from .shelf import Shelf, shelf_of
 from .statistics import CacheStatistics, SpaceUse, is_of
+from .store import Store
 
 _NOTHING: dict[bytes, bytes] = {}
 
@@ -97,7 +98,7 @@ class DiskCache:
             return records
         found = shelf.read(lambda store: store.get(unknown), _NOTHING)
         shelf.front.put(space, found)
-        shelf.write(lambda store: store.note_use(), None)
+        shelf.write(Store.note_use, None)
         return [record or found.get(key) for key, record in zip(keys, records, strict=True)]
 
     def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
@@ -163,16 +164,16 @@ class DiskCache:
         """
         shelf = self._shelf()
         no_spaces: list[SpaceUse] = []
-        spaces = shelf.read(lambda store: store.spaces(), no_spaces)
+        spaces = shelf.read(Store.spaces, no_spaces)
         front = shelf.front.statistics()
         return CacheStatistics(
             n_texts=sum(space.n_texts for space in spaces),
-            n_bytes=shelf.read(lambda store: store.n_bytes(), 0),
+            n_bytes=shelf.read(Store.n_bytes, 0),
             max_bytes=self.max_bytes,
             hits=front.hits + shelf.store.hits,
             # What was found on disk was put in front as well.
             misses=front.misses - shelf.store.hits,
-            n_embedded=shelf.read(lambda store: store.n_embedded(), 0),
+            n_embedded=shelf.read(Store.n_embedded, 0),
             spaces=tuple(spaces),
         )
 

@@ -2,10 +2,11 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ..encoder import Embedded, TextTooLongError
 from .key import Space
@@ -101,7 +102,8 @@ def embed_once(
             stacklevel=2,
         )
     call = _Call(cache, space, texts, embed, on_progress)
-    missing = [i for rows in _windows(len(texts)) for i in call.look_up(rows)]
+    rows, windows = range(len(texts)), gen_batches(len(texts), _WINDOW)
+    missing = [i for window in windows for i in call.look_up(rows[window])]
     if call.n_done:
         on_progress(call.n_done)
     # In an order of their own, so that the last bits do not depend on that of the caller.
@@ -178,8 +180,3 @@ class _Call:
     def _fill(self, rows: list[int], embedded: Embedded) -> None:
         self.vectors[rows], self.truncated[rows] = embedded
         self.n_done += len(rows)
-
-
-def _windows(n: int) -> Iterator[range]:
-    for start in range(0, n, _WINDOW):
-        yield range(start, min(start + _WINDOW, n))

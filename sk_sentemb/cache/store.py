@@ -61,7 +61,7 @@ class Store:
     Parameters
     ----------
     path : Path
-        The file, made when it is first written to.
+        The file, made when it is first used.
     """
 
     def __init__(self, path: Path) -> None:
