@@ -588,20 +588,26 @@ def finished(target):
     return {n: (f.stat().st_ino, f.stat().st_mtime_ns) for n, f in named.items()}
 
 
-takes = {}
-for name in ("out", "out.npy"):
-    begun = time.monotonic()
+def shards(target):
+    manifest = [file for file in files(target).values() if file.name.endswith("manifest.json")]
+    return sum(len(json.loads(file.read_text())["shards"]) for file in manifest)
+
+
+names = ("out", "out.npy")
+for name in names:
     assert os.waitpid(start(Path(folder, name), name), 0)[1] == 0
-    takes[name] = time.monotonic() - begun
 for trial in range(int(n_trials)):
-    name = list(takes)[trial % 2]
+    name, draw = names[trial % 2], random.Random(trial)
     whole, target = Path(folder, name), Path(folder, str(trial))
     child = start(target, name)
-    time.sleep(takes[name] * random.Random(trial).uniform(0.2, 0.95))
+    # At a point that does not depend on how fast the machine is, and at any instant from there.
+    n_finished = draw.randrange(20)
+    while shards(target) < n_finished:
+        pass
+    time.sleep(draw.uniform(0, 0.005))
     os.kill(child, signal.SIGINT if trial % 6 == 5 else signal.SIGKILL)
     os.waitpid(child, 0)
-    manifest = [file for file in files(target).values() if file.name.endswith("manifest.json")]
-    n_shards = sum(len(json.loads(file.read_text())["shards"]) for file in manifest)
+    n_shards = shards(target)
     before = finished(target)
     ended = os.waitpid(start(target, name), 0)[1]
     unchanged = before.items() <= finished(target).items()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from ..encoder import Embedded, TextTooLongError
 from .key import Space
@@ -102,8 +101,9 @@ def embed_once(
             stacklevel=2,
         )
     call = _Call(cache, space, texts, embed, on_progress)
-    rows, windows = range(len(texts)), gen_batches(len(texts), _WINDOW)
-    missing = [i for window in windows for i in call.look_up(rows[window])]
+    rows = range(len(texts))
+    windows = (rows[start : start + _WINDOW] for start in rows[::_WINDOW])
+    missing = [i for window in windows for i in call.look_up(window)]
     if call.n_done:
         on_progress(call.n_done)
     # In an order of their own, so that the last bits do not depend on that of the caller.
