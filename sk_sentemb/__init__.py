@@ -9,13 +9,21 @@ from importlib import import_module, metadata
 __version__ = metadata.version("sk-sentemb")
 
 _MODULE_OF = {
+    "FineTuner": "sk_sentemb.tuning",
     "SentenceEmbedder": "sk_sentemb.embedder",
     "Encoder": "sk_sentemb.encoder",
     "load_encoder": "sk_sentemb.encoder",
     "release_models": "sk_sentemb.encoder",
 }
 
-__all__ = ["Encoder", "SentenceEmbedder", "__version__", "load_encoder", "release_models"]
+__all__ = [
+    "Encoder",
+    "FineTuner",
+    "SentenceEmbedder",
+    "__version__",
+    "load_encoder",
+    "release_models",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -13,9 +13,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_feature_names_in,
+    _check_sample_weight,
     check_is_fitted,
 )
 
@@ -39,6 +41,8 @@ from .encoder import (
 )
 from .parallel import count_workers, spread
 from .progress import N_TASKS, reporting
+from .tuning import FineTuner
+from .tuning.tune import most_epochs, tune
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -63,6 +67,10 @@ class EmbeddedRows(NamedTuple):
     n_texts: int
     n_truncated: int
     n_missing: int
+
+
+def _has_a_fine_tuner(embedder: "SentenceEmbedder") -> bool:
+    return embedder.fine_tuner is not None
 
 
 class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
@@ -129,8 +137,17 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         which also decides where they run. One process uses all cores already, so that this pays on a
         cluster.
 
+    fine_tuner : FineTuner, default=None
+        How to fine-tune a copy of the model in ``fit``; None to take it as it is. With one, ``X`` may
+        hold pairs in two columns or triplets in three, and ``y`` classes, similarities or nothing:
+        see :class:`~sk_sentemb.FineTuner`.
+
+    warm_start : bool, default=False
+        Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
+
     weights_in_pickle : {"reference", "embed"}, default="reference"
-        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights.
+        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
+        of a fine-tuned model are always in it.
 
     verbose : int, default=0
         Above 0, a progress bar on standard error.
@@ -145,6 +162,10 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     fingerprint_ : str
         Digest of the model's weights, tokenizer and configuration.
+
+    history_ : DataFrame
+        With a ``fine_tuner``, a row for each step: ``step``, ``epoch``, ``learning_rate``, ``loss``,
+        ``seconds``, ``tokens_per_second`` and, at the end of an epoch, what was validated.
 
     n_features_in_ : int
         Number of text columns seen in ``fit``.
@@ -194,6 +215,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         "batch_tokens": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
         "n_jobs": [Integral, None],
+        "fine_tuner": [FineTuner, None],
+        "warm_start": ["boolean"],
         "weights_in_pickle": [StrOptions({"reference", "embed"})],
         "verbose": ["verbose"],
     }
@@ -215,6 +238,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         batch_tokens: int | str = "auto",
         cache: str | bool | os.PathLike[str] | MemoryCache | DiskCache | None = "memory",
         n_jobs: int | None = None,
+        fine_tuner: FineTuner | None = None,
+        warm_start: bool = False,
         weights_in_pickle: str = "reference",
         verbose: int = 0,
     ) -> None:
@@ -232,49 +257,80 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         self.batch_tokens = batch_tokens
         self.cache = cache
         self.n_jobs = n_jobs
+        self.fine_tuner = fine_tuner
+        self.warm_start = warm_start
         self.weights_in_pickle = weights_in_pickle
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Load the model and learn the columns; nothing is embedded yet.
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Load the model and learn the columns; with a ``fine_tuner``, fine-tune it.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts.
-        y : Ignored
-            Not used, present for API consistency by convention.
+            Texts; with a ``fine_tuner``, one column, pairs or triplets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            What the ``fine_tuner`` learns; without one, not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts to the ``fine_tuner``; without one, not used.
 
         Returns
         -------
         SentenceEmbedder
             The fitted embedder itself.
         """
-        with self._task("fit", X, y):
-            self._fit(X)
+        with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
+            self._fit(X, y, sample_weight, context=context)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Load the model and embed ``X``.
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Do what `fit` does, and embed ``X``.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts.
-        y : Ignored
-            Not used, present for API consistency by convention.
+            Texts; with a ``fine_tuner``, one column, pairs or triplets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            What the ``fine_tuner`` learns; without one, not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts to the ``fine_tuner``; without one, not used.
 
         Returns
         -------
         ndarray of shape (n_samples, n_columns * embedding_dim_), float32
             The columns' vectors side by side.
         """
-        with self._task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
-            return self._embed(self._fit(X), context)
+        n_tasks = self._n_epochs + N_TASKS
+        with self._task("fit-transform", X, y, max_subtasks=n_tasks) as context:
+            return self._embed(self._fit(X, y, sample_weight, context=context), context)
+
+    @available_if(_has_a_fine_tuner)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fine-tune on from the weights as they are; the first time, as `fit`.
+
+        There only with a ``fine_tuner``.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Texts, pairs or triplets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            What the ``fine_tuner`` learns.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
+
+        Returns
+        -------
+        SentenceEmbedder
+            The embedder itself.
+        """
+        self._fit(X, y, sample_weight, go_on=True)
+        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed ``X``.
@@ -344,24 +400,105 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         with new_folder(Path(folder).expanduser()) as fresh:
             write_encoder(encoder, fresh)
 
-    def _fit(self, X: Any) -> TextColumns:
+    def _fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        go_on: bool = False,
+        context: Any = None,
+    ) -> TextColumns:
+        go_on = (
+            (go_on or self.warm_start) and self.fine_tuner is not None and hasattr(self, "encoder_")
+        )
         columns = self._read(X, reset=True)
         if not len(columns.missing):
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
-        encoder = self._load().configured(pooling=self.pooling, normalize=self.normalize)
+        encoder = self.encoder_ if go_on else self._load()
+        encoder = encoder.configured(pooling=self.pooling, normalize=self.normalize)
         self._check_room(encoder)
         if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
             raise ValueError(
                 f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
                 "dimensions; pass that many or fewer."
             )
+        sample_weight = self._check_weight(sample_weight, columns)
+        self.__dict__.pop("history_", None)
+        if self.fine_tuner is not None:
+            encoder = self._tune(self.fine_tuner, encoder, columns, y, sample_weight, context)
+        self._take(encoder)
+        return columns
+
+    def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        weight = _check_sample_weight(sample_weight, columns.missing, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight is zero in all rows; pass one that is not.")
+        if self.fine_tuner is None:
+            warnings.warn(
+                "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return weight
+
+    def _take(self, encoder: Encoder) -> None:
         self.encoder_ = encoder
         self.fingerprint_ = encoder.fingerprint
         kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
         self.embedding_dim_ = min(kept or encoder.embedding_dim, encoder.embedding_dim)
-        return columns
+
+    def _tune(
+        self,
+        fine_tuner: FineTuner,
+        encoder: Encoder,
+        columns: TextColumns,
+        y: Any,
+        sample_weight: Any,
+        context: Any,
+    ) -> Encoder:
+        self._check_missing(columns)
+
+        def on_epoch(snapshot: Callable[[], Encoder]) -> bool:
+            if context is None:
+                return False
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self)
+
+            def as_if_fitted() -> dict[str, Any]:
+                fitted = self._copied(self.__dict__)
+                fitted._take(snapshot())
+                return {k: v for k, v in vars(fitted).items() if k.endswith("_")}
+
+            return bool(
+                epoch.call_on_fit_task_end(
+                    estimator=self, y=y, reconstruction_attributes=as_if_fitted
+                )
+            )
+
+        tuned = tune(
+            fine_tuner,
+            encoder,
+            columns,
+            y,
+            prompt=self.prompt,
+            max_length=self.max_length,
+            long_text=self.long_text,
+            missing_is_empty=self.missing == "empty",
+            sample_weight=sample_weight,
+            on_epoch=on_epoch,
+        )
+        self.history_ = tuned.history
+        return tuned.encoder
+
+    @property
+    def _n_epochs(self) -> int:
+        """How many epochs scikit-learn's callbacks shall expect."""
+        return 0 if self.fine_tuner is None else most_epochs(self.fine_tuner)
 
     def _check_room(self, encoder: Encoder) -> None:
         """Raise if special tokens and prompt leave no room for text."""
@@ -396,6 +533,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         if reset:
             self.n_features_in_ = n_columns
             self._series_name = columns.names[0] if columns.names and one_dimensional else None
+        elif self.fine_tuner is not None and n_columns == 1:
+            return columns  # what was fitted on pairs embeds single texts as well
         elif n_columns != self.n_features_in_:
             raise ValueError(
                 f"X has {n_columns} features, but {type(self).__name__} is expecting "

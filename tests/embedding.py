@@ -1,6 +1,8 @@
 """Tiny models that are there while tests are still collected, and what tests say about rows."""
 
 import atexit
+import json
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +21,19 @@ OTHER = make_checkpoint(Path(_SCRATCH.name, "other"), seed=1)
 PROMPTED = make_checkpoint(
     Path(_SCRATCH.name, "prompted"), prompts=PROMPTS, default_prompt_name="document"
 )
+
+
+def without_dropout(model: Path, folder: Path) -> Path:
+    """Copy a checkpoint, for tests in which two trainings must see the same vectors."""
+    shutil.copytree(model, folder)
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    file.write_text(json.dumps(config | none))
+    return folder
+
+
+NO_DROPOUT = without_dropout(TINY, Path(_SCRATCH.name, "no-dropout"))
 
 
 def assert_same_rows(found, expected):

@@ -10,8 +10,15 @@ from numpydoc.validate import validate
 
 import sk_sentemb
 from sk_sentemb.cache.once import Cache
+from sk_sentemb.tuning import Loss
 
-MODULES = ["sk_sentemb", "sk_sentemb.bulk", "sk_sentemb.cache", "sk_sentemb.datasets"]
+MODULES = [
+    "sk_sentemb",
+    "sk_sentemb.bulk",
+    "sk_sentemb.cache",
+    "sk_sentemb.datasets",
+    "sk_sentemb.tuning",
+]
 
 # See Also and a longer description are there where they help.
 NOT_REQUIRED = {"SA01", "ES01"}
@@ -21,6 +28,9 @@ NOT_CONSTRUCTED = {
     "sk_sentemb.Encoder",
     "sk_sentemb.bulk.EmbeddedDataset",
     "sk_sentemb.cache.CacheStatistics",
+    "sk_sentemb.tuning.Batch",
+    "sk_sentemb.tuning.FineTuningWarning",
+    "sk_sentemb.tuning.Loss",
 }
 
 
@@ -35,8 +45,9 @@ def public_methods():
     for name, value in public_objects():
         if inspect.isclass(value):
             for method, function in vars(value).items():
-                # What caches do for embedders is described once, in `Cache`.
-                public = not (method.startswith("_") or hasattr(Cache, method))
+                # What caches do for embedders, and losses for the loop, is described once.
+                inherited = value is not Loss and any(hasattr(a, method) for a in (Cache, Loss))
+                public = not (method.startswith("_") or inherited)
                 if inspect.isfunction(function) and public:
                     yield f"{name}.{method}", function
 

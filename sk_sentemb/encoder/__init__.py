@@ -1,15 +1,17 @@
 """Runs a model: texts in, float32 vectors out. Knows nothing of scikit-learn."""
 
+from .device import pick_dtype
 from .encoder import Embedded, Encoder
 from .files import CheckpointError
-from .forks import ForkSafeLock
+from .forks import ForkSafeLock, fork_safe
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
 from .registry import ModelChangedError, load_encoder, release_models
 from .resolve import ModelNotFoundError, resolve_model
-from .running import unit_rows
+from .running import is_out_of_memory, unit_rows
 from .save import new_folder, write_encoder
-from .tokens import LONG_TEXT, TextTooLongError, TruncationWarning
+from .tokens import LONG_TEXT, TextTooLongError, Tokens, TruncationWarning
+from .trainable import TrainableEncoder, UsedRows
 
 __all__ = [
     "LONG_TEXT",
@@ -21,11 +23,17 @@ __all__ = [
     "ModelChangedError",
     "ModelNotFoundError",
     "TextTooLongError",
+    "Tokens",
+    "TrainableEncoder",
     "TruncationWarning",
+    "UsedRows",
     "assemble",
     "dismantle",
+    "fork_safe",
+    "is_out_of_memory",
     "load_encoder",
     "new_folder",
+    "pick_dtype",
     "release_models",
     "resolve_model",
     "unit_rows",

@@ -316,7 +316,7 @@ class Encoder:
         order = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.intp)
         for block, tokens in tokenized_blocks(tokenize, texts, order):
             windows, budget = run_packs(
-                partial(self._forward, tokens),
+                partial(self.forward, tokens),
                 tokens.lengths,
                 budget,
                 padded=not self.backbone.packed,
@@ -376,7 +376,21 @@ class Encoder:
             )
         return max_length
 
-    def _forward(self, tokens: Tokens, pack: Pack) -> torch.Tensor:
+    def forward(self, tokens: Tokens, pack: Pack) -> torch.Tensor:
+        """Run one pack.
+
+        Parameters
+        ----------
+        tokens : Tokens
+            Of some texts.
+        pack : Pack
+            Which of their windows run together.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_windows, embedding_dim), float32
+            In the order of the pack.
+        """
         all_layers = any(isinstance(module, WeightedLayerPooling) for module in self.modules)
         with self.backbone.lock:
             states = self.backbone(tokens.of(pack.rows), pack, all_layers=all_layers)

@@ -59,7 +59,7 @@ def run_packs(
         try:
             done.append((pack.rows, forward(pack)))
         except RuntimeError as error:
-            if not _is_out_of_memory(error) or len(pack.rows) == 1:
+            if not is_out_of_memory(error) or len(pack.rows) == 1:
                 raise
             budget = max(1, min(budget, int(pack.lengths.sum())) // 2)
             warnings.warn(
@@ -111,7 +111,8 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Say whether memory ran out, on the processor or on an accelerator."""
     # On the processor torch and oneDNN raise plain RuntimeErrors.
     messages = ("can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError) or any(m in str(error) for m in messages)

@@ -1,0 +1,51 @@
+"""Fine-tuning: its parameters, and the losses they choose from."""
+
+from .fine_tuner import FineTuner
+from .loop import FineTuningWarning
+from .losses import (
+    GIST,
+    LOSSES,
+    MSE,
+    AnglE,
+    Batch,
+    BatchHardTriplet,
+    BatchSemiHardTriplet,
+    Contrastive,
+    CoSENT,
+    CosineMSE,
+    CosinePairs,
+    Loss,
+    Matryoshka,
+    MultipleNegatives,
+    OnlineContrastive,
+    PairSoftmax,
+    SimCSE,
+    Softmax,
+    SupervisedContrastive,
+    Triplet,
+)
+
+__all__ = [
+    "GIST",
+    "LOSSES",
+    "MSE",
+    "AnglE",
+    "Batch",
+    "BatchHardTriplet",
+    "BatchSemiHardTriplet",
+    "CoSENT",
+    "Contrastive",
+    "CosineMSE",
+    "CosinePairs",
+    "FineTuner",
+    "FineTuningWarning",
+    "Loss",
+    "Matryoshka",
+    "MultipleNegatives",
+    "OnlineContrastive",
+    "PairSoftmax",
+    "SimCSE",
+    "Softmax",
+    "SupervisedContrastive",
+    "Triplet",
+]

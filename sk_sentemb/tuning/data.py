@@ -1,0 +1,160 @@
+"""The rows to learn from, those to validate on, and the loss that is for them."""
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from ..columns import TextColumns, read_text_columns
+from .examples import Examples, read_examples
+from .fine_tuner import FineTuner
+from .loop import FineTuningWarning
+from .losses import Loss, find_loss
+
+# The part that is validated on where early stopping is asked for and nothing else is said.
+_VALIDATION_FRACTION = 0.1
+
+
+def read_data(
+    fine_tuner: FineTuner,
+    columns: TextColumns,
+    y: Any,
+    *,
+    missing_is_empty: bool,
+    sample_weight: Any = None,
+) -> tuple[Examples, Loss]:
+    """Read the rows and, after them, those of `validation_data`, so that all are read alike.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        Whose loss, weights and validation data.
+    columns : TextColumns
+        The texts.
+    y : array-like or None
+        Their targets.
+    missing_is_empty : bool
+        Whether a missing cell is the empty text.
+    sample_weight : array-like of shape (n_rows,), default=None
+        How much each row counts.
+
+    Returns
+    -------
+    examples : Examples
+        All rows.
+    loss : Loss
+        For such data.
+    """
+    if fine_tuner.validation_data is not None:
+        given = fine_tuner.validation_data
+        columns, y, sample_weight = _appended(columns, y, sample_weight, *given)
+    asked = None if fine_tuner.loss == "auto" else find_loss(fine_tuner.loss, None)
+    examples = read_examples(
+        columns,
+        y,
+        data=None if asked is None else asked.data,
+        missing_is_empty=missing_is_empty,
+        sample_weight=sample_weight,
+        class_weight=fine_tuner.class_weight,
+        score_range=fine_tuner.score_range,
+    )
+    return examples, find_loss(fine_tuner.loss, examples.shape)
+
+
+def split(
+    fine_tuner: FineTuner, examples: Examples, n_rows: int, seed: int
+) -> tuple[Examples, Examples | None]:
+    """Part the rows that are validated on from the others.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        Which of them, or how many.
+    examples : Examples
+        All rows.
+    n_rows : int
+        How many rows `X` has; what comes after them is `validation_data`.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    learnt : Examples
+        The ones.
+    validated : Examples or None
+        The others, if there are to be any.
+    """
+    if fine_tuner.validation_data is not None:
+        own = examples.rows < n_rows
+        return examples.take(np.flatnonzero(own)), examples.take(np.flatnonzero(~own))
+    fraction = fine_tuner.validation_fraction
+    if fraction is None and fine_tuner.early_stopping:
+        fraction = _VALIDATION_FRACTION
+    if fraction is None:
+        return examples, None
+    classes = None if examples.classes is None else examples.target
+    learnt, validated = train_test_split(
+        np.arange(len(examples)),
+        test_size=fraction,
+        random_state=seed,
+        stratify=classes if classes is not None and np.bincount(classes).min() > 1 else None,
+    )
+    return examples.take(np.sort(learnt)), examples.take(np.sort(validated))
+
+
+def check_classes(examples: Examples) -> None:
+    """Say how many classes have no two texts, of which a loss compares texts of a class.
+
+    Parameters
+    ----------
+    examples : Examples
+        With classes.
+
+    Raises
+    ------
+    ValueError
+        If none has two.
+    """
+    assert examples.target is not None
+    _, sizes = np.unique(examples.target, return_counts=True)
+    n_single = int((sizes == 1).sum())
+    if n_single == len(sizes):
+        raise ValueError(
+            "no class in y has two texts, and the loss compares texts of a class. Pass more texts, "
+            "fewer classes, or loss='softmax'."
+        )
+    if n_single:
+        warnings.warn(
+            f"{n_single} of {len(sizes)} classes have one text: other classes are kept apart from it, "
+            "and nothing is pulled to it.",
+            FineTuningWarning,
+            stacklevel=2,
+        )
+
+
+def seed_of(random_state: Any) -> int:
+    """Return a seed, without a draw from numpy's global generator."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    draw = np.random.RandomState() if random_state is None else random_state
+    return int(draw.randint(2**31 - 1))
+
+
+def _appended(
+    columns: TextColumns, y: Any, sample_weight: Any, X_more: Any, y_more: Any
+) -> tuple[TextColumns, Any, Any]:
+    more = read_text_columns(X_more)
+    if more.missing.shape[1] != columns.missing.shape[1]:
+        raise ValueError(
+            f"X has {columns.missing.shape[1]} columns and that of validation_data has "
+            f"{more.missing.shape[1]}; pass as many."
+        )
+    if (y is None) != (y_more is None):
+        raise ValueError("of y and the y of validation_data, one is None; pass both or neither.")
+    texts = [a + b for a, b in zip(columns.texts, more.texts, strict=True)]
+    both = TextColumns(texts, np.concatenate([columns.missing, more.missing]), columns.names)
+    if sample_weight is not None:
+        sample_weight = np.concatenate([sample_weight, np.ones(len(more.missing))])
+    return both, None if y is None else np.concatenate([y, y_more]), sample_weight

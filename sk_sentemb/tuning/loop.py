@@ -1,0 +1,131 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..encoder import is_out_of_memory
+from .trainer import Trainer
+
+
+class FineTuningWarning(UserWarning):
+    """Training ended before its time, or without all of the data."""
+
+
+@dataclass
+class Progress:
+    """How far a training has come, and what it found on the way.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are done.
+    step, step_of_epoch : int
+        Steps that are done: of all epochs, and of the one that is not over.
+    history : list of dict
+        A row for each step.
+    best_score : float
+        Of the validation so far, the higher the better.
+    best_state : dict or None
+        The weights that had it.
+    n_worse : int
+        Validations since then.
+    stopped : bool
+        Whether somebody said stop.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    step_of_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_score: float = -np.inf
+    best_state: dict[str, Any] | None = None
+    n_worse: int = 0
+    stopped: bool = False
+
+
+class Watching(Protocol):
+    """What the loop asks of those who look on."""
+
+    def on_step(self, progress: Progress) -> None:
+        """Hear of a step."""
+
+    def on_epoch(self, progress: Progress) -> bool:
+        """Hear of an epoch, and say whether training shall end."""
+
+
+def train(
+    trainer: Trainer,
+    batches_of: Callable[[int], list[np.ndarray]],
+    progress: Progress,
+    watcher: Watching,
+    *,
+    n_epochs: int,
+    n_steps: int,
+) -> bool:
+    """Train until the epochs are over, or the steps, or somebody says stop.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        What is trained.
+    batches_of : callable
+        Returns the batches of an epoch, always the same ones.
+    progress : Progress
+        Where to begin; it is kept up to date.
+    watcher : Watcher
+        Hears of every step and every epoch.
+    n_epochs, n_steps : int
+        The most of each.
+
+    Returns
+    -------
+    bool
+        Whether the user interrupted it.
+    """
+    if progress.stopped:
+        return False
+    trainer.model.train()
+    try:
+        for epoch in range(progress.epoch, n_epochs):
+            batches = batches_of(epoch)
+            starts = range(0, len(batches), trainer.gradient_accumulation)
+            for start in starts[progress.step_of_epoch :]:
+                if progress.step >= n_steps:
+                    return False
+                chosen = batches[start : start + trainer.gradient_accumulation]
+                begun = time.perf_counter()
+                rate = trainer.scheduler.get_last_lr()[0]
+                loss = trainer.step(chosen, progress.step)
+                seconds = time.perf_counter() - begun
+                progress.step += 1
+                progress.step_of_epoch += 1
+                progress.history.append(
+                    {
+                        "step": progress.step,
+                        "epoch": epoch + 1,
+                        "learning_rate": rate,
+                        "loss": loss,
+                        "seconds": seconds,
+                        "tokens_per_second": trainer.n_tokens(chosen) / seconds,
+                    }
+                )
+                watcher.on_step(progress)
+            progress.epoch, progress.step_of_epoch = epoch + 1, 0
+            progress.stopped = watcher.on_epoch(progress)
+            if progress.stopped:
+                break
+    except KeyboardInterrupt:
+        return True
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            "out of memory while fine-tuning: lower the embedder's max_length or the FineTuner's "
+            "batch_size (with a higher gradient_accumulation), or pass forward_batch_size or "
+            "gradient_checkpointing=True."
+        ) from error
+    return False

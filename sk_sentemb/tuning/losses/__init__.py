@@ -1,0 +1,58 @@
+"""Losses: what fine-tuning makes smaller. `table` says which is for which data."""
+
+from .base import (
+    BINARY,
+    CLASSES,
+    LABELS,
+    PAIRS,
+    SCORES,
+    TEXTS,
+    TRIPLETS,
+    VECTORS,
+    Batch,
+    Loss,
+)
+from .batch_triplet import BatchHardTriplet, BatchSemiHardTriplet
+from .contrastive import Contrastive, OnlineContrastive
+from .cosine_pairs import CosinePairs
+from .distillation import MSE
+from .gist import GIST
+from .matryoshka import Matryoshka
+from .multiple_negatives import MultipleNegatives, SimCSE
+from .similarity import AnglE, CoSENT, CosineMSE
+from .softmax import PairSoftmax, Softmax
+from .supervised_contrastive import SupervisedContrastive
+from .table import LOSSES, find_loss
+from .triplet import Triplet
+
+__all__ = [
+    "BINARY",
+    "CLASSES",
+    "GIST",
+    "LABELS",
+    "LOSSES",
+    "MSE",
+    "PAIRS",
+    "SCORES",
+    "TEXTS",
+    "TRIPLETS",
+    "VECTORS",
+    "AnglE",
+    "Batch",
+    "BatchHardTriplet",
+    "BatchSemiHardTriplet",
+    "CoSENT",
+    "Contrastive",
+    "CosineMSE",
+    "CosinePairs",
+    "Loss",
+    "Matryoshka",
+    "MultipleNegatives",
+    "OnlineContrastive",
+    "PairSoftmax",
+    "SimCSE",
+    "Softmax",
+    "SupervisedContrastive",
+    "Triplet",
+    "find_loss",
+]

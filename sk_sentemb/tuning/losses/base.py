@@ -1,0 +1,104 @@
+"""What a loss is given and what it has to say about itself."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+# The shapes of training data that a loss can be for: how many columns of text, and what `y` is.
+LABELS = "labels"  # one column, and a class for each text
+SCORES = "scores"  # two columns, and a similarity from 0 to 1
+BINARY = "binary"  # two columns, and 0 or 1
+CLASSES = "classes"  # two columns, and a class for each pair
+PAIRS = "pairs"  # two columns that belong together, and no y
+TRIPLETS = "triplets"  # three columns: anchor, positive, negative
+TEXTS = "texts"  # one column, and no y
+VECTORS = "vectors"  # one column, and the vector that each text shall get
+ALL_SHAPES = (LABELS, SCORES, BINARY, CLASSES, PAIRS, TRIPLETS, TEXTS, VECTORS)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a loss is given.
+
+    Attributes
+    ----------
+    columns : sequence of Tensor of shape (n_rows, dim), float32
+        The vectors of each column of text, as the model gives them; of texts alone, two views of
+        the same texts, which dropout makes different.
+    target : Tensor of shape (n_rows,) or (n_rows, target_dim) or None
+        Class codes (int64), similarities from 0 to 1, 0 and 1, or vectors (float32).
+    weight : Tensor of shape (n_rows,), float32, or None
+        How much each row counts; None where all count alike.
+    head : nn.Module or None
+        What `Loss.make_head` made.
+    guide : sequence of Tensor of shape (n_rows, guide_dim) or None
+        The columns' vectors of unit length by a model that is not trained, for losses that ask for it.
+    """
+
+    columns: Sequence[Tensor]
+    target: Tensor | None = None
+    weight: Tensor | None = None
+    head: nn.Module | None = None
+    guide: Sequence[Tensor] | None = None
+
+
+class Loss(ABC):
+    """A number for a batch, the lower the better.
+
+    Subclasses are frozen dataclasses, so that two with the same parameters are equal.
+    """
+
+    #: The shapes of data that it is for.
+    data: ClassVar[tuple[str, ...]]
+    #: Whether it needs several texts of one class in a batch.
+    groups_classes: ClassVar[bool] = False
+    #: Whether `Batch.guide` is wanted.
+    guided: ClassVar[bool] = False
+
+    def make_head(self, dim: int, n_outputs: int) -> nn.Module | None:
+        """Return a module that is trained along, or None.
+
+        Parameters
+        ----------
+        dim : int
+            Of the model's vectors.
+        n_outputs : int
+            Number of classes, or dimension of the targets.
+
+        Returns
+        -------
+        nn.Module or None
+            With random weights from torch's generator.
+        """
+        del dim, n_outputs
+        return None
+
+    def for_data(self, shape: str) -> "Loss":
+        """Return the loss for data of that shape: itself, unless it has a choice to make.
+
+        Parameters
+        ----------
+        shape : str
+            Among `data`.
+
+        Returns
+        -------
+        Loss
+            Ready to be called.
+        """
+        del shape
+        return self
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch, a scalar that gradients flow from."""
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Average the values of rows, by their weights if there are any."""
+    if weight is None:
+        return values.mean()
+    return (values * weight).sum() / weight.sum().clamp_min(1e-12)

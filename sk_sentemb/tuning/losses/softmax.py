@@ -1,0 +1,68 @@
+"""A linear classifier on top of the vectors, trained along and then left behind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import CLASSES, LABELS, Batch, Loss, weighted_mean
+
+
+@dataclass(frozen=True)
+class Softmax(Loss):
+    """Cross-entropy of a linear classifier of texts.
+
+    Examples
+    --------
+    >>> from sk_sentemb.tuning import Softmax
+    >>> Softmax()
+    Softmax()
+    """
+
+    data = (LABELS,)
+
+    def make_head(self, dim: int, n_outputs: int) -> nn.Module:
+        """Return a linear layer with an output for each class."""
+        return nn.Linear(dim, n_outputs)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch."""
+        assert batch.head is not None
+        assert batch.target is not None
+        losses = F.cross_entropy(
+            batch.head(self._features(batch.columns)), batch.target, reduction="none"
+        )
+        return weighted_mean(losses, batch.weight)
+
+    def _features(self, columns: Sequence[Tensor]) -> Tensor:
+        return columns[0]
+
+
+@dataclass(frozen=True)
+class PairSoftmax(Softmax):
+    """Cross-entropy of a linear classifier of pairs, from u, v and ``|u - v|``.
+
+    References
+    ----------
+    .. [1] N. Reimers and I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
+       BERT-Networks", EMNLP 2019, https://arxiv.org/abs/1908.10084; SoftmaxLoss of
+       sentence-transformers.
+
+    Examples
+    --------
+    >>> from sk_sentemb.tuning import PairSoftmax
+    >>> PairSoftmax()
+    PairSoftmax()
+    """
+
+    data = (CLASSES,)
+
+    def make_head(self, dim: int, n_outputs: int) -> nn.Module:
+        """Return a linear layer with an output for each class."""
+        return nn.Linear(3 * dim, n_outputs)
+
+    def _features(self, columns: Sequence[Tensor]) -> Tensor:
+        u, v = columns
+        return torch.cat([u, v, (u - v).abs()], dim=1)

@@ -1,0 +1,57 @@
+"""Texts of one class together, all others apart."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .base import LABELS, Batch, Loss, weighted_mean
+from .pairs_of_rows import check_positive, cosine, same_class
+
+
+@dataclass(frozen=True)
+class SupervisedContrastive(Loss):
+    """Supervised contrastive loss over the batch (SupCon).
+
+    Each text shall be nearer to the others of its class than to all the rest. One whose class has no
+    other text in the batch is only what others are compared with.
+
+    Parameters
+    ----------
+    temperature : float, default=0.05
+        Divides the cosines.
+
+    References
+    ----------
+    .. [1] P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, the loss "out",
+       https://arxiv.org/abs/2004.11362
+
+    Examples
+    --------
+    >>> from sk_sentemb.tuning import SupervisedContrastive
+    >>> SupervisedContrastive(temperature=0.1)
+    SupervisedContrastive(temperature=0.1)
+    """
+
+    temperature: float = 0.05
+
+    data = (LABELS,)
+    groups_classes = True
+
+    def __post_init__(self) -> None:
+        check_positive(temperature=self.temperature)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch."""
+        assert batch.target is not None
+        (x,) = batch.columns
+        positive, _ = same_class(batch.target)
+        itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
+        logits = (cosine(x, x) / self.temperature).masked_fill(itself, -1e12)
+        log_share = logits - logits.logsumexp(dim=1, keepdim=True)
+        n_positive = positive.sum(dim=1)
+        anchors = n_positive > 0
+        if not anchors.any():
+            return x.sum() * 0
+        losses = -(log_share * positive).sum(dim=1)[anchors] / n_positive[anchors]
+        return weighted_mean(losses, None if batch.weight is None else batch.weight[anchors])

@@ -1,0 +1,81 @@
+"""Which weights are trained, and how their steps are made."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from ..encoder import TrainableEncoder
+
+SCHEDULES = ("linear", "cosine", "constant_with_warmup")
+
+
+def choose_trainable(
+    model: TrainableEncoder, trainable: str | int, *, train_embeddings: bool
+) -> None:
+    """Freeze what shall not change.
+
+    Parameters
+    ----------
+    model : TrainableEncoder
+        Whose weights.
+    trainable : "all", "modules" or int
+        All of them, those of what follows the transformer, or these and its last so many layers.
+    train_embeddings : bool
+        Whether the table of token vectors changes, where all is trained.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many layers, or nothing is left to train.
+    """
+    if trainable != "all":
+        model.network.requires_grad_(False)
+    if not isinstance(trainable, str):
+        layers = model.layers
+        if trainable > len(layers):
+            raise ValueError(f"trainable={trainable}, but the model has {len(layers)} layers.")
+        for layer in layers[len(layers) - trainable :]:
+            layer.requires_grad_(True)
+    if not train_embeddings:
+        model.table.requires_grad_(False)
+
+
+def lora(rank: int, alpha: float | None, targets: str | Sequence[str]) -> Any:
+    """Return the configuration of low-rank matrices, as peft takes it."""
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ImportError(
+            'lora_rank needs peft: pip install "sk-sentemb[lora]", or pass lora_rank=None.'
+        ) from error
+    return LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank if alpha is None else alpha,  # type: ignore[arg-type]
+        target_modules=targets if isinstance(targets, str) else list(targets),
+    )
+
+
+def make_optimizer(
+    named: Iterable[tuple[str, nn.Parameter]], *, learning_rate: float, weight_decay: float
+) -> torch.optim.AdamW:
+    """Make AdamW, which does not decay biases and the weights of normalisations."""
+    named = list(named)
+    groups = [
+        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, schedule: str, *, warmup_ratio: float, n_steps: int
+) -> LRScheduler:
+    """Make the schedule of the learning rate, over so many steps."""
+    n_warmup: Any = -(-warmup_ratio * n_steps // 1)
+    return get_scheduler(
+        schedule, optimizer, num_warmup_steps=int(n_warmup), num_training_steps=n_steps
+    )

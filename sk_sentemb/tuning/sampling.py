@@ -1,0 +1,105 @@
+"""Which rows are in a batch together. Memory is linear in the rows; pairs of rows are never listed."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+# Texts of one class that a batch gets together, where the loss compares texts of a class.
+_GROUP = 4
+
+# Where a text is everywhere, a batch is cut short after looking so many batches ahead.
+_LOOK_AHEAD = 10
+
+
+def batches_of_epoch(
+    draw: np.random.Generator,
+    texts: np.ndarray,
+    *,
+    batch_size: int,
+    labels: np.ndarray | None = None,
+    grouped: bool = False,
+    balanced: bool = False,
+    distinct: bool = False,
+) -> list[np.ndarray]:
+    """Draw the batches of one epoch.
+
+    Parameters
+    ----------
+    draw : numpy.random.Generator
+        Where chance comes from.
+    texts : ndarray of shape (n_columns, n_rows)
+        Which text stands where.
+    batch_size : int
+        Rows of a batch; the last one may have fewer.
+    labels : ndarray of shape (n_rows,), default=None
+        The rows' classes.
+    grouped : bool, default=False
+        Whether rows of a class come several together.
+    balanced : bool, default=False
+        Whether all classes come equally often: rows of small ones several times, those of large ones
+        not all.
+    distinct : bool, default=False
+        Whether no text may stand in a batch twice.
+
+    Returns
+    -------
+    list of ndarray of shape (n_batch_rows,)
+        Numbers of rows.
+    """
+    if labels is not None and balanced:
+        rows = _equally_often(draw, labels)
+    else:
+        rows = draw.permutation(texts.shape[1])
+    if labels is not None and grouped:
+        rows = _together(draw, rows, labels)
+    if distinct:
+        return list(_without_repetition(rows, texts, batch_size))
+    starts = range(0, len(rows), batch_size)
+    return [rows[start : start + batch_size] for start in starts]
+
+
+def _equally_often(draw: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Return as many rows as there are, each class the same number of times, give or take one."""
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
+    shares = np.array_split(np.arange(len(labels)), len(members))
+    chosen = [
+        np.resize(draw.permutation(rows), len(share))
+        for rows, share in zip(members, shares, strict=True)
+    ]
+    return draw.permutation(np.concatenate(chosen))
+
+
+def _together(draw: np.random.Generator, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Shuffle groups of rows of one class."""
+    by_class = rows[np.argsort(labels[rows], kind="stable")]
+    _, starts, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    rank = np.arange(len(rows)) - np.repeat(starts, sizes)
+    # A last group of one would have nobody to be compared with: it joins the group before it.
+    last = np.maximum(np.repeat(sizes, sizes) // _GROUP - 1, 0)
+    alone = np.repeat(sizes, sizes) % _GROUP == 1
+    group = np.where(alone, np.minimum(rank // _GROUP, last), rank // _GROUP)
+    begins = np.flatnonzero(np.diff(group, prepend=-1) | np.diff(labels[by_class], prepend=-1))
+    groups = np.split(by_class, begins[1:])
+    return np.concatenate([groups[i] for i in draw.permutation(len(groups))])
+
+
+def _without_repetition(
+    rows: np.ndarray, texts: np.ndarray, batch_size: int
+) -> Iterator[np.ndarray]:
+    """Cut rows into batches; a row with a text that the batch has waits for the next one."""
+    waiting = deque(rows.tolist())
+    while waiting:
+        batch: list[int] = []
+        seen: set[int] = set()
+        postponed: list[int] = []
+        while waiting and len(batch) < batch_size and len(postponed) < _LOOK_AHEAD * batch_size:
+            row = waiting.popleft()
+            own = texts[:, row].tolist()
+            if seen.isdisjoint(own):
+                batch.append(row)
+                seen.update(own)
+            else:
+                postponed.append(row)
+        yield np.array(batch)
+        waiting.extendleft(reversed(postponed))

@@ -1,0 +1,298 @@
+"""One fine-tuning, from an encoder and rows of text to another encoder."""
+
+import logging
+import shutil
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from ..columns import TextColumns
+from ..encoder import (
+    Encoder,
+    TextTooLongError,
+    Tokens,
+    TrainableEncoder,
+    TruncationWarning,
+    UsedRows,
+    fork_safe,
+    pick_dtype,
+    unit_rows,
+)
+from .data import check_classes, read_data, seed_of, split
+from .examples import Examples
+from .fine_tuner import FineTuner
+from .loop import FineTuningWarning, Progress, train
+from .losses import BINARY, PAIRS, TEXTS, TRIPLETS, Loss
+from .optimizing import choose_trainable, lora, make_optimizer, make_scheduler
+from .sampling import batches_of_epoch
+from .saved import folder_of, load_training, resume, set_weights
+from .trainer import Trainer, seeded
+from .validation import Validator
+from .watching import OnEpoch, Watcher
+
+logger = logging.getLogger(__name__)
+
+# Some steps are needed to learn anything, however few the rows; ten times the same is enough.
+_AUTO_STEPS, _AUTO_EPOCHS = 500, 10
+
+
+class Tuned(NamedTuple):
+    """What came of a training."""
+
+    encoder: Encoder
+    history: pd.DataFrame
+
+
+@fork_safe
+def tune(
+    fine_tuner: FineTuner,
+    encoder: Encoder,
+    columns: TextColumns,
+    y: Any,
+    *,
+    prompt: str | None,
+    max_length: int | None,
+    long_text: str,
+    missing_is_empty: bool,
+    sample_weight: Any = None,
+    on_epoch: OnEpoch | None = None,
+) -> Tuned:
+    """Fine-tune a copy of an encoder.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        How.
+    encoder : Encoder
+        What to begin with; it is not changed.
+    columns : TextColumns
+        Texts, pairs or triplets.
+    y : array-like or None
+        Their targets.
+    prompt : str or None
+        As in :meth:`Encoder.encode`.
+    max_length : int or None
+        As in :meth:`Encoder.encode`.
+    long_text : str
+        As in :meth:`Encoder.encode`; of texts in windows, the first one is learnt from.
+    missing_is_empty : bool
+        Whether a missing cell is the empty text.
+    sample_weight : array-like of shape (n_rows,), default=None
+        How much each row counts.
+    on_epoch : callable, default=None
+        Told of each epoch.
+
+    Returns
+    -------
+    Tuned
+        The new encoder, and a row for each step.
+    """
+    fine_tuner._validate_params()
+    examples, loss = read_data(
+        fine_tuner,
+        columns,
+        y,
+        missing_is_empty=missing_is_empty,
+        sample_weight=sample_weight,
+    )
+    n_rows = len(columns.missing)
+    seed = seed_of(fine_tuner.random_state)
+    folder, saved = None, None
+    if fine_tuner.checkpoint_dir is not None:
+        of_embedder = {"prompt": encoder.prompt_text(prompt), "max_length": max_length}
+        folder = folder_of(fine_tuner, examples, n_rows, encoder.fingerprint, of_embedder)
+        saved = load_training(folder, encoder.device)
+        seed = saved["seed"] if saved else seed
+    learnt, validated = split(fine_tuner, examples, n_rows, seed)
+    if loss.groups_classes:
+        check_classes(learnt)
+    tokens = _tokenize(encoder, examples, prompt, max_length, long_text)
+    guide = None
+    if loss.guided:
+        how: dict[str, Any] = {"prompt": prompt, "max_length": max_length}
+        guide = unit_rows(encoder.encode(examples.texts, **how).vectors)
+
+    def batches_of(epoch: int) -> list[np.ndarray]:
+        return _batches(fine_tuner, loss, learnt, np.random.default_rng([seed, epoch]))
+
+    n_epochs, n_steps = _length(fine_tuner, len(batches_of(0)))
+    trainer = _make_trainer(fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps)
+    progress = resume(trainer, saved) if saved else Progress()
+    if saved:
+        logger.info("going on after %d steps, from %s", progress.step, folder)
+    validator = None
+    if validated is not None:
+        validator = Validator(
+            examples=validated,
+            tokens=tokens,
+            metric=fine_tuner.metric,
+            loss=loss,
+            batch_size=fine_tuner.batch_size,
+            guide=guide,
+        )
+    with tqdm(
+        total=n_steps,
+        initial=progress.step,
+        desc="fine-tuning",
+        unit="step",
+        disable=not fine_tuner.verbose,
+    ) as bar:
+        watcher = Watcher(fine_tuner, trainer, validator, folder, on_epoch, bar)
+        interrupted = train(
+            trainer, batches_of, progress, watcher, n_epochs=n_epochs, n_steps=n_steps
+        )
+    if interrupted:
+        warnings.warn(
+            f"interrupted after {progress.step} of {n_steps} steps: the weights are those "
+            + ("with the best validation." if progress.best_state else "of the last whole step."),
+            FineTuningWarning,
+            stacklevel=4,
+        )
+    if progress.best_state and (fine_tuner.early_stopping or interrupted):
+        set_weights(trainer, progress.best_state)
+    if folder is not None and not interrupted:
+        shutil.rmtree(folder, ignore_errors=True)
+    encoder = trainer.model.finished()
+    return Tuned(encoder, pd.DataFrame(progress.history))
+
+
+def _make_trainer(
+    fine_tuner: FineTuner,
+    encoder: Encoder,
+    loss: Loss,
+    examples: Examples,
+    tokens: Tokens,
+    guide: np.ndarray | None,
+    seed: int,
+    n_steps: int,
+) -> Trainer:
+    with seeded(seed):
+        model, head = _make_model(fine_tuner, encoder, loss, examples, tokens)
+    of_head = [] if head is None else list(head.named_parameters("head"))
+    optimizer = make_optimizer(
+        [*model.named_parameters(), *of_head],
+        learning_rate=fine_tuner.learning_rate,
+        weight_decay=fine_tuner.weight_decay,
+    )
+    return Trainer(
+        model=model,
+        head=head,
+        loss=loss,
+        examples=examples,
+        tokens=tokens,
+        optimizer=optimizer,
+        scheduler=make_scheduler(
+            optimizer,
+            fine_tuner.schedule,
+            warmup_ratio=fine_tuner.warmup_ratio,
+            n_steps=n_steps,
+        ),
+        seed=seed,
+        dtype=_number_format(fine_tuner.dtype, encoder.device),
+        max_grad_norm=fine_tuner.max_grad_norm,
+        gradient_accumulation=fine_tuner.gradient_accumulation,
+        forward_batch_size=fine_tuner.forward_batch_size,
+        guide=guide,
+    )
+
+
+def _tokenize(
+    encoder: Encoder,
+    examples: Examples,
+    prompt: str | None,
+    max_length: int | None,
+    long_text: str,
+) -> Tokens:
+    limit = encoder.length_limit(max_length)
+    try:
+        tokens = encoder.tokenizer(
+            examples.texts,
+            prompt=encoder.prompt_text(prompt),
+            max_length=limit,
+            long_text="error" if long_text == "error" else "truncate",
+        )
+    except TextTooLongError as error:
+        at = np.flatnonzero((examples.columns == error.position).any(axis=0))
+        raise ValueError(
+            f"row {examples.rows[at[0]] if len(at) else '?'} of X has more than "
+            f"{error.max_length} tokens, and long_text='error'. Shorten it, or pass "
+            "long_text='chunk' or 'truncate'."
+        ) from None
+    if n_cut := int(tokens.truncated.sum()):
+        warnings.warn(
+            f"{n_cut} of {len(examples.texts)} texts are longer than {limit} tokens, and nothing is "
+            "learnt from what is beyond. Split them into rows, or take a model with a larger limit.",
+            TruncationWarning,
+            stacklevel=5,
+        )
+    return tokens
+
+
+def _batches(
+    fine_tuner: FineTuner, loss: Loss, examples: Examples, draw: np.random.Generator
+) -> list[np.ndarray]:
+    sampling = fine_tuner.sampling
+    labels = examples.target if examples.classes is not None else None
+    if examples.shape == BINARY and examples.target is not None:
+        labels = examples.target.astype(np.int64)
+    if sampling in ("grouped", "balanced") and labels is None:
+        raise ValueError(f"sampling={sampling!r}, but y holds no classes; pass 'auto'.")
+    return batches_of_epoch(
+        draw,
+        examples.columns,
+        batch_size=fine_tuner.batch_size,
+        labels=labels,
+        grouped=sampling == "grouped" or (sampling != "shuffle" and loss.groups_classes),
+        balanced=sampling == "balanced",
+        distinct=examples.shape in (PAIRS, TRIPLETS, TEXTS),
+    )
+
+
+def most_epochs(fine_tuner: FineTuner) -> int:
+    """Return how many epochs there will be at the most."""
+    return _AUTO_EPOCHS if fine_tuner.epochs == "auto" else int(fine_tuner.epochs)
+
+
+def _length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
+    """Return the number of epochs and of steps."""
+    steps_per_epoch = -(-n_batches // fine_tuner.gradient_accumulation)
+    n_epochs = most_epochs(fine_tuner)
+    if fine_tuner.epochs == "auto":
+        n_epochs = min(n_epochs, max(1, -(-_AUTO_STEPS // steps_per_epoch)))
+    n_steps = n_epochs * steps_per_epoch
+    return n_epochs, min(n_steps, fine_tuner.max_steps or n_steps)
+
+
+def _make_model(
+    fine_tuner: FineTuner, encoder: Encoder, loss: Loss, examples: Examples, tokens: Tokens
+) -> tuple[TrainableEncoder, nn.Module | None]:
+    """Return a copy of the encoder with what shall change, and the head of the loss."""
+    model = TrainableEncoder(encoder)
+    choose_trainable(model, fine_tuner.trainable, train_embeddings=fine_tuner.train_embeddings)
+    if fine_tuner.lora_rank is not None:
+        model.adapt(lora(fine_tuner.lora_rank, fine_tuner.lora_alpha, fine_tuner.lora_targets))
+    table = model.table
+    if type(table) is nn.Embedding and table.weight.requires_grad:
+        model.table = UsedRows(table, np.unique(tokens.ids))
+    if fine_tuner.gradient_checkpointing:
+        model.keep_fewer_activations()
+    head = loss.make_head(model.dim, examples.n_outputs)
+    if head is not None:
+        head.to(model.device)
+    if head is None and not any(True for _ in model.named_parameters()):
+        raise ValueError(
+            f"trainable={fine_tuner.trainable!r} leaves nothing to train in this model: what follows "
+            "its transformer has no weights. Pass 'all' or a number of layers."
+        )
+    return model, head
+
+
+def _number_format(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the format that matrices are multiplied in; float16 would need its loss scaled."""
+    picked = pick_dtype(dtype, device)
+    return torch.float32 if picked == torch.float16 else picked
