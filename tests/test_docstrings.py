@@ -17,6 +17,7 @@ MODULES = [
     "sk_sentemb.bulk",
     "sk_sentemb.cache",
     "sk_sentemb.datasets",
+    "sk_sentemb.display",
     "sk_sentemb.tuning",
 ]
 

@@ -1,0 +1,5 @@
+"""Pictures of fitted estimators, in the manner of scikit-learn's displays."""
+
+from .training_curve import TrainingCurveDisplay
+
+__all__ = ["TrainingCurveDisplay"]
