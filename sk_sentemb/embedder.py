@@ -40,7 +40,7 @@ from .encoder import (
     write_encoder,
 )
 from .parallel import count_workers, spread
-from .progress import N_TASKS, reporting
+from .progress import N_TASKS, EpochTasks, reporting
 from .tuning import FineTuner
 from .tuning.tune import most_epochs, tune
 
@@ -428,7 +428,8 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         sample_weight = self._check_weight(sample_weight, columns)
         self.__dict__.pop("history_", None)
         if self.fine_tuner is not None:
-            encoder = self._tune(self.fine_tuner, encoder, columns, y, sample_weight, context)
+            listener = context and EpochTasks(self, context, X, y, self._as_fitted)
+            encoder = self._tune(self.fine_tuner, encoder, columns, y, sample_weight, listener)
         self._take(encoder)
         return columns
 
@@ -458,28 +459,10 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         encoder: Encoder,
         columns: TextColumns,
         y: Any,
-        sample_weight: Any,
-        context: Any,
+        sample_weight: np.ndarray | None,
+        listener: EpochTasks | None,
     ) -> Encoder:
         self._check_missing(columns)
-
-        def on_epoch(snapshot: Callable[[], Encoder]) -> bool:
-            if context is None:
-                return False
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self)
-
-            def as_if_fitted() -> dict[str, Any]:
-                fitted = self._copied(self.__dict__)
-                fitted._take(snapshot())
-                return {k: v for k, v in vars(fitted).items() if k.endswith("_")}
-
-            return bool(
-                epoch.call_on_fit_task_end(
-                    estimator=self, y=y, reconstruction_attributes=as_if_fitted
-                )
-            )
-
         tuned = tune(
             fine_tuner,
             encoder,
@@ -490,10 +473,16 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             long_text=self.long_text,
             missing_is_empty=self.missing == "empty",
             sample_weight=sample_weight,
-            on_epoch=on_epoch,
+            listener=listener,
         )
         self.history_ = tuned.history
         return tuned.encoder
+
+    def _as_fitted(self, encoder: Encoder) -> dict[str, Any]:
+        """Return the attributes of an embedder that has been fitted to that encoder."""
+        fitted = self._copied(self.__dict__)
+        fitted._take(encoder)
+        return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
 
     @property
     def _n_epochs(self) -> int:

@@ -1,4 +1,4 @@
-"""How far an embedding has come: a bar on the terminal, and scikit-learn's callbacks."""
+"""How far work has come: a bar on the terminal, and scikit-learn's callbacks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,3 +45,47 @@ def reporting(
                 n_tasks += 1
 
         yield report
+
+
+class EpochTasks:
+    """Tells scikit-learn's callbacks of epochs, and of the steps within them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted.
+    context : sklearn.callback.CallbackContext
+        Of its fit.
+    X, y : array-like
+        What it is fitted on.
+    as_fitted : callable
+        Returns the attributes that the estimator would have with an encoder, as a dict.
+    """
+
+    def __init__(
+        self, estimator: Any, context: Any, X: Any, y: Any, as_fitted: Callable[[Any], dict]
+    ) -> None:
+        self.estimator, self.context, self.as_fitted = estimator, context, as_fitted
+        self.data = {"X": X, "y": y}
+
+    def begin_epoch(self, n_steps: int) -> None:
+        """Begin a task of so many tasks."""
+        self.epoch = self.context.subcontext(task_name="epoch", max_subtasks=n_steps)
+        self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    def end_step(self) -> None:
+        """Begin and end a task."""
+        step = self.epoch.subcontext(task_name="step")
+        step.call_on_fit_task_begin(estimator=self.estimator)
+        step.call_on_fit_task_end(estimator=self.estimator)
+
+    def end_epoch(self, snapshot: Callable[[], Any]) -> bool:
+        """End the task, and say whether a callback wants to stop."""
+        return bool(
+            self.epoch.call_on_fit_task_end(
+                estimator=self.estimator,
+                **self.data,
+                # As a function: most callbacks do not ask, and a copy of the model takes long.
+                reconstruction_attributes=lambda: self.as_fitted(snapshot()),
+            )
+        )

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-from sk_sentemb import SentenceEmbedder
+from sk_sentemb import FineTuner, SentenceEmbedder
 from sk_sentemb.progress import N_TASKS
 
 TEXTS = [f"the ferry passed the pier {i} times" for i in range(30)]
@@ -149,3 +149,57 @@ def test_callbacks_and_a_progress_bar_reach_an_embedder_in_a_grid_search(callbac
     assert tasks["SentenceEmbedder", "fit-transform"] == 2 * 2 + 1
     assert tasks["SentenceEmbedder", "embed"] == N_TASKS * (2 * 2 + 1)
     assert "SentenceEmbedder" in capsys.readouterr().out
+
+
+TUNER = FineTuner(epochs=3, batch_size=10, random_state=0)
+
+
+def test_epochs_and_their_steps_are_tasks(callback):
+    recorder = Recorder()
+    SentenceEmbedder(TINY, fine_tuner=TUNER).set_callbacks(recorder).fit(TEXTS, TARGET)
+    assert recorder.n_tasks() == {
+        ("SentenceEmbedder", "fit"): 1,
+        ("SentenceEmbedder", "epoch"): 3,
+        ("SentenceEmbedder", "step"): 9,
+    }
+
+
+def test_a_callback_can_stop_after_an_epoch(callback):
+    class Stops(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            super().on_fit_task_end(estimator, context)
+            return context.task_name == "epoch"
+
+    stops = Stops()
+    embedder = SentenceEmbedder(TINY, fine_tuner=TUNER).set_callbacks(stops).fit(TEXTS, TARGET)
+    assert stops.n_tasks()["SentenceEmbedder", "epoch"] == 1
+    assert len(embedder.history_) == 3
+
+
+def test_a_scoring_monitor_sees_the_model_after_each_epoch(callback):
+    seen = []
+
+    def score(embedder, X, y):
+        vectors = embedder.transform(X)
+        seen.append((embedder.fingerprint_, vectors))
+        return float(np.abs(vectors).mean())
+
+    monitor = callback.ScoringMonitor(scoring={"mean": score})
+    embedder = SentenceEmbedder(TINY, fine_tuner=TUNER).set_callbacks(monitor)
+    embedder.fit(TEXTS, TARGET)
+    scores = monitor.get_logs().data_as_pandas
+    assert (scores["task_name"] == "epoch").sum() == 3
+    fingerprints = [fingerprint for fingerprint, _ in seen]
+    assert len(set(fingerprints)) == 3
+    assert fingerprints[-1] == embedder.fingerprint_
+    np.testing.assert_array_equal(seen[-1][1], embedder.transform(TEXTS))
+
+
+def test_the_bar_of_a_fine_tuning_shows_steps_and_loss(capfd):
+    tuner = FineTuner(epochs=2, batch_size=10, verbose=1)
+    SentenceEmbedder(TINY, fine_tuner=tuner).fit(TEXTS, TARGET)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "fine-tuning: 100%" in err
+    assert "6/6" in err
+    assert "loss=" in err

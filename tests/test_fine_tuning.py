@@ -19,6 +19,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import FineTuner, SentenceEmbedder, load_encoder
+from sk_sentemb.exceptions import TruncationWarning
 from sk_sentemb.tuning import LOSSES, CoSENT, FineTuningWarning, Matryoshka
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -490,3 +491,15 @@ def test_a_training_that_cannot_be_kept_or_read_goes_on_without(tmp_path):
     with pytest.warns(FineTuningWarning, match="cannot be read, and the training begins anew"):
         embedder = tuned(checkpoint_dir=tmp_path, **how)
     assert embedder.fingerprint_ == tuned(**how).fingerprint_
+
+
+def test_max_steps_ends_in_the_middle_of_an_epoch_and_is_validated():
+    embedder = tuned(epochs=9, max_steps=4, validation_fraction=0.25)
+    assert embedder.history_["step"].tolist() == [1, 2, 3, 4]
+    assert embedder.history_["epoch"].tolist() == [1, 1, 1, 2]
+    assert embedder.history_["validation_loss"].notna().tolist() == [False, False, True, True]
+
+
+def test_texts_that_are_cut_are_said():
+    with pytest.warns(TruncationWarning, match="1 of 24 texts are longer than 20 tokens"):
+        tuned([*TEXTS[1:], "ferry " * 30], embedder={"max_length": 20})

@@ -47,13 +47,16 @@ class Progress:
     stopped: bool = False
 
 
-class Watching(Protocol):
+class Watcher(Protocol):
     """What the loop asks of those who look on."""
 
-    def on_step(self, progress: Progress) -> None:
+    def begin_epoch(self, n_steps: int) -> None:
+        """Hear that so many steps come."""
+
+    def end_step(self, progress: Progress) -> None:
         """Hear of a step."""
 
-    def on_epoch(self, progress: Progress) -> bool:
+    def end_epoch(self, progress: Progress) -> bool:
         """Hear of an epoch, and say whether training shall end."""
 
 
@@ -61,7 +64,7 @@ def train(
     trainer: Trainer,
     batches_of: Callable[[int], list[np.ndarray]],
     progress: Progress,
-    watcher: Watching,
+    watcher: Watcher,
     *,
     n_epochs: int,
     n_steps: int,
@@ -86,38 +89,18 @@ def train(
     bool
         Whether the user interrupted it.
     """
-    if progress.stopped:
-        return False
     trainer.model.train()
     try:
-        for epoch in range(progress.epoch, n_epochs):
-            batches = batches_of(epoch)
-            starts = range(0, len(batches), trainer.gradient_accumulation)
-            for start in starts[progress.step_of_epoch :]:
-                if progress.step >= n_steps:
-                    return False
-                chosen = batches[start : start + trainer.gradient_accumulation]
-                begun = time.perf_counter()
-                rate = trainer.scheduler.get_last_lr()[0]
-                loss = trainer.step(chosen, progress.step)
-                seconds = time.perf_counter() - begun
-                progress.step += 1
-                progress.step_of_epoch += 1
-                progress.history.append(
-                    {
-                        "step": progress.step,
-                        "epoch": epoch + 1,
-                        "learning_rate": rate,
-                        "loss": loss,
-                        "seconds": seconds,
-                        "tokens_per_second": trainer.n_tokens(chosen) / seconds,
-                    }
-                )
-                watcher.on_step(progress)
-            progress.epoch, progress.step_of_epoch = epoch + 1, 0
-            progress.stopped = watcher.on_epoch(progress)
-            if progress.stopped:
-                break
+        while not (progress.stopped or progress.epoch >= n_epochs or progress.step >= n_steps):
+            batches, n = batches_of(progress.epoch), trainer.gradient_accumulation
+            steps = [batches[start : start + n] for start in range(0, len(batches), n)]
+            steps = steps[progress.step_of_epoch :][: n_steps - progress.step]
+            watcher.begin_epoch(len(steps))
+            for chosen in steps:
+                _step(trainer, chosen, progress)
+                watcher.end_step(progress)
+            progress.epoch, progress.step_of_epoch = progress.epoch + 1, 0
+            progress.stopped = watcher.end_epoch(progress)
     except KeyboardInterrupt:
         return True
     except RuntimeError as error:
@@ -129,3 +112,23 @@ def train(
             "gradient_checkpointing=True."
         ) from error
     return False
+
+
+def _step(trainer: Trainer, batches: list[np.ndarray], progress: Progress) -> None:
+    """Make a step, and a row of history."""
+    rate = trainer.scheduler.get_last_lr()[0]
+    begun = time.perf_counter()
+    loss = trainer.step(batches, progress.step)
+    seconds = time.perf_counter() - begun
+    progress.step += 1
+    progress.step_of_epoch += 1
+    progress.history.append(
+        {
+            "step": progress.step,
+            "epoch": progress.epoch + 1,
+            "learning_rate": rate,
+            "loss": loss,
+            "seconds": seconds,
+            "tokens_per_second": trainer.n_tokens(batches) / seconds,
+        }
+    )

@@ -33,7 +33,7 @@ from .sampling import batches_of_epoch
 from .saved import folder_of, load_training, resume, set_weights
 from .trainer import Trainer, seeded
 from .validation import Validator
-from .watching import OnEpoch, Watcher
+from .watching import Listener, TuningWatcher
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def tune(
     long_text: str,
     missing_is_empty: bool,
     sample_weight: Any = None,
-    on_epoch: OnEpoch | None = None,
+    listener: Listener | None = None,
 ) -> Tuned:
     """Fine-tune a copy of an encoder.
 
@@ -84,8 +84,8 @@ def tune(
         Whether a missing cell is the empty text.
     sample_weight : array-like of shape (n_rows,), default=None
         How much each row counts.
-    on_epoch : callable, default=None
-        Told of each epoch.
+    listener : Listener, default=None
+        Told of each step and each epoch.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def tune(
         unit="step",
         disable=not fine_tuner.verbose,
     ) as bar:
-        watcher = Watcher(fine_tuner, trainer, validator, folder, on_epoch, bar)
+        watcher = TuningWatcher(fine_tuner, trainer, validator, folder, listener, bar)
         interrupted = train(
             trainer, batches_of, progress, watcher, n_epochs=n_epochs, n_steps=n_steps
         )

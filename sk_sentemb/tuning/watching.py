@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..encoder import Encoder
 from .fine_tuner import FineTuner
@@ -11,12 +11,38 @@ from .saved import save_training, weights_of
 from .trainer import Trainer
 from .validation import Validator
 
-# Called after each epoch with the way to get the encoder as it is; says whether to stop.
-OnEpoch = Callable[[Callable[[], Encoder]], bool]
+
+class Listener(Protocol):
+    """Who asks to be told how far a training is."""
+
+    def begin_epoch(self, n_steps: int) -> None:
+        """Hear that so many steps come."""
+
+    def end_step(self) -> None:
+        """Hear that one is done."""
+
+    def end_epoch(self, snapshot: Callable[[], Encoder]) -> bool:
+        """Hear that an epoch is done, get the encoder as it is if wanted, and say whether to stop."""
 
 
-class Watcher:
-    """Validates, keeps the state on disk, and tells others how far it is."""
+class TuningWatcher:
+    """Validates, keeps the state on disk, shows a bar, and tells a listener.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        When to stop, and when to keep.
+    trainer : Trainer
+        What is trained.
+    validator : Validator or None
+        What it is validated by.
+    folder : Path or None
+        Where its state is kept.
+    listener : Listener or None
+        Who is told.
+    bar : tqdm
+        What shows the steps.
+    """
 
     def __init__(
         self,
@@ -24,25 +50,32 @@ class Watcher:
         trainer: Trainer,
         validator: Validator | None,
         folder: Path | None,
-        on_epoch: OnEpoch | None,
+        listener: Listener | None,
         bar: Any,
     ) -> None:
         self.fine_tuner, self.trainer, self.validator = fine_tuner, trainer, validator
-        self.folder, self.tell, self.bar = folder, on_epoch, bar
+        self.folder, self.listener, self.bar = folder, listener, bar
 
-    def on_step(self, progress: Progress) -> None:
+    def begin_epoch(self, n_steps: int) -> None:
+        """Pass it on."""
+        if self.listener is not None:
+            self.listener.begin_epoch(n_steps)
+
+    def end_step(self, progress: Progress) -> None:
         """Show the step, and keep it if its number asks for that."""
         self.bar.update()
         self.bar.set_postfix(loss=f"{progress.history[-1]['loss']:.4f}", refresh=False)
         every = self.fine_tuner.checkpoint_steps
         if self.folder is not None and every and progress.step % every == 0:
             save_training(self.folder, self.trainer, progress)
+        if self.listener is not None:
+            self.listener.end_step()
 
-    def on_epoch(self, progress: Progress) -> bool:
+    def end_epoch(self, progress: Progress) -> bool:
         """Validate, and say whether to stop."""
         stop = self.validator is not None and self._validate(self.validator, progress)
-        if self.tell is not None:
-            stop = self.tell(self.trainer.model.finished) or stop
+        if self.listener is not None:
+            stop = self.listener.end_epoch(self.trainer.model.finished) or stop
         progress.stopped = stop
         if self.folder is not None:
             save_training(self.folder, self.trainer, progress)

@@ -18,7 +18,7 @@ class SupervisedContrastive(Loss):
 
     Parameters
     ----------
-    temperature : float, default=0.05
+    temperature : float, default=0.1
         Divides the cosines.
 
     References
@@ -29,11 +29,11 @@ class SupervisedContrastive(Loss):
     Examples
     --------
     >>> from sk_sentemb.tuning import SupervisedContrastive
-    >>> SupervisedContrastive(temperature=0.1)
-    SupervisedContrastive(temperature=0.1)
+    >>> SupervisedContrastive(temperature=0.2)
+    SupervisedContrastive(temperature=0.2)
     """
 
-    temperature: float = 0.05
+    temperature: float = 0.1
 
     data = (LABELS,)
     groups_classes = True
