@@ -9,10 +9,12 @@ from .encoder import (
     TextTooLongError,
     TruncationWarning,
 )
+from .tuning import FineTuningWarning
 
 __all__ = [
     "CacheWarning",
     "CheckpointError",
+    "FineTuningWarning",
     "MissingTextWarning",
     "ModelChangedError",
     "ModelNotFoundError",
