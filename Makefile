@@ -24,6 +24,8 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/grid_search.py
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/fine_tuning.py
+	$(BIN)/python benchmarks/few_shot.py
 
 docs: .venv/ready-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
