@@ -26,7 +26,7 @@ from sk_sentemb.display import TrainingCurveDisplay
 #
 # Which package is a docstring from? Half of the texts are learnt from, and the pictures show the others.
 
-docstrings = load_docstrings(max_per_package=120)
+docstrings = load_docstrings(max_per_package=100)
 texts = docstrings.data["text"].to_numpy()
 packages = docstrings.target_names[docstrings.target]
 X_train, X_test, y_train, y_test = train_test_split(
@@ -40,7 +40,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 # Some rows are held out, to see after each epoch how good the model is on texts that it does not learn
 # from. ``max_length`` cuts the texts, which costs little here and saves time.
 
-tuner = FineTuner(epochs=4, validation_fraction=0.15, random_state=0)
+tuner = FineTuner(validation_fraction=0.15, random_state=0)
 embedders = {
     "before": SentenceEmbedder(max_length=64),
     "after": SentenceEmbedder(max_length=64, fine_tuner=tuner),

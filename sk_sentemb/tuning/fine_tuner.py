@@ -48,6 +48,9 @@ class FineTuner(BaseEstimator):
     learning_rate : float, default=5e-5
         Of AdamW, at its highest.
 
+    head_learning_rate : float, default=1e-2
+        The same for the classifier of the soft-max losses, which begins with random weights.
+
     warmup_ratio : float, default=0.1
         The part of the steps over which the learning rate rises.
 
@@ -156,6 +159,7 @@ class FineTuner(BaseEstimator):
         "gradient_accumulation": [Interval(Integral, 1, None, closed="left")],
         "forward_batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "head_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "warmup_ratio": [Interval(Real, 0, 1, closed="both")],
         "schedule": [StrOptions(set(SCHEDULES))],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -191,6 +195,7 @@ class FineTuner(BaseEstimator):
         gradient_accumulation: int = 1,
         forward_batch_size: int | None = None,
         learning_rate: float = 5e-5,
+        head_learning_rate: float = 1e-2,
         warmup_ratio: float = 0.1,
         schedule: str = "linear",
         weight_decay: float = 0.0,
@@ -222,6 +227,7 @@ class FineTuner(BaseEstimator):
         self.gradient_accumulation = gradient_accumulation
         self.forward_batch_size = forward_batch_size
         self.learning_rate = learning_rate
+        self.head_learning_rate = head_learning_rate
         self.warmup_ratio = warmup_ratio
         self.schedule = schedule
         self.weight_decay = weight_decay

@@ -1,6 +1,6 @@
 """Which weights are trained, and how their steps are made."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -60,15 +60,43 @@ def lora(rank: int, alpha: float | None, targets: str | Sequence[str]) -> Any:
 
 
 def make_optimizer(
-    named: Iterable[tuple[str, nn.Parameter]], *, learning_rate: float, weight_decay: float
+    model: TrainableEncoder,
+    head: nn.Module | None,
+    *,
+    learning_rate: float,
+    head_learning_rate: float,
+    weight_decay: float,
 ) -> torch.optim.AdamW:
-    """Make AdamW, which does not decay biases and the weights of normalisations."""
-    named = list(named)
-    groups = [
-        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
+    """Make AdamW, which does not decay biases and the weights of normalisations.
+
+    Parameters
+    ----------
+    model : TrainableEncoder
+        What is trained.
+    head : nn.Module or None
+        What is trained along.
+    learning_rate, head_learning_rate : float
+        Of the one and the other.
+    weight_decay : float
+        Of both.
+
+    Returns
+    -------
+    torch.optim.AdamW
+        Over all weights that are trained.
+    """
+    of_head = [] if head is None else list(head.parameters())
+    groups = []
+    for parameters, rate in (
+        ([p for _, p in model.named_parameters()], learning_rate),
+        (of_head, head_learning_rate),
+    ):
+        for decays in (True, False):
+            chosen = [p for p in parameters if (p.ndim >= 2) == decays]
+            decay = weight_decay if decays else 0.0
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def make_scheduler(

@@ -173,10 +173,11 @@ def _make_trainer(
 ) -> Trainer:
     with seeded(seed):
         model, head = _make_model(fine_tuner, encoder, loss, examples, tokens)
-    of_head = [] if head is None else list(head.named_parameters("head"))
     optimizer = make_optimizer(
-        [*model.named_parameters(), *of_head],
+        model,
+        head,
         learning_rate=fine_tuner.learning_rate,
+        head_learning_rate=fine_tuner.head_learning_rate,
         weight_decay=fine_tuner.weight_decay,
     )
     return Trainer(
