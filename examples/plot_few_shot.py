@@ -90,14 +90,11 @@ for i, n_examples in enumerate(N_EXAMPLES):
 
 fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
 for (name, found), color in zip(accuracy.items(), ["#0072B2", "#E69F00", "#8C8C8C"], strict=True):
-    ax.plot(N_EXAMPLES, found.mean(axis=1), "o-", color=color, linewidth=2)
+    ax.plot(N_EXAMPLES, found.mean(axis=1), "o-", color=color, linewidth=2, label=name)
     ax.fill_between(N_EXAMPLES, found.min(axis=1), found.max(axis=1), color=color, alpha=0.15)
-    ax.annotate(
-        f" {name}", (N_EXAMPLES[-1], found[-1].mean()), color=color, va="center", fontsize=13
-    )
 ax.set_xscale("log", base=2)
 ax.set_xticks(N_EXAMPLES, N_EXAMPLES)
-ax.set_xlim(None, 24)
+ax.legend(frameon=False, fontsize=13)
 ax.set_xlabel("examples of each intent")
 ax.set_ylabel("accuracy on other questions")
 ax.spines[["top", "right"]].set_visible(False)
