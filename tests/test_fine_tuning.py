@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import joblib
@@ -21,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sk_sentemb import FineTuner, SentenceEmbedder, load_encoder
 from sk_sentemb.exceptions import TruncationWarning
 from sk_sentemb.tuning import LOSSES, CoSENT, FineTuningWarning, Matryoshka
+from sk_sentemb.tuning.sampling import batches_of_epoch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -503,3 +505,27 @@ def test_max_steps_ends_in_the_middle_of_an_epoch_and_is_validated():
 def test_texts_that_are_cut_are_said():
     with pytest.warns(TruncationWarning, match="1 of 24 texts are longer than 20 tokens"):
         tuned([*TEXTS[1:], "ferry " * 30], embedder={"max_length": 20})
+
+
+def test_memory_of_batches_is_linear_in_the_rows():
+    """A list of the pairs of rows of one class would be a hundred times as large, not ten."""
+
+    def peak(n_rows):
+        labels = np.arange(n_rows) % (n_rows // 100)
+        tracemalloc.start()
+        batches = batches_of_epoch(
+            np.random.default_rng(0),
+            np.arange(n_rows)[None],
+            batch_size=32,
+            labels=labels,
+            grouped=True,
+            balanced=True,
+        )
+        _, found = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert sum(map(len, batches)) == n_rows
+        return found
+
+    small, large = peak(10_000), peak(100_000)
+    assert large < 12 * small
+    assert large < 100_000 * 1_000  # bytes
