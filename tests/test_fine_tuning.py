@@ -385,7 +385,17 @@ def test_similarities_are_scaled_and_said():
         (TEXTS, LABELS, {"loss": "nonsense"}, "'loss' parameter"),
         (PAIRS, SCORES, {"class_weight": "balanced"}, "y holds no classes"),
         (PAIRS, SCORES, {"sampling": "balanced"}, "y holds no classes"),
-        (TEXTS, VECTORS[:, :5], {}, "5"),
+        (TEXTS, VECTORS[:, :5], {}, "y has vectors of 5 dimensions, and the model gives 32"),
+        (PAIRS, ["one"] * 24, {}, "y has one class, one"),
+        (TEXTS, [*LABELS[:-1], None], {}, r"y\[23\] is missing"),
+        (PAIRS, [*SCORES[:-1], np.nan], {}, r"y\[23\] is missing"),
+        (TEXTS, LABELS, {"batch_size": 1}, "batch_size=1, but the loss compares the rows"),
+        (PAIRS, None, {"batch_size": 1}, "batch_size=1, but the loss compares the rows"),
+        (PAIRS, SCORES, {"score_range": (1,)}, r"score_range=\(1,\): pass two numbers"),
+        (PAIRS, SCORES, {"score_range": "ab"}, "'score_range' parameter"),
+        (PAIRS, SCORES, {"score_range": ("a", "b")}, "pass two numbers"),
+        (TEXTS, LABELS, {"validation_data": (TEXTS,)}, "validation_data has 1 items"),
+        (TEXTS, LABELS, {"metric": "spearman"}, "metric='spearman' is of pairs of texts"),
     ],
 )
 def test_bad_input_is_named(X, y, how, message):

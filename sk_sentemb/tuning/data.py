@@ -11,7 +11,7 @@ from ..columns import TextColumns, read_text_columns
 from .examples import Examples, read_examples
 from .fine_tuner import FineTuner
 from .loop import FineTuningWarning
-from .losses import Loss, find_loss
+from .losses import PAIRS, TEXTS, Loss, find_loss
 
 # The part that is validated on where early stopping is asked for and nothing else is said.
 _VALIDATION_FRACTION = 0.1
@@ -49,6 +49,8 @@ def read_data(
     """
     if fine_tuner.validation_data is not None:
         given = fine_tuner.validation_data
+        if len(given) != 2:
+            raise ValueError(f"validation_data has {len(given)} items; pass (X, y), or (X, None).")
         columns, y, sample_weight = _appended(columns, y, sample_weight, *given)
     asked = None if fine_tuner.loss == "auto" else find_loss(fine_tuner.loss, None)
     examples = read_examples(
@@ -60,7 +62,16 @@ def read_data(
         class_weight=fine_tuner.class_weight,
         score_range=fine_tuner.score_range,
     )
-    return examples, find_loss(fine_tuner.loss, examples.shape)
+    loss = find_loss(fine_tuner.loss, examples.shape)
+    if fine_tuner.batch_size == 1 and (loss.groups_classes or examples.shape in (PAIRS, TEXTS)):
+        raise ValueError("batch_size=1, but the loss compares the rows of a batch; pass 2 or more.")
+    of_pairs = fine_tuner.metric in ("spearman", "average_precision")
+    if of_pairs and (len(examples.columns) != 2 or examples.target is None):
+        raise ValueError(
+            f"metric={fine_tuner.metric!r} is of pairs of texts and a number for each; pass 'auto', "
+            "'loss' or a function."
+        )
+    return examples, loss
 
 
 def split(

@@ -2,9 +2,11 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
@@ -112,13 +114,15 @@ def read_examples(
         If there is no loss for such data, or ``y`` or a weight is not as it should be.
     """
     n_rows, n_columns = columns.missing.shape
+    if y is not None:
+        _check_no_missing(y)
     shape = _shape(n_columns, y, data)
     target, classes = None, None
     if shape in (LABELS, CLASSES):
         classes, target = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        if shape == LABELS and len(classes) < 2:
+        if len(classes) < 2:
             raise ValueError(
-                f"y has one class, {classes[0]!r}: there is nothing to tell apart. Pass texts of two "
+                f"y has one class, {classes[0]}: there is nothing to tell apart. Pass rows of two "
                 "or more classes, or no y."
             )
     elif shape in (SCORES, BINARY):
@@ -146,6 +150,13 @@ def read_examples(
         stacklevel=2,
     )
     return examples.take(kept)
+
+
+def _check_no_missing(y: Any) -> None:
+    missing = pd.isna(np.asarray(y, dtype=object))
+    if missing.any():
+        row = int(np.argwhere(missing)[0, 0])
+        raise ValueError(f"y[{row}] is missing (NaN or None). Leave such rows out.")
 
 
 def _shape(n_columns: int, y: Any, data: tuple[str, ...] | None) -> str:
@@ -202,6 +213,10 @@ def _scaled(scores: np.ndarray, score_range: tuple[float, float] | None) -> np.n
             stacklevel=3,
         )
     else:
+        if len(score_range) != 2 or not all(isinstance(end, Real) for end in score_range):
+            raise ValueError(
+                f"score_range={score_range!r}: pass two numbers, the smaller one first."
+            )
         low, high = score_range
     if low >= high:
         raise ValueError(
