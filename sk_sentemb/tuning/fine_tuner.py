@@ -43,7 +43,8 @@ class FineTuner(BaseEstimator):
 
     forward_batch_size : int, default=None
         Texts that go through the model at once; where it is less than a batch has, memory is that of
-        so many texts, the loss still that of the whole batch (GradCache [1]_), for one forward pass more.
+        so many texts, the loss still that of the whole batch (GradCache [1]_). It takes one forward
+        pass more.
 
     learning_rate : float, default=5e-5
         Of AdamW, at its highest.
