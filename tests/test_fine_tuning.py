@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from embedding import NO_DROPOUT, TINY, assert_same_rows
+from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -242,10 +243,20 @@ def test_weights_of_rows():
 
 
 def test_early_stopping_takes_the_best_weights():
-    embedder = tuned(PAIRS, SCORES, epochs=9, early_stopping=True, patience=1, learning_rate=0.3)
+    held_out = (PAIRS[:8], SCORES[:8])
+    how = {
+        "early_stopping": True,
+        "patience": 2,
+        "learning_rate": 0.03,
+        "validation_data": held_out,
+    }
+    embedder = tuned(PAIRS, SCORES, epochs=20, **how)
     scores = embedder.history_["validation_spearman"].dropna()
-    assert len(scores) < 9
-    assert scores.iloc[-1] <= scores.max()
+    assert len(scores) < 20
+    assert scores.iloc[-1] < scores.max()
+    a, b = np.split(embedder.transform(held_out[0]), 2, axis=1)
+    cosines = np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert spearmanr(cosines, held_out[1]).statistic == pytest.approx(scores.max(), abs=0.05)
 
 
 def test_given_validation_data():
@@ -416,7 +427,7 @@ def test_a_loss_that_is_not_finite_stops():
         )
 
 
-def test_interruption_leaves_a_fitted_embedder(monkeypatch):
+def test_interruption_leaves_a_fitted_embedder():
     calls = iter([None, None, None, KeyboardInterrupt])
 
     def metric(columns, y):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 # Texts of one class that a batch gets together, where the loss compares texts of a class: few, so that
-# there are many classes. On 8 questions for each of 77 intents (docs/benchmarks.md), 2 gave 0.832 of
-# accuracy, 4 gave 0.821, without training it was 0.800.
+# there are many classes. On 8 questions for each intent of Banking77, 2 gave 0.832 of accuracy on other
+# training questions, 4 gave 0.821, and the model before training 0.800.
 _GROUP = 2
 
 # Where a text is everywhere, a batch is cut short after looking so many batches ahead.
