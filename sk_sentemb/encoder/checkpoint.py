@@ -10,9 +10,10 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from .backbone import Backbone, StaticBackbone, load_backbone
+from .backbone import Backbone, StaticBackbone
 from .encoder import Encoder, Source
 from .files import DEFINING_FILES, CheckpointError, read_json, read_tensors, sha256_of
+from .loading import load_backbone
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokens import TextTokenizer, fast_tokenizer

@@ -1,0 +1,88 @@
+"""Which way a model can run: the fastest in which no text depends on its neighbours."""
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from .attention import NAME as PACKED
+from .backbone import Backbone
+from .packing import Pack
+from .quiet import quiet_transformers
+
+# How far the states of a packed run may be from those of a padded one, relative to their size. Texts
+# that see each other, or stand at wrong positions, are off by far more.
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+# An architecture that packing does not fit fails in its own way, or not at all: then the comparison
+# of the results tells.
+DOES_NOT_FIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+@torch.inference_mode()
+def best_way(model: PreTrainedModel) -> Backbone:
+    """Return the fastest way of running a model in which no text depends on its neighbours."""
+    before = model.config._attn_implementation
+    alone = Backbone(model, packed=False, equal_lengths=True)
+    padded = Backbone(model, packed=False)
+    packed = Backbone(model, packed=True)
+    texts, others = made_up_texts(model, seed=0), made_up_texts(model, seed=1)
+    expected = [_run(alone, [text])[0] for text in texts]
+    if _depends_on_the_longest(model):
+        return alone
+    with quiet_transformers():
+        try:
+            model.set_attn_implementation(PACKED)
+            if _agrees(packed, texts, others, expected):
+                return packed
+        except DOES_NOT_FIT:
+            pass
+        model.set_attn_implementation(before)
+    return padded if _agrees(padded, texts, others, expected) else alone
+
+
+def _agrees(
+    backbone: Backbone,
+    texts: list[np.ndarray],
+    others: list[np.ndarray],
+    expected: list[torch.Tensor],
+) -> bool:
+    """Say whether texts give the same states together as alone, and beside any others."""
+    together = _run(backbone, texts)
+    # Same shapes, so that nothing but a text's neighbours can make a difference to it.
+    beside_others = _run(backbone, [texts[0], others[1], texts[2], others[3]])
+    tolerance = TOLERANCE[backbone.model.dtype]
+    return all(
+        bool(relative_distance(together[i], expected[i]) <= tolerance) for i in range(len(texts))
+    ) and all(bool(relative_distance(beside_others[i], together[i]) <= 1e-6) for i in (0, 2))
+
+
+def relative_distance(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """Return the largest error of a token, relative to the largest token; NaN stays NaN."""
+    norms = torch.linalg.norm(expected, dim=1)
+    return torch.linalg.norm(found - expected, dim=1).max() / norms.max()
+
+
+def _run(backbone: Backbone, texts: list[np.ndarray]) -> list[torch.Tensor]:
+    lengths = np.array([len(text) for text in texts])
+    pack = Pack(np.arange(len(texts)), lengths)
+    return list(backbone(np.concatenate(texts), pack).hidden.float().split(lengths.tolist()))
+
+
+def made_up_texts(model: PreTrainedModel, seed: int) -> list[np.ndarray]:
+    """Return token ids of a few texts, longest first, one of them beyond a sliding window."""
+    lengths = [44, 9, 9, 5]
+    window = getattr(model.config, "sliding_window", None)
+    if window and window < 256:
+        lengths[0] = 2 * window + 9
+    longest = Backbone(model, packed=False).max_length or lengths[0]
+    # From the middle of the vocabulary: special tokens stand at its ends.
+    vocabulary = model.config.vocab_size
+    draw = np.random.default_rng(seed).integers
+    return [draw(vocabulary // 4, vocabulary // 2 + 1, min(n, longest)) for n in lengths]
+
+
+def _depends_on_the_longest(model: PreTrainedModel) -> bool:
+    """Say whether rotary positions are scaled by the longest text of a pass."""
+    config = model.config
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    return any(kind in str(rope) for kind in ("'dynamic'", "'longrope'"))
