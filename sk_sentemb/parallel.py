@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from .cache.once import Embed
-from .encoder import Embedded, Encoder, TextTooLongError
+from .encoder import Embedded, Encoder, Text, TextTooLongError, n_characters
 
 # So many blocks for each worker even out that some are faster than others.
 BLOCKS_PER_WORKER = 4
@@ -47,7 +47,7 @@ def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embe
     with ExitStack() as stack:
         workers = cache(lambda: stack.enter_context(_workers(n_jobs)))
 
-        def embed(texts: Sequence[str], on_progress: Callable[[int], None]) -> Embedded:
+        def embed(texts: Sequence[Text], on_progress: Callable[[int], None]) -> Embedded:
             if n_workers == 1 or len(texts) < 2:
                 return encoder.encode(texts, on_progress=on_progress, **how)
             embedded = Embedded(
@@ -124,16 +124,16 @@ def _received(pickled: np.ndarray) -> _Sent:
     return _Sent(pickle.loads(pickled.data))
 
 
-def _embed_block(sent: _Sent, texts: Sequence[str], start: int, how: dict[str, Any]) -> Embedded:
+def _embed_block(sent: _Sent, texts: Sequence[Text], start: int, how: dict[str, Any]) -> Embedded:
     try:
         return sent.encoder.encode(texts, **how)
     except TextTooLongError as error:
         raise TextTooLongError(start + error.position, error.max_length) from None
 
 
-def _blocks(texts: Sequence[str], n_blocks: int) -> Iterator[slice]:
+def _blocks(texts: Sequence[Text], n_blocks: int) -> Iterator[slice]:
     """Cut the texts into blocks with about as many characters each."""
-    ends = np.cumsum([len(text) + 1 for text in texts])
+    ends = np.cumsum([n_characters(text) + 1 for text in texts])
     size = min(_MOST_CHARACTERS, -(-int(ends[-1]) // n_blocks))
     stops = np.unique(np.append(ends.searchsorted(np.arange(size, ends[-1], size)) + 1, len(texts)))
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, processors
 
 from sk_sentemb import load_encoder
 from sk_sentemb.encoder import CheckpointError
-from sk_sentemb.encoder.tokens import TextTokenizer
+from sk_sentemb.encoder.tokenizer import TextTokenizer
 
 LONG = " ".join(TEXTS)
 

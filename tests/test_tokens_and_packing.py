@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from sk_sentemb.encoder import TextTooLongError
 from sk_sentemb.encoder.packing import make_packs
-from sk_sentemb.encoder.tokens import _windows, fast_tokenizer
+from sk_sentemb.encoder.tokenizer import _windows, fast_tokenizer
 
 # WordPiece, Unigram with and without a normaliser, byte-level BPE; special tokens around and after.
 KINDS = ["bert", "mpnet", "xlm-roberta", "t5", "roberta", "qwen3"]
@@ -112,7 +112,7 @@ def test_texts_of_a_call_do_not_change_each_other(both):
     assert found.text_of.tolist() == [0, 1, 2, 3, 4]
     order = np.array([4, 2, 0])
     expected = np.concatenate([alone[row].ids for row in order])
-    assert found.of(order).tolist() == expected.tolist()
+    assert found.of(order)[0].tolist() == expected.tolist()
 
 
 def test_prompt_length_counts_what_stands_before_the_text(both):
@@ -147,7 +147,7 @@ MEMORY_OF_LONG_TEXTS = """
 import resource, sys
 from pathlib import Path
 from transformers import AutoTokenizer
-from sk_sentemb.encoder.tokens import fast_tokenizer
+from sk_sentemb.encoder.tokenizer import fast_tokenizer
 
 tokenizer = fast_tokenizer(AutoTokenizer.from_pretrained(sys.argv[1]), lowercase=False)
 texts = ["the ferry passed the pier. " * 400_000, "東京!" * 3_000_000, "a.b" * 3_500_000]
@@ -195,7 +195,7 @@ def test_chunks_have_prompt_and_special_tokens(both):
         reference("query: ", add_special_tokens=False)["input_ids"][0]
     )
     for window in np.flatnonzero(found.text_of == 1):
-        ids = found.of(np.array([window])).tolist()
+        ids = found.of(np.array([window]))[0].tolist()
         assert ids[: found.prompt_length] == whole[: found.prompt_length]
         assert ids[len(ids) - n_suffix :] == whole[len(whole) - n_suffix :]
 

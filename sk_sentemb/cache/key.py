@@ -8,7 +8,7 @@ from operator import index
 
 import numpy as np
 
-from ..encoder import Embedded, Encoder
+from ..encoder import Embedded, Encoder, Text, bytes_of
 
 # Counts up whenever the same recipe and text would give another vector, or a record another layout.
 FORMAT = 1
@@ -44,17 +44,14 @@ class Space:
         """The start of the keys of all its texts."""
         return self.digest[:_SPACE_BYTES]
 
-    def keys(self, texts: Iterable[str]) -> list[bytes]:
+    def keys(self, texts: Iterable[Text]) -> list[bytes]:
         """Return the key of each text: where its vector lies, whoever computed it.
 
         Two texts share a key with a probability of one in 2**128, and keys do not tell the texts.
         """
         prefix, digest, blake2b = self.prefix, self.digest, hashlib.blake2b
         return [
-            prefix
-            + blake2b(
-                text.encode("utf-8", "surrogatepass"), key=digest, digest_size=_TEXT_BYTES
-            ).digest()
+            prefix + blake2b(bytes_of(text), key=digest, digest_size=_TEXT_BYTES).digest()
             for text in texts
         ]
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..encoder import Embedded, TextTooLongError
+from ..encoder import Embedded, Text, TextTooLongError, n_characters
 from .key import Space
 from .statistics import CacheWarning
 
@@ -22,7 +22,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 
 # Embeds texts, and reports how many are done.
-Embed = Callable[[Sequence[str], Callable[[int], None]], Embedded]
+Embed = Callable[[Sequence[Text], Callable[[int], None]], Embedded]
 
 
 class Cache(Protocol):
@@ -61,7 +61,7 @@ class Cache(Protocol):
 def embed_once(
     cache: Cache,
     space: Space,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     embed: Embed,
     *,
     tokens_per_run: int,
@@ -76,7 +76,7 @@ def embed_once(
         Where to look and where to keep.
     space : Space
         What the vectors depend on beside the texts.
-    texts : sequence of str
+    texts : sequence of str or of pairs
         Each once.
     embed : callable
         Embeds some of them, and reports the number that is done.
@@ -123,7 +123,7 @@ class _Call:
         self,
         cache: Cache,
         space: Space,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         embed: Embed,
         on_progress: Callable[[int], None],
     ) -> None:
@@ -141,10 +141,10 @@ class _Call:
         self._fill(known, self.space.unpack(filter(None, records)))
         return [i for i, record in zip(rows, records, strict=True) if record is None]
 
-    def take_turn(self, rows: list[int], n_characters: int) -> list[int]:
+    def take_turn(self, rows: list[int], most_characters: int) -> list[int]:
         """Embed the first rows that nobody else is at, and return those that are still to do."""
         row_of = {self.keys[i]: i for i in rows}
-        limit = np.cumsum([len(self.texts[i]) for i in rows]).searchsorted(n_characters)
+        limit = np.cumsum([n_characters(self.texts[i]) for i in rows]).searchsorted(most_characters)
         try:
             mine = self.cache.claim(self.space, list(row_of), max(1, int(limit)))
             if mine:

@@ -57,10 +57,17 @@ class Backbone:
         return longest if longest and longest > 0 else None
 
     @cached_property
-    def _accepts_cache(self) -> bool:
-        return "use_cache" in inspect.signature(self.model.forward).parameters
+    def _accepted(self) -> set[str]:
+        return set(inspect.signature(self.model.forward).parameters)
 
-    def __call__(self, ids: np.ndarray, pack: Pack, *, all_layers: bool = False) -> TokenStates:
+    def __call__(
+        self,
+        ids: np.ndarray,
+        pack: Pack,
+        *,
+        types: np.ndarray | None = None,
+        all_layers: bool = False,
+    ) -> TokenStates:
         """Run a pack.
 
         Parameters
@@ -69,6 +76,8 @@ class Backbone:
             The token ids of the pack's texts, laid end to end.
         pack : Pack
             Their lengths.
+        types : ndarray of shape (n_tokens,), int64, or None
+            The tokens' types, for models that know types; None where all are 0.
         all_layers : bool
             Whether the states of every layer are wanted too.
 
@@ -83,7 +92,11 @@ class Backbone:
             inputs, real = self._packed_inputs(ids, pack), None
         else:
             inputs, real = self._padded_inputs(ids, pack)
-        if self._accepts_cache:
+        if types is not None and "token_type_ids" in self._accepted:
+            types_of_inputs = torch.zeros_like(inputs["input_ids"])
+            types_of_inputs[... if real is None else real] = self._to_device(types)
+            inputs["token_type_ids"] = types_of_inputs
+        if "use_cache" in self._accepted:
             inputs["use_cache"] = False
         output = self.model(**inputs, output_hidden_states=all_layers)
 
@@ -136,9 +149,16 @@ class StaticBackbone:
         """Dimension of a token's vector."""
         return self.embedding.embedding_dim
 
-    def __call__(self, ids: np.ndarray, pack: Pack, *, all_layers: bool = False) -> TokenStates:
+    def __call__(
+        self,
+        ids: np.ndarray,
+        pack: Pack,
+        *,
+        types: np.ndarray | None = None,
+        all_layers: bool = False,
+    ) -> TokenStates:
         """Look the tokens of a pack up."""
-        del all_layers
+        del types, all_layers
         rows = torch.from_numpy(ids).to(self.embedding.weight.device)
         return TokenStates(self.embedding(rows), pack.groups)
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .tokens import TextTooLongError, Tokens
+from .tokens import Text, TextTooLongError, Tokens, n_characters
 
 # Large enough that a block's packs are full of texts of like length, small enough that memory does
 # not grow with the number of texts.
@@ -14,7 +14,7 @@ _BLOCK_CHARACTERS = 4_000_000
 
 
 def tokenized_blocks(
-    tokenize: Callable[[Sequence[str]], Tokens], texts: Sequence[str], order: np.ndarray
+    tokenize: Callable[[Sequence[Text]], Tokens], texts: Sequence[Text], order: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Tokens]]:
     """Tokenise block after block, one ahead of the caller.
 
@@ -22,7 +22,7 @@ def tokenized_blocks(
     ----------
     tokenize : callable
         Turns texts into tokens.
-    texts : sequence of str
+    texts : sequence of str or of pairs
         All texts.
     order : ndarray of shape (n_texts,)
         In which to take them.
@@ -59,12 +59,12 @@ def tokenized_blocks(
             yield block, tokens
 
 
-def _blocks(texts: Sequence[str], order: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(texts: Sequence[Text], order: np.ndarray) -> Iterator[np.ndarray]:
     start = characters = 0
     for stop, i in enumerate(order):
         if stop - start == _BLOCK_TEXTS or (stop > start and characters > _BLOCK_CHARACTERS):
             yield order[start:stop]
             start, characters = stop, 0
-        characters += len(texts[i])
+        characters += n_characters(texts[i])
     if start < len(order):
         yield order[start:]

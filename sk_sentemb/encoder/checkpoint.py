@@ -13,10 +13,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from .backbone import Backbone, StaticBackbone
 from .encoder import Encoder, Source
 from .files import DEFINING_FILES, CheckpointError, read_json, read_tensors, sha256_of
-from .loading import load_backbone
+from .loading import load_backbone, load_classifier
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
-from .tokens import TextTokenizer, fast_tokenizer
+from .tokenizer import TextTokenizer, fast_tokenizer
 
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt")
 _KNOWN_PROCESSING = {"add_special_tokens", "padding", "return_tensors", "truncation"}
@@ -29,6 +29,9 @@ SETTINGS_FILES = [
 ]
 _BACKBONES = ("Transformer", "StaticEmbedding")
 
+# What sentence-transformers calls what embedders do, and cross-encoders.
+TEXTS_TASK, PAIRS_TASK = "feature-extraction", "sequence-classification"
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -39,7 +42,12 @@ class _Entry:
 
 
 def read_encoder(
-    folder: Path, device: torch.device, dtype: torch.dtype, source: Source | None = None
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    source: Source | None = None,
+    *,
+    pairs: bool = False,
 ) -> Encoder:
     """Load a checkpoint.
 
@@ -54,6 +62,8 @@ def read_encoder(
         Number format of the backbone; what follows it computes in float32.
     source : Source, default=None
         The name that led to the folder.
+    pairs : bool, default=False
+        Whether to read it as a cross-encoder.
 
     Returns
     -------
@@ -62,27 +72,39 @@ def read_encoder(
 
     Raises
     ------
+    NoHeadError
+        With ``pairs``, if it has no head that scores pairs.
     CheckpointError
         If a file is missing, damaged, or asks for what is not supported.
     """
     first, *rest = _entries(folder)
-    settings = _settings(first.folder)
+    task = PAIRS_TASK if pairs else TEXTS_TASK
+    settings = _settings(first.folder, task)
     backbone: Backbone | StaticBackbone
+    modules: list[Any] = []
     if first.kind == "StaticEmbedding":
+        if pairs:
+            raise CheckpointError(
+                f"the model in {folder} is a table of token vectors, which cannot read pairs."
+            )
         backbone, tokenizer = _read_static(first.folder, device)
         saved = None
     else:
-        backbone = load_backbone(first.folder, device, dtype)
+        if pairs:
+            backbone, *modules = load_classifier(first.folder, device, dtype)
+        else:
+            backbone = load_backbone(first.folder, device, dtype)
         saved = _read_tokenizer(first.folder, settings)
         tokenizer = fast_tokenizer(
             saved,
             lowercase=settings.get("do_lower_case", False),
             special_tokens=_text_processing(settings).get("add_special_tokens", True),
         )
-    modules = [MODULES[entry.kind].read(entry.folder) for entry in rest]
-    if not any(isinstance(module, Pooling) for module in modules):
-        modules.insert(0, Pooling(backbone.dim, ["mean"]))
-    _check_order(modules, backbone.dim, folder)
+    if not pairs:
+        modules = [MODULES[entry.kind].read(entry.folder) for entry in rest]
+        if not any(isinstance(module, Pooling) for module in modules):
+            modules.insert(0, Pooling(backbone.dim, ["mean"]))
+        _check_order(modules, backbone.dim, folder)
     config = _read_config(folder)
     return Encoder(
         tokenizer=tokenizer,
@@ -181,17 +203,19 @@ def _check_order(modules: list[Any], dim: int, folder: Path) -> None:
         )
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _settings(folder: Path, expected_task: str) -> dict[str, Any]:
     for name in SETTINGS_FILES:
         if (folder / name).is_file():
             settings = read_json(folder / name)
             break
     else:
         return {}
-    task = settings.get("transformer_task", "feature-extraction")
-    if task != "feature-extraction":
+    task = settings.get("transformer_task", TEXTS_TASK)
+    # A model that embeds sentences has its task told by its architecture.
+    if task not in (TEXTS_TASK, expected_task):
+        does_not = "score pairs" if expected_task == PAIRS_TASK else "embed sentences"
         raise CheckpointError(
-            f"{folder / name} says transformer_task={task!r}: this model does not embed sentences."
+            f"{folder / name} says transformer_task={task!r}: this model does not {does_not}."
         )
     unknown = set(_text_processing(settings)) - _KNOWN_PROCESSING
     if unknown:

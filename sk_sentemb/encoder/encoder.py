@@ -14,12 +14,15 @@ from transformers import PreTrainedTokenizerBase
 
 from .backbone import Backbone, StaticBackbone
 from .blocks import tokenized_blocks
+from .files import CheckpointError
 from .forks import fork_safe
+from .head import SequenceHead, fresh_head, pooling_of
 from .modules import Dropout, Normalize
 from .packing import Pack
 from .pooling import POOLINGS, Pooling, WeightedLayerPooling
 from .running import join_windows, run_packs
-from .tokens import LONG_TEXT, TextTokenizer, Tokens
+from .tokenizer import TextTokenizer
+from .tokens import LONG_TEXT, Text, Tokens
 
 # A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
 _AUTO_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
@@ -129,6 +132,12 @@ class Encoder:
         return next(m.out_dim for m in reversed(self.modules) if hasattr(m, "out_dim"))
 
     @property
+    def head(self) -> SequenceHead | None:
+        """What makes logits of pairs, if this is a cross-encoder."""
+        last = self.modules[-1]
+        return last if isinstance(last, SequenceHead) else None
+
+    @property
     def _pooling_index(self) -> int:
         return next(i for i, module in enumerate(self.modules) if isinstance(module, Pooling))
 
@@ -182,6 +191,40 @@ class Encoder:
                 "another backbone or tokenizer is another model: pass its fingerprint as well."
             )
         return replace(self, origin=self.origin or self, **changes)
+
+    def with_fresh_head(self, n_labels: int, seed: int) -> Self:
+        """Return a cross-encoder of the same transformer, whose head has random weights.
+
+        Parameters
+        ----------
+        n_labels : int
+            How many logits a pair gets.
+        seed : int
+            Of the weights.
+
+        Returns
+        -------
+        Encoder
+            It shares the transformer with this one, and no name leads to it.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no such head for the architecture.
+        """
+        if isinstance(self.backbone, StaticBackbone):
+            raise CheckpointError("a model of static vectors cannot read pairs.")
+        head = fresh_head(self.backbone.model, n_labels, seed).to(self.device)
+        head.requires_grad_(False)
+        pooling = pooling_of(head, self.backbone.dim)
+        return self.derived(
+            modules=(pooling, head),
+            source=None,
+            prompts={},
+            default_prompt="",
+            similarity=None,
+            truncate_dim=None,
+        )
 
     def recipe(
         self,
@@ -261,7 +304,7 @@ class Encoder:
     @torch.inference_mode()
     def encode(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         *,
         prompt: str | None = None,
         max_length: int | None = None,
@@ -273,10 +316,12 @@ class Encoder:
 
         Parameters
         ----------
-        texts : sequence of str
-            What to embed. Half a surrogate pair is read as U+FFFD.
+        texts : sequence of str, or of (str, str)
+            What to embed; of a cross-encoder, the pairs to read. Half a surrogate pair is read as
+            U+FFFD.
         prompt : str, default=None
-            A prefix, or the name of one in ``prompts``; None for the checkpoint's default.
+            A prefix, of pairs of the first text, or the name of one in ``prompts``; None for the
+            checkpoint's default.
         max_length : int, default=None
             Read at most so many tokens; None for the checkpoint's own limit.
         long_text : {"truncate", "chunk", "error"}, default="truncate"
@@ -290,7 +335,7 @@ class Encoder:
         Returns
         -------
         vectors : ndarray of shape (n_texts, embedding_dim), float32
-            One row for each text.
+            One row for each text; of a cross-encoder, the logits.
         truncated : ndarray of shape (n_texts,), bool
             Which texts lost their ends.
 
@@ -301,7 +346,7 @@ class Encoder:
         FloatingPointError
             If the number format cannot hold the model's states.
         """
-        _check_arguments(texts, long_text, batch_tokens)
+        _check_arguments(texts, long_text, batch_tokens, pairs=self.head is not None)
         vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
         truncated = np.zeros(len(texts), dtype=bool)
         n_done = 0
@@ -393,7 +438,8 @@ class Encoder:
         """
         all_layers = any(isinstance(module, WeightedLayerPooling) for module in self.modules)
         with self.backbone.lock:
-            states = self.backbone(tokens.of(pack.rows), pack, all_layers=all_layers)
+            ids, types = tokens.of(pack.rows)
+            states = self.backbone(ids, pack, types=types, all_layers=all_layers)
             x: Any = replace(states, prompt_length=tokens.prompt_length)
             for module in self.modules:
                 x = module(x)
@@ -408,11 +454,17 @@ def _last_normalize(modules: Sequence[Any]) -> int:
     return max(i for i, module in enumerate(modules) if isinstance(module, Normalize))
 
 
-def _check_arguments(texts: Sequence[str], long_text: str, batch_tokens: int | str) -> None:
+def _check_arguments(
+    texts: Sequence[Text], long_text: str, batch_tokens: int | str, *, pairs: bool
+) -> None:
     if isinstance(texts, str):
         raise TypeError("texts is a single str; pass [text] to embed one text.")
     for i, text in enumerate(texts):
-        if not isinstance(text, str):
+        if pairs and not (
+            isinstance(text, tuple) and len(text) == 2 and all(isinstance(t, str) for t in text)
+        ):
+            raise TypeError(f"pair {i} is {text!r}; a cross-encoder reads tuples of two str.")
+        if not pairs and not isinstance(text, str):
             raise TypeError(f"text {i} is of type {type(text).__name__}; pass str.")
     if long_text not in LONG_TEXT:
         raise ValueError(f"long_text={long_text!r}: pass one of {list(LONG_TEXT)}.")

@@ -26,6 +26,10 @@ class CheckpointError(ValueError):
     """A checkpoint's file is missing, damaged or not what this package reads."""
 
 
+class NoHeadError(CheckpointError):
+    """A model that shall score pairs has no head for that."""
+
+
 def read_json(file: Path, kind: type = dict) -> Any:
     """Read a JSON file of a checkpoint, which must hold an object, or another kind of value."""
     try:

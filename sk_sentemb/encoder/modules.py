@@ -63,11 +63,12 @@ class Dense(nn.Module):
                 f"{folder / 'config.json'} sends the output of Dense to "
                 f"{config['module_output_name']!r}, which nothing that is supported reads."
             )
+        path = config.get("activation_function")
         dense = cls(
             require(config, folder, "in_features"),
             require(config, folder, "out_features"),
             bias=config.get("bias", True),
-            activation=_activation(config.get("activation_function"), folder),
+            activation=activation_of(path, folder / "config.json") if path else None,
             over_tokens=given == "token_embeddings",
             residual=config.get("use_residual", False),
         )
@@ -76,12 +77,11 @@ class Dense(nn.Module):
 
     def write(self, folder: Path) -> None:
         """Write the configuration and the weights."""
-        activation = type(self.activation)
         config: dict[str, Any] = {
             "in_features": self.linear.in_features,
             "out_features": self.linear.out_features,
             "bias": self.linear.bias is not None,
-            "activation_function": f"{activation.__module__}.{activation.__name__}",
+            "activation_function": path_of(self.activation),
         }
         if self.over_tokens:
             config["module_input_name"] = "token_embeddings"
@@ -162,15 +162,18 @@ MODULES: dict[str, Any] = {
 }
 
 
-def _activation(path: str | None, folder: Path) -> nn.Module | None:
+def activation_of(path: str, where: Path) -> nn.Module:
     """Make the activation that a dotted path names; only classes of `torch.nn` are trusted."""
-    if path is None:
-        return None
     activation: Any = getattr(nn, path.rpartition(".")[2], None)
     known = isinstance(activation, type) and issubclass(activation, nn.Module)
     if not (known and path.startswith("torch.nn.")):
         raise CheckpointError(
-            f"{folder / 'config.json'} names the activation {path!r}; only the module classes of "
+            f"{where} names the activation {path!r}; only the module classes of "
             "torch.nn are loaded."
         )
     return activation()
+
+
+def path_of(activation: nn.Module) -> str:
+    """Return the dotted path of an activation's class."""
+    return f"{type(activation).__module__}.{type(activation).__name__}"

@@ -1,7 +1,8 @@
 """Which texts run together: packs of texts of like length, within a budget of tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -20,6 +21,12 @@ class Pack:
 
     rows: np.ndarray
     lengths: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[np.ndarray]) -> Self:
+        """Pack the token ids of some texts, the longest first."""
+        lengths = np.array([len(text) for text in texts])
+        return cls(np.arange(len(texts)), lengths)
 
     @property
     def groups(self) -> list[tuple[int, int]]:

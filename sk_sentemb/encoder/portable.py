@@ -41,6 +41,7 @@ def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
         "dtype": encoder.dtype,
         "pooling": list(encoder.pooling),
         "normalize": encoder.normalizes,
+        "pairs": encoder.head is not None,
         "settings": {name: getattr(encoder, name) for name in _SETTINGS},
     }
     if embed or encoder.source is None:
@@ -69,19 +70,21 @@ def assemble(state: dict[str, Any]) -> Encoder:
         If the weights are not those that were taken apart.
     """
     device = _available(state["device"])
+    pairs = state.get("pairs", False)  # not in those of earlier versions
     if "files" in state:
         on = pick_device(device)
         dtype = pick_dtype(state["dtype"], on)
         # Not the key of the model that it was made from: its pooling is its own.
         carried = f"{state['fingerprint']} {state['pooling']} {state['normalize']}"
-        read = _reader(state["files"], state["fingerprint"], on, dtype)
-        encoder = shared((carried, str(on), str(dtype)), read)
+        read = _reader(state["files"], state["fingerprint"], on, dtype, pairs)
+        encoder = shared((carried, str(on), str(dtype), "pairs" if pairs else "texts"), read)
     else:
         encoder = load_encoder(
             state["model"],
             revision=state["revision"],
             device=device,
             dtype=state["dtype"],
+            pairs=pairs,
             expected_fingerprint=state["fingerprint"],
         )
     encoder = encoder.configured(pooling=state["pooling"], normalize=state["normalize"])
@@ -111,7 +114,11 @@ def _to_files(encoder: Encoder) -> dict[str, bytes]:
 
 
 def _reader(
-    files: dict[str, bytes], fingerprint: str, device: torch.device, dtype: torch.dtype
+    files: dict[str, bytes],
+    fingerprint: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    pairs: bool,
 ) -> Callable[[], Encoder]:
     def read() -> Encoder:
         with TemporaryDirectory() as scratch:
@@ -119,7 +126,8 @@ def _reader(
                 file = Path(scratch, name)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
-            return replace(read_encoder(Path(scratch), device, dtype), fingerprint=fingerprint)
+            encoder = read_encoder(Path(scratch), device, dtype, pairs=pairs)
+            return replace(encoder, fingerprint=fingerprint)
 
     return read
 

@@ -15,8 +15,8 @@ from .resolve import resolve_model
 
 logger = logging.getLogger(__name__)
 
-# What a model in memory is of: the fingerprint of its files, device, number format.
-Key = tuple[str, str, str]
+# What a model in memory is of: the fingerprint of its files, device, number format, and how it is read.
+Key = tuple[str, str, str, str]
 
 # Every model that somebody uses, and the latest few even while nobody does: a grid search drops each
 # candidate before it makes the next, and goes round all its models for each value of what it varies
@@ -38,6 +38,7 @@ def load_encoder(
     revision: str | None = None,
     device: str | None = None,
     dtype: str = "float32",
+    pairs: bool = False,
     expected_fingerprint: str | None = None,
 ) -> Encoder:
     """Load a model, or return the copy of it that the process has.
@@ -53,6 +54,9 @@ def load_encoder(
     dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
         The number format of the transformer; ``"auto"`` for the fastest that the device runs
         natively.
+    pairs : bool, default=False
+        Whether to read it as a cross-encoder, whose :meth:`Encoder.encode` takes pairs of texts and
+        gives logits.
     expected_fingerprint : str, default=None
         Refuse a model with another fingerprint.
 
@@ -65,6 +69,8 @@ def load_encoder(
     ------
     ModelNotFoundError
         If no place has the model.
+    NoHeadError
+        With ``pairs``, if it has no head that scores pairs.
     CheckpointError
         If a file of it is missing, damaged or not supported.
     ModelChangedError
@@ -89,14 +95,14 @@ def load_encoder(
     source = Source(_lasting_name(model), revision)
 
     def read() -> Encoder:
-        encoder = read_encoder(folder, on, number_format, source)
+        encoder = read_encoder(folder, on, number_format, source, pairs=pairs)
         # A folder that is being written would give weights under the wrong fingerprint, for good where
         # their vectors are kept on disk.
         if encoder.fingerprint != found:
             raise ModelChangedError(f"the model in {folder} changed while it was read; try again.")
         return encoder
 
-    encoder = shared((found, str(on), str(number_format)), read)
+    encoder = shared((found, str(on), str(number_format), "pairs" if pairs else "texts"), read)
     # Equal files under two names are one model, but a pickle says the name that was asked for.
     return encoder if encoder.source == source else encoder.derived(source=source)
 
@@ -107,7 +113,7 @@ def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
     Parameters
     ----------
     key : tuple of str
-        Fingerprint, device and number format.
+        Fingerprint, device, number format, and how it is read.
     read : callable
         Reads it.
 
@@ -119,7 +125,7 @@ def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
     with _LOCK:
         encoder = _ALIVE.get(key)
         if encoder is None:
-            logger.info("reading the model %s for %s as %s", *key)
+            logger.info("reading the model %s for %s as %s, for %s", *key)
             encoder = _ALIVE[key] = fork_safe(read)()
         _LATEST[key] = encoder
         _LATEST.move_to_end(key)

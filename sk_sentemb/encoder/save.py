@@ -1,5 +1,6 @@
 """An Encoder, written as a folder that sentence-transformers reads."""
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,10 +12,14 @@ from typing import Any
 from safetensors.torch import save_file
 
 from .backbone import StaticBackbone
-from .checkpoint import SETTINGS_FILES
+from .checkpoint import PAIRS_TASK, SETTINGS_FILES
 from .encoder import Encoder
-from .files import DEFINING_FILES, SAFETENSORS, write_json
+from .files import DEFINING_FILES, SAFETENSORS, read_json, write_json
+from .head import SequenceHead, joined_state
+from .modules import path_of
 from .quiet import quiet_transformers
+
+_CONFIG = "config_sentence_transformers.json"
 
 
 def _foreign_files(folder: Path) -> list[str]:
@@ -45,12 +50,15 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
         A folder that exists and is empty.
     """
     modules = list(encoder.modules)
-    if isinstance(encoder.backbone, StaticBackbone):
-        kinds = ["StaticEmbedding"]
+    kind = "Transformer"
+    if encoder.head is not None:
+        modules = []  # the classifier has them
+        _write_classifier(encoder, encoder.head, folder)
+    elif isinstance(encoder.backbone, StaticBackbone):
+        kind = "StaticEmbedding"
         modules = modules[1:]  # its pooling is part of it
         _write_static(encoder.backbone, encoder, folder)
     else:
-        kinds = ["Transformer"]
         with quiet_transformers():
             encoder.backbone.model.save_pretrained(folder)
         encoder.saved_tokenizer.save_pretrained(folder)  # type: ignore[union-attr]
@@ -58,7 +66,7 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
             folder / SETTINGS_FILES[0],
             {"max_seq_length": encoder.max_length, "do_lower_case": encoder.tokenizer.lowercase},
         )
-    paths = [""]
+    kinds, paths = [kind], [""]
     for module in modules:
         kinds.append(type(module).__name__)
         paths.append(f"{len(paths)}_{kinds[-1]}")
@@ -70,7 +78,7 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
             for i, (kind, path) in enumerate(zip(kinds, paths, strict=True))
         ],
     )
-    write_json(folder / "config_sentence_transformers.json", _written_prompts(encoder))
+    write_json(folder / _CONFIG, _written_config(encoder))
 
 
 @contextmanager
@@ -109,6 +117,30 @@ def new_folder(target: Path) -> Iterator[Path]:
         os.replace(fresh, target)
 
 
+def _write_classifier(encoder: Encoder, head: SequenceHead, folder: Path) -> None:
+    """Write a sequence classifier as releases since 5.4 save it, so that earlier ones read it too."""
+    network = copy.copy(head.network)
+    network.config = copy.deepcopy(network.config)
+    network.config.sentence_transformers = {"activation_fn": path_of(head.activation)}
+    model: Any = encoder.backbone.model  # type: ignore[union-attr]
+    with quiet_transformers():
+        network.save_pretrained(folder, state_dict=joined_state(model, head))
+    tokenizer: Any = encoder.saved_tokenizer
+    tokenizer.save_pretrained(folder)
+    if encoder.max_length is not None:
+        file = folder / "tokenizer_config.json"
+        write_json(file, read_json(file) | {"model_max_length": encoder.max_length})
+    write_json(
+        folder / SETTINGS_FILES[0],
+        {
+            "transformer_task": PAIRS_TASK,
+            "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+            "module_output_name": "scores",
+            "do_lower_case": encoder.tokenizer.lowercase,
+        },
+    )
+
+
 def _write_static(backbone: StaticBackbone, encoder: Encoder, folder: Path) -> None:
     save_file(
         {"embedding.weight": backbone.embedding.weight.cpu().contiguous()}, folder / SAFETENSORS
@@ -116,15 +148,22 @@ def _write_static(backbone: StaticBackbone, encoder: Encoder, folder: Path) -> N
     encoder.tokenizer.save(folder / "tokenizer.json")
 
 
-def _written_prompts(encoder: Encoder) -> dict[str, Any]:
+def _written_config(encoder: Encoder) -> dict[str, Any]:
     prompts = dict(encoder.prompts)
     name = next((key for key, text in prompts.items() if text == encoder.default_prompt), None)
     if encoder.default_prompt and name is None:
         name = next(free for free in ("default", "prefix", "prompt", "_") if free not in prompts)
         prompts[name] = encoder.default_prompt
-    return {
+    config: dict[str, Any] = {
         "prompts": prompts,
         "default_prompt_name": name if encoder.default_prompt else None,
+    }
+    if encoder.head is not None:
+        return config | {
+            "model_type": "CrossEncoder",
+            "activation_fn": path_of(encoder.head.activation),
+        }
+    return config | {
         "similarity_fn_name": encoder.similarity,
         "truncate_dim": encoder.truncate_dim,
     }

@@ -63,9 +63,8 @@ def relative_distance(found: torch.Tensor, expected: torch.Tensor) -> torch.Tens
 
 
 def _run(backbone: Backbone, texts: list[np.ndarray]) -> list[torch.Tensor]:
-    lengths = np.array([len(text) for text in texts])
-    pack = Pack(np.arange(len(texts)), lengths)
-    return list(backbone(np.concatenate(texts), pack).hidden.float().split(lengths.tolist()))
+    pack = Pack.of(texts)
+    return list(backbone(np.concatenate(texts), pack).hidden.float().split(pack.lengths.tolist()))
 
 
 def made_up_texts(model: PreTrainedModel, seed: int) -> list[np.ndarray]:

@@ -1,0 +1,119 @@
+"""What a tokenizer puts around a text, or around and between the two texts of a pair."""
+
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+# Texts that show what a tokenizer puts around them: the first in which it finds a token.
+_SAMPLES = ("text", "a", "A", "0", "the", "\u4e00", "\u3042", "\u0430", "\u0627")
+
+
+@dataclass(frozen=True)
+class Template:
+    """Special tokens, and the type of each token.
+
+    Attributes
+    ----------
+    special : tuple of list of int
+        Ids before the first text, after each but the last, and after the last: one list more than
+        there are texts.
+    special_types : tuple of list of int
+        Their types.
+    text_types : tuple of int
+        The type of each text's own tokens.
+    """
+
+    special: tuple[list[int], ...]
+    special_types: tuple[list[int], ...]
+    text_types: tuple[int, ...]
+
+    @property
+    def n_special(self) -> int:
+        """How many special tokens there are."""
+        return sum(map(len, self.special))
+
+    @property
+    def has_types(self) -> bool:
+        """Whether any token has a type other than 0."""
+        return any(self.text_types) or any(map(any, self.special_types))
+
+    def fill(self, *texts: list[int]) -> list[int]:
+        """Return the ids of the texts with those of the special tokens."""
+        first, *others = self.special
+        filled = list(first)
+        for ids, after in zip(texts, others, strict=True):
+            filled += ids
+            filled += after
+        return filled
+
+    def types(self, *lengths: int) -> list[int]:
+        """Return the type of each token, where the texts have so many."""
+        first, *others = self.special_types
+        types = list(first)
+        for kind, n, after in zip(self.text_types, lengths, others, strict=True):
+            types += [kind] * n
+            types += after
+        return types
+
+
+def find_template(tokenizer: Tokenizer, n_texts: int) -> Template:
+    """Find out what a tokenizer does around one text, or two.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+        Without truncation and padding.
+    n_texts : int
+        1 or 2.
+
+    Returns
+    -------
+    Template
+        What it does.
+
+    Raises
+    ------
+    ValueError
+        If it takes texts apart, or gives a single text types other than 0.
+    """
+    samples = (tokenizer.encode(sample, add_special_tokens=False) for sample in _SAMPLES)
+    found = next((sample for sample in zip(_SAMPLES, samples, strict=True) if sample[1].ids), None)
+    if found is None:
+        raise ValueError(f"the tokenizer finds no token in any of {_SAMPLES}; it reads other text.")
+    sample, content = found[0], found[1].ids
+    encoding = tokenizer.encode(sample, sample if n_texts == 2 else None)
+    whole, types = encoding.ids, encoding.type_ids
+    if n_texts == 1 and any(types):
+        raise ValueError(
+            f"the tokenizer gives the tokens of {sample!r} the types {types}; types "
+            "other than 0 are not supported."
+        )
+    starts: list[int] = []
+    for _ in range(n_texts):
+        start = _find(content, whole, starts[-1] + len(content) if starts else 0)
+        if start is None:
+            raise ValueError(
+                f"the tokenizer turns {sample!r} into {content} alone and {n_texts} of it into "
+                f"{whole} with special tokens: its template does not keep a text in one piece, which "
+                "is not supported."
+            )
+        starts.append(start)
+    begins = [0, *(start + len(content) for start in starts)]
+    around = list(zip(begins, [*starts, len(whole)], strict=True))
+    return Template(
+        special=tuple(whole[begin:end] for begin, end in around),
+        special_types=tuple(types[begin:end] for begin, end in around),
+        text_types=tuple(types[start] for start in starts),
+    )
+
+
+def _find(part: list[int], whole: list[int], begin: int) -> int | None:
+    """Return where the one list stands in the other, from a place on."""
+    n = len(part)
+    places = range(begin, len(whole) - n + 1)
+    return next((place for place in places if whole[place : place + n] == part), None)
+
+
+def without_special_tokens(n_texts: int) -> Template:
+    """Return a template that adds nothing."""
+    return Template(([],) * (n_texts + 1), ([],) * (n_texts + 1), (0,) * n_texts)
