@@ -14,14 +14,15 @@ class TextColumns:
     Parameters
     ----------
     texts : list of list of str
-        k columns of n texts each, ``""`` where a cell is missing.
+        k columns of n texts each, ``""`` where a cell is missing. Pairs of texts stand in such columns
+        too, as tuples.
     missing : ndarray of shape (n, k), dtype bool
         True where a cell is missing.
     names : list of str or None
         The k column names, or None where X has no names or some are not strings.
     """
 
-    texts: list[list[str]]
+    texts: list[list[Any]]
     missing: np.ndarray
     names: list[str] | None
 

@@ -1,10 +1,12 @@
-"""Each text once: the distinct texts of some columns, and which of them stands in which cell."""
+"""Each text once, or each pair: the distinct ones of some columns, and which stands in which cell."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .columns import TextColumns
+from .encoder import Text
 
 NO_TEXT = -1
 
@@ -15,13 +17,13 @@ class DistinctTexts:
 
     Attributes
     ----------
-    texts : list of str
+    texts : list of str, or of (str, str)
         In the order in which they first appear, column after column.
     which : ndarray of shape (n_columns, n_rows), intp
         For each cell the index of its text, or `NO_TEXT`.
     """
 
-    texts: list[str]
+    texts: list[Any]
     which: np.ndarray
 
     def place_of(self, text: int) -> tuple[int, int]:
@@ -51,7 +53,7 @@ class DistinctTexts:
         for column, which in enumerate(self.which):
             with_text = which != NO_TEXT
             spread[with_text, column] = vectors[which[with_text]]
-        return spread.reshape(n_rows, -1)
+        return spread.reshape(n_rows, n_columns * vectors.shape[1])
 
 
 def distinct_texts(columns: TextColumns, *, missing_is_empty: bool) -> DistinctTexts:
@@ -69,7 +71,7 @@ def distinct_texts(columns: TextColumns, *, missing_is_empty: bool) -> DistinctT
     DistinctTexts
         Without a text for missing cells otherwise.
     """
-    index: dict[str, int] = {}
+    index: dict[Text, int] = {}
     which = np.array(
         [[index.setdefault(text, len(index)) for text in column] for column in columns.texts],
         dtype=np.intp,
@@ -83,3 +85,27 @@ def distinct_texts(columns: TextColumns, *, missing_is_empty: bool) -> DistinctT
     renumbered = np.where(used, np.cumsum(used) - 1, NO_TEXT)
     texts = [text for text, is_used in zip(index, used, strict=True) if is_used]
     return DistinctTexts(texts, np.where(which == NO_TEXT, NO_TEXT, renumbered[which]))
+
+
+def pair_columns(columns: TextColumns, *, symmetric: bool = False) -> TextColumns:
+    """Put the first text of each row beside each of the others.
+
+    Parameters
+    ----------
+    columns : TextColumns
+        Two columns or more.
+    symmetric : bool, default=False
+        Whether to add columns of the same pairs the other way round.
+
+    Returns
+    -------
+    TextColumns
+        Columns of pairs; of k columns of text, k - 1. A pair is missing where one of its texts is.
+    """
+    first, *others = columns.texts
+    pairs: list[list[Text]] = [list(zip(first, other, strict=True)) for other in others]
+    missing = columns.missing[:, :1] | columns.missing[:, 1:]
+    if symmetric:
+        pairs += [list(zip(other, first, strict=True)) for other in others]
+        missing = np.hstack([missing, missing])
+    return TextColumns(pairs, missing, None)

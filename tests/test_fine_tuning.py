@@ -57,6 +57,7 @@ DATA = {
     "classes": (PAIRS, [*"abc"] * 8, ["auto", "pair_softmax", "softmax"]),
     "pairs": (PAIRS, None, ["auto", "multiple_negatives", "gist"]),
     "triplets": (TRIPLETS, None, ["auto", "multiple_negatives", "triplet", "gist"]),
+    "margins": (TRIPLETS, SCORES * 6 - 1, ["auto", "margin_mse"]),
     "texts": (TEXTS, None, ["auto", "simcse"]),
     "vectors": (TEXTS, VECTORS, ["auto", "mse"]),
 }

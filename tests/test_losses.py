@@ -21,6 +21,7 @@ from sk_sentemb.tuning import (
     CoSENT,
     CosineMSE,
     CosinePairs,
+    MarginMSE,
     Matryoshka,
     MultipleNegatives,
     OnlineContrastive,
@@ -134,6 +135,7 @@ SAME = {
         3,
         None,
     ),
+    "margin_mse": (MarginMSE(), theirs.MarginMSELoss(MODEL), 3, SCORES),
     "batch_hard_triplet": (BatchHardTriplet(), theirs.BatchHardTripletLoss(MODEL), 1, CLASSES),
     "batch_hard_triplet, cosine": (
         BatchHardTriplet(margin=0.5, distance="cosine"),
@@ -322,7 +324,9 @@ def test_tiny_batches_are_finite(name, rows):
     assert all(c.grad is None or torch.isfinite(c.grad).all() for c in columns)
 
 
-@pytest.mark.parametrize("name", ["softmax", "cosine", "contrastive", "mse", "triplet"])
+@pytest.mark.parametrize(
+    "name", ["softmax", "cosine", "contrastive", "mse", "triplet", "margin_mse"]
+)
 def test_a_row_of_weight_zero_is_as_if_it_were_not_there(name):
     ours = EVERY[name][0]
     weight = (torch.arange(N_ROWS) >= 3).float()

@@ -226,6 +226,23 @@ class Encoder:
             truncate_dim=None,
         )
 
+    def with_activation(self, activation: nn.Module) -> Self:
+        """Return the cross-encoder with another activation after its logits.
+
+        Parameters
+        ----------
+        activation : nn.Module
+            Without weights.
+
+        Returns
+        -------
+        Encoder
+            It shares the weights with this one.
+        """
+        assert self.head is not None
+        head = SequenceHead(self.head.network, activation)
+        return self.derived(modules=(*self.modules[:-1], head))
+
     def recipe(
         self,
         *,

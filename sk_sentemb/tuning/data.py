@@ -5,13 +5,14 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from ..columns import TextColumns, read_text_columns
 from .examples import Examples, read_examples
 from .fine_tuner import FineTuner
+from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning
-from .losses import PAIRS, TEXTS, Loss, find_loss
+from .losses import PAIRS, TEXTS, Loss
 
 # The part that is validated on where early stopping is asked for and nothing else is said.
 _VALIDATION_FRACTION = 0.1
@@ -22,8 +23,11 @@ def read_data(
     columns: TextColumns,
     y: Any,
     *,
+    kind: Kind,
     missing_is_empty: bool,
     sample_weight: Any = None,
+    query_id: Any = None,
+    classes: np.ndarray | None = None,
 ) -> tuple[Examples, Loss]:
     """Read the rows and, after them, those of `validation_data`, so that all are read alike.
 
@@ -35,10 +39,16 @@ def read_data(
         The texts.
     y : array-like or None
         Their targets.
+    kind : Kind
+        What kind of model shall learn from them.
     missing_is_empty : bool
         Whether a missing cell is the empty text.
     sample_weight : array-like of shape (n_rows,), default=None
         How much each row counts.
+    query_id : array-like of shape (n_rows,), default=None
+        The list that each row is in.
+    classes : ndarray, default=None
+        The classes in the order of their codes; None for those of ``y``.
 
     Returns
     -------
@@ -52,25 +62,34 @@ def read_data(
         if len(given) != 2:
             raise ValueError(f"validation_data has {len(given)} items; pass (X, y), or (X, None).")
         columns, y, sample_weight = _appended(columns, y, sample_weight, *given)
-    asked = None if fine_tuner.loss == "auto" else find_loss(fine_tuner.loss, None)
+        if query_id is not None:
+            # The lists of validation_data are those of its queries.
+            query_id = [*query_id, *(("validation", q) for q in columns.texts[0][len(query_id) :])]
+    asked = None if fine_tuner.loss == "auto" else kind.find_loss(fine_tuner.loss, None)
     examples = read_examples(
         columns,
         y,
+        kind=kind,
         data=None if asked is None else asked.data,
         missing_is_empty=missing_is_empty,
         sample_weight=sample_weight,
+        query_id=query_id,
+        classes=classes,
         class_weight=fine_tuner.class_weight,
         score_range=fine_tuner.score_range,
     )
-    loss = find_loss(fine_tuner.loss, examples.shape)
-    if fine_tuner.batch_size == 1 and (loss.groups_classes or examples.shape in (PAIRS, TEXTS)):
+    loss = kind.find_loss(fine_tuner.loss, examples.shape)
+    compares_rows = loss.groups_classes or (examples.shape in (PAIRS, TEXTS) and kind is OF_TEXTS)
+    if fine_tuner.batch_size == 1 and compares_rows:
         raise ValueError("batch_size=1, but the loss compares the rows of a batch; pass 2 or more.")
     of_pairs = fine_tuner.metric in ("spearman", "average_precision")
-    if of_pairs and (len(examples.columns) != 2 or examples.target is None):
+    if of_pairs and (len(examples.columns) != kind.n_compared or examples.target is None):
         raise ValueError(
             f"metric={fine_tuner.metric!r} is of pairs of texts and a number for each; pass 'auto', "
             "'loss' or a function."
         )
+    if fine_tuner.metric == "ndcg" and examples.lists is None:
+        raise ValueError("metric='ndcg' is of lists, for losses of lists; pass 'auto' or another.")
     return examples, loss
 
 
@@ -105,6 +124,11 @@ def split(
         fraction = _VALIDATION_FRACTION
     if fraction is None:
         return examples, None
+    if examples.lists is not None:
+        # A list is validated on as a whole.
+        parts = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+        learnt, validated = next(parts.split(examples.rows, groups=examples.lists))
+        return examples.take(learnt), examples.take(validated)
     classes = None if examples.classes is None else examples.target
     learnt, validated = train_test_split(
         np.arange(len(examples)),

@@ -8,14 +8,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
 from ..columns import TextColumns
 from ..distinct import NO_TEXT, distinct_texts
-from .losses import BINARY, CLASSES, LABELS, PAIRS, SCORES, TEXTS, TRIPLETS, VECTORS
-
-_WITHOUT_Y = {1: TEXTS, 2: PAIRS, 3: TRIPLETS}
+from ..encoder import Text
+from .kinds import Kind
+from .losses import BINARY, CLASSES, LABELS, LISTS, MARGINS, SCORES, VECTORS
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Examples:
     ----------
     shape : str
         Which of the shapes that losses are for.
-    texts : list of str
-        Each once.
+    texts : list of str, or of (str, str)
+        Each text once, or each pair that a cross-encoder reads.
     columns : ndarray of shape (n_columns, n_rows), intp
         Which text stands where.
     rows : ndarray of shape (n_rows,)
@@ -38,15 +37,21 @@ class Examples:
         The classes that codes stand for.
     weight : ndarray of shape (n_rows,), float32, or None
         How much each row counts.
+    lists : ndarray of shape (n_rows,), int64, or None
+        The number of the list that each row is in.
+    score_range : (float, float)
+        The numbers of `y` that the targets 0 and 1 stand for.
     """
 
     shape: str
-    texts: list[str]
+    texts: list[Text]
     columns: np.ndarray
     rows: np.ndarray
     target: np.ndarray | None = None
     classes: np.ndarray | None = None
     weight: np.ndarray | None = None
+    lists: np.ndarray | None = None
+    score_range: tuple[float, float] = (0.0, 1.0)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,6 +75,7 @@ class Examples:
             rows=self.rows[rows],
             target=of(self.target),
             weight=of(self.weight),
+            lists=of(self.lists),
         )
 
 
@@ -77,9 +83,12 @@ def read_examples(
     columns: TextColumns,
     y: Any,
     *,
+    kind: Kind,
     data: tuple[str, ...] | None,
     missing_is_empty: bool,
     sample_weight: Any = None,
+    query_id: Any = None,
+    classes: np.ndarray | None = None,
     class_weight: Any = None,
     score_range: tuple[float, float] | None = None,
 ) -> Examples:
@@ -91,12 +100,18 @@ def read_examples(
         The texts.
     y : array-like of shape (n_rows,) or (n_rows, n_outputs), or None
         The targets.
+    kind : Kind
+        What kind of model shall learn from them.
     data : tuple of str or None
         The shapes that the loss is for; None where it is yet to be chosen.
     missing_is_empty : bool
         Whether a missing cell is the empty text; otherwise its row is left out, with a warning.
     sample_weight : array-like of shape (n_rows,), default=None
         How much each row counts.
+    query_id : array-like of shape (n_rows,), default=None
+        The list that each row is in; None for rows with the same first text.
+    classes : ndarray, default=None
+        The classes in the order of their codes; None for those of ``y``, sorted.
     class_weight : dict or "balanced", default=None
         How much each class counts.
     score_range : (float, float), default=None
@@ -116,27 +131,27 @@ def read_examples(
     n_rows, n_columns = columns.missing.shape
     if y is not None:
         _check_no_missing(y)
-    shape = _shape(n_columns, y, data)
-    target, classes = None, None
-    if shape in (LABELS, CLASSES):
-        classes, target = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"y has one class, {classes[0]}: there is nothing to tell apart. Pass rows of two "
-                "or more classes, or no y."
-            )
-    elif shape in (SCORES, BINARY):
-        target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y").ravel()
-    elif shape == VECTORS:
-        target = check_array(y, dtype=np.float32, input_name="y")
+    possible = kind.possible_shapes(n_columns, y, query_id is not None)
+    # Where two are possible, the one that the loss is for.
+    shape = next((shape for shape in possible if data is None or shape in data), possible[0])
+    target, classes = _read_target(y, shape, classes)
     if target is not None:
         check_consistent_length(columns.missing, target)
+    ends = (0.0, 1.0)
     if shape == SCORES and target is not None:
-        target = _scaled(target, score_range)
+        target, ends = _scaled(target, score_range)
     weight = _weights(columns, target, classes, sample_weight, class_weight)
-    distinct = distinct_texts(columns, missing_is_empty=missing_is_empty)
+    distinct = distinct_texts(kind.arrange(columns), missing_is_empty=missing_is_empty)
     examples = Examples(
-        shape, distinct.texts, distinct.which, np.arange(n_rows), target, classes, weight
+        shape,
+        distinct.texts,
+        distinct.which,
+        np.arange(n_rows),
+        target,
+        classes,
+        weight,
+        _lists(columns, query_id) if shape == LISTS else None,
+        ends,
     )
     kept = np.flatnonzero((distinct.which != NO_TEXT).all(axis=0))
     if len(kept) == n_rows:
@@ -152,59 +167,69 @@ def read_examples(
     return examples.take(kept)
 
 
-def _check_no_missing(y: Any) -> None:
-    missing = pd.isna(np.asarray(y, dtype=object))
+def _read_target(
+    y: Any, shape: str, classes: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the targets, and the classes that they are codes of."""
+    if shape in (LABELS, CLASSES):
+        return _class_codes(column_or_1d(y, warn=True), classes)
+    if shape in (SCORES, BINARY, LISTS):
+        target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y").ravel()
+        return target, None
+    if shape == VECTORS:
+        return check_array(y, dtype=np.float32, input_name="y"), None
+    if shape == MARGINS:
+        target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y")
+        # A teacher's scores of the positive and the negative are a margin, too.
+        is_scores = target.ndim == 2 and target.shape[1] == 2
+        return (target[:, 0] - target[:, 1] if is_scores else column_or_1d(target)), None
+    return None, None
+
+
+def _class_codes(
+    y: np.ndarray, classes: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    found, target = np.unique(y, return_inverse=True)
+    if classes is not None:
+        place = {label: code for code, label in enumerate(classes.tolist())}
+        if unknown := [label for label in found.tolist() if label not in place]:
+            raise ValueError(
+                f"y has the classes {unknown}, which the model does not know: it has "
+                f"{classes.tolist()}."
+            )
+        return np.array([place[label] for label in found.tolist()])[target], classes
+    if len(found) < 2:
+        raise ValueError(
+            f"y has one class, {found[0]}: there is nothing to tell apart. Pass rows of two "
+            "or more classes, or no y."
+        )
+    return target, found
+
+
+def _lists(columns: TextColumns, query_id: Any) -> np.ndarray:
+    """Return the number of each row's list: its query."""
+    if query_id is None:
+        return np.unique(np.asarray(columns.texts[0], dtype=object), return_inverse=True)[1]
+    check_consistent_length(columns.missing, query_id)
+    _check_no_missing(query_id, "query_id")
+    return np.unique(column_or_1d(query_id), return_inverse=True)[1]
+
+
+def _check_no_missing(values: Any, name: str = "y") -> None:
+    missing = pd.isna(np.asarray(values, dtype=object))
     if missing.any():
         row = int(np.argwhere(missing)[0, 0])
-        raise ValueError(f"y[{row}] is missing (NaN or None). Leave such rows out.")
+        raise ValueError(f"{name}[{row}] is missing (NaN or None). Leave such rows out.")
 
 
-def _shape(n_columns: int, y: Any, data: tuple[str, ...] | None) -> str:
-    """Return the shape of the data; where two are possible, the one that the loss is for."""
-    possible = _possible_shapes(n_columns, y)
-    wanted = [shape for shape in possible if data is None or shape in data]
-    return (wanted or possible)[0]
-
-
-def _possible_shapes(n_columns: int, y: Any) -> list[str]:
-    """Return what the data can be taken for, the likeliest first."""
-    if y is None:
-        if n_columns in _WITHOUT_Y:
-            return [_WITHOUT_Y[n_columns]]
-        raise ValueError(
-            f"X has {n_columns} columns and y is None: fine-tuning takes one column of texts, two of "
-            "pairs (anchor, positive) or three of triplets (anchor, positive, negative)."
-        )
-    # Of numbers in an object array, such as a column of a frame with mixed types, as well.
-    kind = type_of_target(np.asarray(y).tolist() if np.asarray(y).dtype == object else y)
-    numeric = np.asarray(y).dtype.kind in "fiub"
-    if n_columns == 1 and np.ndim(y) == 2 and np.shape(y)[1] > 1:
-        return [VECTORS]
-    if n_columns == 1 and kind in ("binary", "multiclass"):
-        return [LABELS]
-    if n_columns == 2 and kind in ("binary", "multiclass", "continuous"):
-        if not numeric:
-            return [CLASSES]
-        if kind == "continuous":
-            return [SCORES]
-        if set(np.unique(y)) <= {0, 1}:
-            return [BINARY, SCORES, CLASSES]
-        # Grades as floats are similarities; as integers they may be codes of classes.
-        both = [SCORES, CLASSES]
-        return both if np.asarray(y).dtype.kind == "f" else both[::-1]
-    raise ValueError(
-        f"X has {n_columns} column(s) and y is {kind!r}: there is no loss for that. Pass one column "
-        "with classes or with vectors, or two columns with similarities or classes; three columns "
-        "(anchor, positive, negative) take no y."
-    )
-
-
-def _scaled(scores: np.ndarray, score_range: tuple[float, float] | None) -> np.ndarray:
-    """Scale similarities to 0..1."""
+def _scaled(
+    scores: np.ndarray, score_range: tuple[float, float] | None
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Scale similarities to 0..1, and return what was scaled to these."""
     if score_range is None:
         low, high = float(scores.min()), float(scores.max())
         if low >= 0 and high <= 1:
-            return scores
+            return scores, (0.0, 1.0)
         warnings.warn(
             f"y goes from {low:g} to {high:g} and is scaled to 0 to 1. Pass "
             f"score_range=({low:g}, {high:g}) to say so, above all where not every fold has "
@@ -228,7 +253,7 @@ def _scaled(scores: np.ndarray, score_range: tuple[float, float] | None) -> np.n
         raise ValueError(
             f"y[{row}] is {scores[row]:g}, outside of score_range=({low:g}, {high:g})."
         )
-    return (scores - low) / (high - low)
+    return (scores - low) / (high - low), (float(low), float(high))
 
 
 def _weights(

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .losses import LOSSES, Loss
 from .optimizing import SCHEDULES
+from .pair_losses import PAIR_LOSSES
 from .validation import METRICS, Metric
 
 
@@ -24,9 +25,10 @@ class FineTuner(BaseEstimator):
     Parameters
     ----------
     loss : str or Loss, default="auto"
-        A name among ``sk_sentemb.tuning.LOSSES``, an object such as ``CoSENT(scale=10)`` or
-        ``Matryoshka("auto", dims=(256, 64))``, or ``"auto"`` for what fits the shape of ``X`` and
-        ``y``: see the page "Which loss for which data" of the documentation.
+        A name among ``sk_sentemb.tuning.LOSSES``, or ``PAIR_LOSSES`` for cross-encoders, an object
+        such as ``CoSENT(scale=10)`` or ``Matryoshka("auto", dims=(256, 64))``, or ``"auto"`` for what
+        fits the shape of ``X`` and ``y``: see the page "Which loss for which data" of the
+        documentation.
 
     epochs : int or "auto", default="auto"
         How often the data are gone through. ``"auto"``: as often as makes some 500 steps, once at
@@ -153,7 +155,7 @@ class FineTuner(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        "loss": [StrOptions({"auto", *LOSSES}), Loss],
+        "loss": [StrOptions({"auto", *LOSSES, *PAIR_LOSSES}), Loss],
         "epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_steps": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],

@@ -23,6 +23,7 @@ def batches_of_epoch(
     grouped: bool = False,
     balanced: bool = False,
     distinct: bool = False,
+    lists: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Draw the batches of one epoch.
 
@@ -43,12 +44,16 @@ def batches_of_epoch(
         not all.
     distinct : bool, default=False
         Whether no text may stand in a batch twice.
+    lists : ndarray of shape (n_rows,), default=None
+        The list that each row is in, where lists stay together.
 
     Returns
     -------
     list of ndarray of shape (n_batch_rows,)
         Numbers of rows.
     """
+    if lists is not None:
+        return batches_of_lists(lists, batch_size, draw)
     if labels is not None and balanced:
         rows = _equally_often(draw, labels)
     else:
@@ -59,6 +64,34 @@ def batches_of_epoch(
         return list(_without_repetition(rows, texts, batch_size))
     starts = range(0, len(rows), batch_size)
     return [rows[start : start + batch_size] for start in starts]
+
+
+def batches_of_lists(
+    lists: np.ndarray, batch_size: int, draw: np.random.Generator
+) -> list[np.ndarray]:
+    """Draw batches of whole lists, until they have as many rows as a batch or more.
+
+    Parameters
+    ----------
+    lists : ndarray of shape (n_rows,)
+        The list that each row is in.
+    batch_size : int
+        Rows of a batch, give or take a list.
+    draw : numpy.random.Generator
+        Where chance comes from.
+
+    Returns
+    -------
+    list of ndarray of shape (n_batch_rows,)
+        Numbers of rows, those of a list beside each other.
+    """
+    _, sizes = np.unique(lists, return_counts=True)
+    members = np.split(np.argsort(lists, kind="stable"), np.cumsum(sizes)[:-1])
+    order = draw.permutation(len(members))
+    batch_of = np.cumsum(sizes[order]) - sizes[order]
+    begins = np.flatnonzero(np.diff(batch_of // batch_size, prepend=-1))
+    parts = np.split(order, begins[1:])
+    return [np.concatenate([members[i] for i in part]) for part in parts]
 
 
 def _equally_often(draw: np.random.Generator, labels: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..encoder import bytes_of
 from .examples import Examples
 from .fine_tuner import FineTuner
 from .loop import FineTuningWarning, Progress
@@ -57,8 +58,14 @@ def folder_of(
     named = {k: getattr(v, "__qualname__", repr(v)) for k, v in (settings | of_embedder).items()}
     digest = hashlib.sha256(f"{fingerprint} {n_rows} {sorted(named.items())}".encode())
     for text in examples.texts:
-        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    for array in (examples.columns, examples.rows, examples.target, examples.weight):
+        digest.update(bytes_of(text) + b"\0")
+    for array in (
+        examples.columns,
+        examples.rows,
+        examples.target,
+        examples.weight,
+        examples.lists,
+    ):
         digest.update(b"-" if array is None else array.tobytes())
     assert fine_tuner.checkpoint_dir is not None
     return Path(fine_tuner.checkpoint_dir).expanduser() / digest.hexdigest()[:16]

@@ -163,7 +163,14 @@ def make_batch(
     guides = None
     if guide is not None:
         guides = [torch.from_numpy(guide[texts]).to(device) for texts in examples.columns[:, rows]]
-    return Batch(columns, of(examples.target, rows), of(examples.weight, rows), head, guides)
+    return Batch(
+        columns,
+        of(examples.target, rows),
+        of(examples.weight, rows),
+        head,
+        guides,
+        of(examples.lists, rows),
+    )
 
 
 @contextmanager

@@ -26,9 +26,12 @@ from ..encoder import (
 from .data import check_classes, read_data, seed_of, split
 from .examples import Examples
 from .fine_tuner import FineTuner
+from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning, Progress, train
 from .losses import BINARY, PAIRS, TEXTS, TRIPLETS, Loss
+from .negatives import with_negatives
 from .optimizing import choose_trainable, lora, make_optimizer, make_scheduler
+from .pair_losses import RandomNegatives
 from .sampling import batches_of_epoch
 from .saved import folder_of, load_training, resume, set_weights
 from .trainer import Trainer, seeded
@@ -42,10 +45,21 @@ _AUTO_STEPS, _AUTO_EPOCHS = 500, 10
 
 
 class Tuned(NamedTuple):
-    """What came of a training."""
+    """What came of a training.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        The fine-tuned one.
+    history : DataFrame
+        A row for each step.
+    score_range : (float, float)
+        The numbers of `y` that the targets 0 and 1 stood for.
+    """
 
     encoder: Encoder
     history: pd.DataFrame
+    score_range: tuple[float, float]
 
 
 @fork_safe
@@ -55,11 +69,14 @@ def tune(
     columns: TextColumns,
     y: Any,
     *,
+    kind: Kind = OF_TEXTS,
     prompt: str | None,
     max_length: int | None,
     long_text: str,
     missing_is_empty: bool,
     sample_weight: Any = None,
+    query_id: Any = None,
+    classes: np.ndarray | None = None,
     listener: Listener | None = None,
 ) -> Tuned:
     """Fine-tune a copy of an encoder.
@@ -74,6 +91,8 @@ def tune(
         Texts, pairs or triplets.
     y : array-like or None
         Their targets.
+    kind : Kind, default=OF_TEXTS
+        What the encoder is: what it reads and what it learns from.
     prompt : str or None
         As in :meth:`Encoder.encode`.
     max_length : int or None
@@ -84,6 +103,10 @@ def tune(
         Whether a missing cell is the empty text.
     sample_weight : array-like of shape (n_rows,), default=None
         How much each row counts.
+    query_id : array-like of shape (n_rows,), default=None
+        The list that each row is in, for losses of lists; None for rows with the same first text.
+    classes : ndarray, default=None
+        The classes in the order of the logits; None for those of ``y``, sorted.
     listener : Listener, default=None
         Told of each step and each epoch.
 
@@ -97,8 +120,11 @@ def tune(
         fine_tuner,
         columns,
         y,
+        kind=kind,
         missing_is_empty=missing_is_empty,
         sample_weight=sample_weight,
+        query_id=query_id,
+        classes=classes,
     )
     n_rows = len(columns.missing)
     seed = seed_of(fine_tuner.random_state)
@@ -108,6 +134,8 @@ def tune(
         folder = folder_of(fine_tuner, examples, n_rows, encoder.fingerprint, of_embedder)
         saved = load_training(folder, encoder.device)
         seed = saved["seed"] if saved else seed
+    if isinstance(loss, RandomNegatives):
+        examples = with_negatives(examples, loss.n_negatives, seed)
     learnt, validated = split(fine_tuner, examples, n_rows, seed)
     if loss.groups_classes:
         check_classes(learnt)
@@ -118,7 +146,8 @@ def tune(
         guide = unit_rows(encoder.encode(examples.texts, **how).vectors)
 
     def batches_of(epoch: int) -> list[np.ndarray]:
-        return _batches(fine_tuner, loss, learnt, np.random.default_rng([seed, epoch]))
+        draw = np.random.default_rng([seed, epoch])
+        return _batches(fine_tuner, kind, loss, learnt, draw)
 
     n_epochs, n_steps = _length(fine_tuner, len(batches_of(0)))
     trainer = _make_trainer(fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps)
@@ -132,6 +161,7 @@ def tune(
             tokens=tokens,
             metric=fine_tuner.metric,
             loss=loss,
+            kind=kind,
             batch_size=fine_tuner.batch_size,
             guide=guide,
         )
@@ -158,7 +188,9 @@ def tune(
     if folder is not None and not interrupted:
         shutil.rmtree(folder, ignore_errors=True)
     encoder = trainer.model.finished()
-    return Tuned(encoder, pd.DataFrame(progress.history))
+    if encoder.head is not None:
+        encoder = encoder.with_activation(loss.activation())
+    return Tuned(encoder, pd.DataFrame(progress.history), examples.score_range)
 
 
 def _make_trainer(
@@ -235,7 +267,7 @@ def _tokenize(
 
 
 def _batches(
-    fine_tuner: FineTuner, loss: Loss, examples: Examples, draw: np.random.Generator
+    fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples, draw: np.random.Generator
 ) -> list[np.ndarray]:
     sampling = fine_tuner.sampling
     labels = examples.target if examples.classes is not None else None
@@ -250,7 +282,9 @@ def _batches(
         labels=labels,
         grouped=sampling == "grouped" or (sampling != "shuffle" and loss.groups_classes),
         balanced=sampling == "balanced",
-        distinct=examples.shape in (PAIRS, TRIPLETS, TEXTS),
+        # There the rows of a batch are each other's negatives.
+        distinct=kind is OF_TEXTS and examples.shape in (PAIRS, TRIPLETS, TEXTS),
+        lists=examples.lists,
     )
 
 

@@ -2,22 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, ndcg_score
 
 from ..encoder import Tokens, TrainableEncoder
 from .examples import Examples
-from .losses import BINARY, SCORES, TEXTS, Loss
+from .kinds import Kind
+from .losses import BINARY, LISTS, SCORES, TEXTS, Loss
+from .sampling import batches_of_epoch
 from .trainer import make_batch
 
-METRICS = ("auto", "loss", "spearman", "average_precision")
+METRICS = ("auto", "loss", "spearman", "average_precision", "ndcg")
 
 # What tells most about each shape of data; the loss about all others.
-_BEST = {SCORES: "spearman", BINARY: "average_precision"}
+_BEST = {SCORES: "spearman", BINARY: "average_precision", LISTS: "ndcg"}
+
+# How many of a list count, for nDCG.
+_FIRST = 10
 
 # Texts that run together: nothing has to be kept for gradients.
 _TEXTS_AT_ONCE = 64
@@ -37,6 +41,8 @@ class Validator:
     metric : str or callable
         A name, or a function of the columns' vectors and the targets; the higher the better.
     loss : Loss
+    kind : Kind
+        Of the model.
     batch_size : int
         Rows of a batch, for the loss.
     """
@@ -45,6 +51,7 @@ class Validator:
     tokens: Tokens
     metric: str | Metric
     loss: Loss
+    kind: Kind
     batch_size: int
     guide: np.ndarray | None = None
 
@@ -76,30 +83,38 @@ class Validator:
         columns = [vectors[texts] for texts in self.examples.columns]
         if self.lower_is_better:
             return self._loss(columns, head)
-        as_arrays = [column.cpu().numpy() for column in columns]
-        return float(self._metric()(as_arrays, self.examples.target))
-
-    def _metric(self) -> Any:
         if callable(self.metric):
-            return self.metric
-        rank = spearmanr if self.name == "validation_spearman" else None
+            as_arrays = [column.cpu().numpy() for column in columns]
+            return float(self.metric(as_arrays, self.examples.target))
+        scores = self.kind.compare(columns).cpu().numpy()
+        return float(self._of_scores(scores))
 
-        def of_cosines(columns: list[np.ndarray], target: np.ndarray) -> float:
-            a, b = (torch.from_numpy(column) for column in columns)
-            cosines = torch.cosine_similarity(a, b).numpy()
-            if rank:
-                return rank(cosines, target).statistic
-            return average_precision_score(target, cosines)
-
-        return of_cosines
+    def _of_scores(self, scores: np.ndarray) -> float:
+        """Say how well numbers for rows agree with the targets."""
+        target, lists = self.examples.target, self.examples.lists
+        if self.name == "validation_spearman":
+            return spearmanr(scores, target).statistic
+        if self.name == "validation_average_precision":
+            return average_precision_score(target, scores)
+        assert target is not None
+        assert lists is not None
+        rows = [np.flatnonzero(lists == one) for one in np.unique(lists)]
+        graded = [r for r in rows if len(r) > 1 and target[r].max() > 0]
+        if not graded:
+            return 0.0
+        return np.mean([ndcg_score(target[r][None], scores[r][None], k=_FIRST) for r in graded])
 
     def _loss(self, columns: list[torch.Tensor], head: torch.nn.Module | None) -> float:
         """Average the loss over batches, in an order that does not change."""
         n_rows = len(self.examples)
-        order = np.random.default_rng(0).permutation(n_rows)
+        batches = batches_of_epoch(
+            np.random.default_rng(0),
+            self.examples.columns,
+            batch_size=self.batch_size,
+            lists=self.examples.lists,
+        )
         total = 0.0
-        for start in range(0, n_rows, self.batch_size):
-            rows = order[start : start + self.batch_size]
+        for rows in batches:
             views = [column[rows] for column in columns] * (
                 2 if self.examples.shape == TEXTS else 1
             )

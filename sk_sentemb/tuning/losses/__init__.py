@@ -4,6 +4,8 @@ from .base import (
     BINARY,
     CLASSES,
     LABELS,
+    LISTS,
+    MARGINS,
     PAIRS,
     SCORES,
     TEXTS,
@@ -17,6 +19,7 @@ from .contrastive import Contrastive, OnlineContrastive
 from .cosine_pairs import CosinePairs
 from .distillation import MSE
 from .gist import GIST
+from .margin_mse import MarginMSE
 from .matryoshka import Matryoshka
 from .multiple_negatives import MultipleNegatives, SimCSE
 from .similarity import AnglE, CoSENT, CosineMSE
@@ -30,7 +33,9 @@ __all__ = [
     "CLASSES",
     "GIST",
     "LABELS",
+    "LISTS",
     "LOSSES",
+    "MARGINS",
     "MSE",
     "PAIRS",
     "SCORES",
@@ -46,6 +51,7 @@ __all__ = [
     "CosineMSE",
     "CosinePairs",
     "Loss",
+    "MarginMSE",
     "Matryoshka",
     "MultipleNegatives",
     "OnlineContrastive",

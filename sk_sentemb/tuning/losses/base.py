@@ -16,7 +16,10 @@ PAIRS = "pairs"  # two columns that belong together, and no y
 TRIPLETS = "triplets"  # three columns: anchor, positive, negative
 TEXTS = "texts"  # one column, and no y
 VECTORS = "vectors"  # one column, and the vector that each text shall get
-ALL_SHAPES = (LABELS, SCORES, BINARY, CLASSES, PAIRS, TRIPLETS, TEXTS, VECTORS)
+MARGINS = (
+    "margins"  # three columns as triplets, and by how much a teacher finds the positive better
+)
+LISTS = "lists"  # two columns, a grade for each pair, and the query whose list it is in
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,19 @@ class Batch:
     ----------
     columns : sequence of Tensor of shape (n_rows, dim), float32
         The vectors of each column of text, as the model gives them; of texts alone, two views of
-        the same texts, which dropout makes different.
+        the same texts, which dropout makes different. Of a cross-encoder, the logits of each column
+        of pairs.
     target : Tensor of shape (n_rows,) or (n_rows, target_dim) or None
-        Class codes (int64), similarities from 0 to 1, 0 and 1, or vectors (float32).
+        Class codes (int64), similarities from 0 to 1, 0 and 1, margins, grades, or vectors (float32).
     weight : Tensor of shape (n_rows,), float32, or None
         How much each row counts; None where all count alike.
     head : nn.Module or None
         What `Loss.make_head` made.
     guide : sequence of Tensor of shape (n_rows, guide_dim) or None
         The columns' vectors of unit length by a model that is not trained, for losses that ask for it.
+    lists : Tensor of shape (n_rows,), int64, or None
+        The number of the list that each row is in, for losses that compare the rows of a list; a
+        batch has whole lists, whose rows are neighbours.
     """
 
     columns: Sequence[Tensor]
@@ -43,6 +50,7 @@ class Batch:
     weight: Tensor | None = None
     head: nn.Module | None = None
     guide: Sequence[Tensor] | None = None
+    lists: Tensor | None = None
 
 
 class Loss(ABC):
@@ -57,6 +65,8 @@ class Loss(ABC):
     groups_classes: ClassVar[bool] = False
     #: Whether `Batch.guide` is wanted.
     guided: ClassVar[bool] = False
+    #: What makes predictions of a cross-encoder's logits after it.
+    activation: ClassVar[type[nn.Module]] = nn.Identity
 
     def make_head(self, dim: int, n_outputs: int) -> nn.Module | None:
         """Return a module that is trained along, or None.

@@ -7,8 +7,8 @@ from numbers import Integral
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import ALL_SHAPES, VECTORS, Batch, Loss
-from .table import find_loss
+from .base import VECTORS, Batch, Loss
+from .table import SHAPES, find_loss
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Matryoshka(Loss):
     @property
     def data(self) -> tuple[str, ...]:  # type: ignore[override]
         """The shapes of data that the other loss is for."""
-        of_other = ALL_SHAPES if self.loss == "auto" else find_loss(self.loss, None).data
+        of_other = tuple(SHAPES) if self.loss == "auto" else find_loss(self.loss, None).data
         return tuple(shape for shape in of_other if shape != VECTORS)
 
     @property

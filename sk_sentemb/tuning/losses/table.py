@@ -4,6 +4,7 @@ from .base import (
     BINARY,
     CLASSES,
     LABELS,
+    MARGINS,
     PAIRS,
     SCORES,
     TEXTS,
@@ -16,6 +17,8 @@ from .contrastive import Contrastive, OnlineContrastive
 from .cosine_pairs import CosinePairs
 from .distillation import MSE
 from .gist import GIST
+from .lookup import LossTable, look_up
+from .margin_mse import MarginMSE
 from .multiple_negatives import MultipleNegatives, SimCSE
 from .similarity import AnglE, CoSENT, CosineMSE
 from .softmax import PairSoftmax, Softmax
@@ -37,6 +40,7 @@ LOSSES: dict[str, type[Loss]] = {
     "multiple_negatives": MultipleNegatives,
     "gist": GIST,
     "triplet": Triplet,
+    "margin_mse": MarginMSE,
     "simcse": SimCSE,
     "mse": MSE,
 }
@@ -49,9 +53,12 @@ SHAPES = {
     CLASSES: ("two columns and a class for each pair", "pair_softmax"),
     PAIRS: ("two columns and no y", "multiple_negatives"),
     TRIPLETS: ("three columns and no y", "multiple_negatives"),
+    MARGINS: ("three columns and a margin for each triplet", "margin_mse"),
     TEXTS: ("one column of texts and no y", "simcse"),
     VECTORS: ("one column of texts and a vector for each", "mse"),
 }
+
+EMBEDDER_LOSSES = LossTable("SentenceEmbedder", LOSSES, SHAPES)
 
 
 def find_loss(loss: str | Loss, shape: str | None) -> Loss:
@@ -72,21 +79,10 @@ def find_loss(loss: str | Loss, shape: str | None) -> Loss:
     Raises
     ------
     ValueError
-        If there is no such loss, or it is not for such data.
+        If there is no such loss, or it is not for such data or for cross-encoders only.
     """
-    if isinstance(loss, str):
-        if loss == "softmax" and shape == CLASSES:
-            loss = "pair_softmax"
-        name = SHAPES[shape][1] if loss == "auto" and shape is not None else loss
-        if name not in LOSSES:
-            raise ValueError(f"loss={loss!r}: pass 'auto', a Loss, or one of {[*LOSSES]}.")
-        loss = LOSSES[name]()
-    if shape is None:
-        return loss
-    if shape not in loss.data:
-        fitting = [name for name, kind in LOSSES.items() if shape in kind.data]
-        raise ValueError(
-            f"loss={loss}: it is not for {SHAPES[shape][0]}, which X and y are. Pass 'auto' or one of "
-            f"{fitting}."
-        )
-    return loss.for_data(shape)
+    from ..pair_losses.table import CROSS_ENCODER_LOSSES  # which needs this module
+
+    if loss == "softmax" and shape == CLASSES:
+        loss = "pair_softmax"
+    return look_up(loss, shape, EMBEDDER_LOSSES, CROSS_ENCODER_LOSSES)

@@ -1,0 +1,534 @@
+"""Each loss of a cross-encoder against sentence-transformers' own loss of the same logits."""
+
+import pickle
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sentence_transformers import CrossEncoder
+from sentence_transformers.cross_encoder import losses as theirs
+from torch import nn
+
+from sk_sentemb.tuning import (
+    LOSSES,
+    PAIR_LOSSES,
+    Batch,
+    BinaryCrossEntropy,
+    CoSENT,
+    CrossEntropy,
+    LambdaLoss,
+    ListNet,
+    Loss,
+    MarginMSE,
+    Matryoshka,
+    MeanSquaredError,
+    MultipleNegatives,
+    RandomNegatives,
+    RankNet,
+)
+from sk_sentemb.tuning.losses import (
+    BINARY,
+    CLASSES,
+    LABELS,
+    LISTS,
+    MARGINS,
+    PAIRS,
+    SCORES,
+    TRIPLETS,
+    find_loss,
+)
+from sk_sentemb.tuning.pair_losses import PAIR_SHAPES, find_pair_loss
+
+N_ROWS = 12
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+class Given(CrossEncoder):
+    """A model whose logits for query i and document j are `logits[i, j]`; it notes what it is asked."""
+
+    num_labels = 1
+    device = torch.device("cpu")
+
+    def __init__(self, n_labels=1):
+        nn.Module.__init__(self)
+        self.num_labels = n_labels
+
+    def give(self, logits):
+        self.logits, self.asked = logits, []
+        return self
+
+    def preprocess(self, pairs, **options):
+        self.asked.append(pairs)
+        queries, documents = zip(*pairs, strict=True)
+        return {"scores": self.logits[list(queries), list(documents)]}
+
+    def forward(self, features):
+        return features
+
+
+def draw(n_documents, n_labels=1, n_rows=N_ROWS):
+    return 2 * torch.randn(n_rows, n_documents, n_labels, generator=generator(n_documents))
+
+
+TARGETS = {
+    "scores": torch.rand(N_ROWS, generator=generator()),
+    "binary": torch.arange(N_ROWS) % 3 % 2,
+    "classes": torch.arange(N_ROWS) % 4,
+    "margins": 3 * torch.randn(N_ROWS, generator=generator()),
+}
+
+# Our loss, theirs, how many logits a pair has, how many columns of pairs there are, the target
+SAME = {
+    "binary_cross_entropy": (BinaryCrossEntropy(), theirs.BinaryCrossEntropyLoss, 1, 1, "scores"),
+    "binary_cross_entropy, 0 and 1": (
+        BinaryCrossEntropy(),
+        theirs.BinaryCrossEntropyLoss,
+        1,
+        1,
+        "binary",
+    ),
+    "mean_squared_error": (MeanSquaredError(), theirs.MSELoss, 1, 1, "scores"),
+    "cross_entropy": (CrossEntropy(), theirs.CrossEntropyLoss, 4, 1, "classes"),
+    "cross_entropy, smooth": (
+        CrossEntropy(label_smoothing=0.2),
+        lambda model: theirs.CrossEntropyLoss(model, label_smoothing=0.2),
+        4,
+        1,
+        "classes",
+    ),
+    "cross_entropy, 2 logits": (CrossEntropy(), theirs.CrossEntropyLoss, 2, 1, "binary"),
+    "cross_entropy, 1 logit": (CrossEntropy(), theirs.BinaryCrossEntropyLoss, 1, 1, "binary"),
+    "margin_mse": (MarginMSE(), theirs.MarginMSELoss, 1, 2, "margins"),
+}
+
+
+def differentiated(loss, logits):
+    """Return the value of a loss of logits, and its gradient."""
+    logits = logits.clone().requires_grad_()
+    value = loss(logits)
+    value.backward()
+    return value.detach(), logits.grad
+
+
+def assert_same(ours, other, logits):
+    (value, gradient), (expected, gradient_of_theirs) = (
+        differentiated(loss, logits) for loss in (ours, other)
+    )
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient, gradient_of_theirs, rtol=1e-4, atol=1e-6)
+    assert torch.isfinite(gradient).all()
+    assert value.item() > 0
+    assert gradient.any()
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_same_as_sentence_transformers(name):
+    ours, other, n_labels, n_columns, target = SAME[name]
+    target = TARGETS[target]
+    model = Given(n_labels)
+    rows = list(range(N_ROWS))
+    texts = [rows, *([k] * N_ROWS for k in range(n_columns))]
+
+    def value_of_theirs(logits):
+        return other(model.give(logits))(texts, target)
+
+    assert_same(
+        lambda logits: ours(Batch(logits.unbind(1), target)),
+        value_of_theirs,
+        draw(n_columns, n_labels),
+    )
+
+
+@pytest.mark.parametrize("n_columns", [1, 2])
+@pytest.mark.parametrize(("n_negatives", "scale"), [(4, 10.0), (2, 3.0), (None, 10.0)])
+def test_random_negatives_same_as_sentence_transformers(n_columns, n_negatives, scale):
+    """Theirs draws documents of the batch; ours is given the logits for these."""
+    model = Given()
+    rows = list(range(N_ROWS))
+    texts = [rows, rows, [row + N_ROWS for row in rows]][: n_columns + 1]
+    logits = draw(n_columns * N_ROWS)
+
+    def value_of_theirs(logits):
+        loss = theirs.MultipleNegativesRankingLoss(
+            model.give(logits), num_negatives=n_negatives, scale=scale
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return loss(texts, None)
+
+    value_of_theirs(logits)
+    asked = model.asked
+    n_drawn = n_columns * (N_ROWS - 1) if n_negatives is None else n_negatives
+    assert len(asked) == 1 + n_drawn + n_columns - 1
+
+    def value_of_ours(logits):
+        columns = [logits[list(q), list(d)] for q, d in (zip(*p, strict=True) for p in asked)]
+        return RandomNegatives(n_negatives=n_drawn, scale=scale)(Batch(columns))
+
+    assert_same(value_of_ours, value_of_theirs, logits)
+
+
+# Lists of grades: what a test is named by, and the lists
+GRADES = {
+    "even": [[0, 1, 2, 3], [3, 0, 0, 1], [1, 0, 1, 0]],
+    "ragged": [[1, 0], [2, 0, 3, 1, 0, 0, 1], [0, 0, 1], [0.2, 0.9, 0.5, 0.1]],
+    "ragged, with a list of one": [[1], [0, 1, 0, 0, 2], [1, 0, 4]],
+    "one list": [[0, 3, 1, 1, 2]],
+    "a best one": [[0, 0, 1, 0, 0, 0], [1, 0, 0, 0]],
+    "below 0": [[-1, 0.5, 2, -3], [-2, -1]],
+    "many": [[(i + j * j) % 5 for j in range(3 + i)] for i in range(20)],
+}
+FLAT = [[0, 0, 0], [1], [2, 2]]
+
+# Our loss and theirs
+RANKING = {
+    "listnet": (ListNet(), theirs.ListNetLoss),
+    "ranknet": (RankNet(), theirs.RankNetLoss),
+    "ranknet, k and sigma": (
+        RankNet(sigma=0.5, k=2),
+        lambda model: theirs.RankNetLoss(model, sigma=0.5, k=2),
+    ),
+    "lambda": (LambdaLoss(), theirs.LambdaLoss),
+    "lambda, all parameters": (
+        LambdaLoss(mu=3.0, sigma=2.0, k=3),
+        lambda model: theirs.LambdaLoss(model, theirs.NDCGLoss2PPScheme(mu=3.0), sigma=2.0, k=3),
+    ),
+    "lambdarank": (
+        LambdaLoss("lambdarank"),
+        lambda model: theirs.LambdaLoss(model, theirs.LambdaRankScheme()),
+    ),
+    "lambdarank, k": (
+        LambdaLoss("lambdarank", k=1),
+        lambda model: theirs.LambdaLoss(model, theirs.LambdaRankScheme(), k=1),
+    ),
+    "ndcg2": (
+        LambdaLoss("ndcg2"),
+        lambda model: theirs.LambdaLoss(model, theirs.NDCGLoss2Scheme()),
+    ),
+    "ndcg2, k": (
+        LambdaLoss("ndcg2", k=2),
+        lambda model: theirs.LambdaLoss(model, theirs.NDCGLoss2Scheme(), k=2),
+    ),
+}
+PAIRWISE = [name for name in RANKING if name != "listnet"]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Lists of grades as the rows of a batch."""
+
+    grades: list
+    weight: torch.Tensor | None = None
+
+    @property
+    def n_rows(self):
+        return sum(map(len, self.grades))
+
+    @property
+    def logits(self):
+        return 2 * torch.randn(self.n_rows, 1, generator=generator(self.n_rows))
+
+    def ours(self, loss, numbers=None):
+        sizes = torch.tensor([*map(len, self.grades)])
+        numbers = torch.arange(len(sizes)) if numbers is None else torch.tensor(numbers)
+        target = torch.tensor([float(grade) for of_list in self.grades for grade in of_list])
+        lists = numbers.repeat_interleave(sizes)
+        return lambda logits: loss(Batch([logits], target, self.weight, lists=lists))
+
+    def theirs(self, loss):
+        # One row for each query, one column for each row of the batch.
+        rows = iter(range(self.n_rows))
+        documents = [[next(rows) for _ in of_list] for of_list in self.grades]
+        labels = [torch.tensor(of_list, dtype=torch.float32) for of_list in self.grades]
+
+        def value(logits):
+            table = logits[None].expand(len(self.grades), -1, -1)
+            return loss(Given().give(table))([list(range(len(documents))), documents], labels)
+
+        return value
+
+
+@pytest.mark.parametrize("grades", GRADES)
+@pytest.mark.parametrize("name", RANKING)
+def test_lists_same_as_sentence_transformers(name, grades):
+    ours, other = RANKING[name]
+    data = Ranked(GRADES[grades])
+    assert_same(data.ours(ours), data.theirs(other), data.logits)
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_equal_logits_are_ranked_as_they_stand(name):
+    ours, other = RANKING[name]
+    data = Ranked(GRADES["ragged"])
+    logits = torch.zeros(data.n_rows, 1)
+    assert_same(data.ours(ours), data.theirs(other), logits)
+    assert_same(data.ours(ours), data.theirs(other), data.logits.round())
+
+
+@pytest.mark.parametrize("name", RANKING)
+@pytest.mark.parametrize("size", [1e3, 1e6])
+def test_huge_logits(name, size):
+    ours, other = RANKING[name]
+    data = Ranked(GRADES["ragged"])
+    assert_same(data.ours(ours), data.theirs(other), data.logits * size)
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_numbers_of_lists_are_names(name):
+    """They need neither begin at 0 nor rise."""
+    data = Ranked(GRADES["ragged"])
+    loss = RANKING[name][0]
+    assert_same(data.ours(loss, numbers=[70, 3, 9, 4]), data.ours(loss), data.logits)
+
+
+@pytest.mark.parametrize("name", PAIRWISE)
+def test_lists_of_equal_grades_are_as_if_they_were_not_there(name):
+    ours, other = RANKING[name]
+    with_flat = Ranked([[0, 2, 1], *FLAT, [1, 0]])
+    assert_same(with_flat.ours(ours), with_flat.theirs(other), with_flat.logits)
+    logits = with_flat.logits
+    value, gradient = differentiated(with_flat.ours(ours), logits)
+    without, _ = differentiated(
+        Ranked([[0, 2, 1], [1, 0]]).ours(ours), torch.cat([logits[:3], logits[-2:]])
+    )
+    torch.testing.assert_close(value, without)
+    assert not gradient[3:-2].any()
+
+
+def test_lists_of_equal_grades_have_a_loss_of_zero_in_listnet():
+    """Theirs pulls their logits together; the mean of ours is over as many lists."""
+    data = Ranked([[0, 2, 1], *FLAT, [1, 0]])
+    logits = data.logits
+    value, gradient = differentiated(data.ours(ListNet()), logits)
+    one = Ranked([[0, 2, 1]]).ours(ListNet())(logits[:3])
+    other = Ranked([[1, 0]]).ours(ListNet())(logits[-2:])
+    torch.testing.assert_close(value, (one + other) / 5)
+    assert not gradient[3:-2].any()
+
+
+@pytest.mark.parametrize("name", RANKING)
+@pytest.mark.parametrize("grades", [FLAT, [[1]], [[0, 0]]], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nothing_but_equal_grades_is_a_loss_of_zero(name, grades, weighted):
+    data = Ranked(grades)
+    weight = torch.rand(data.n_rows, generator=generator()) if weighted else None
+    value, gradient = differentiated(
+        replace(data, weight=weight).ours(RANKING[name][0]), data.logits
+    )
+    assert value.item() == 0
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_a_list_weighs_what_its_rows_do_on_average(name):
+    loss = RANKING[name][0]
+    data = Ranked(GRADES["ragged"])  # of 2, 7, 3 and 4 rows
+    logits = data.logits
+    per_row = torch.tensor([1.0, 3, *[0] * 7, 4, 0, 2, *[2] * 4])
+    kept = torch.cat([logits[:2], logits[9:]])
+    without = Ranked([data.grades[0], *data.grades[2:]])
+    value, gradient = differentiated(replace(data, weight=per_row).ours(loss), logits)
+    for weight in (None, torch.full((9,), 2.0)):
+        expected, _ = differentiated(replace(without, weight=weight).ours(loss), kept)
+        torch.testing.assert_close(value, expected)
+    assert not gradient[2:9].any()
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_a_list_of_weight_two_is_as_two_lists(name):
+    loss = RANKING[name][0]
+    once, twice = [[0, 1], [2, 0, 1]], [[0, 1], [2, 0, 1], [2, 0, 1]]
+    logits = Ranked(once).logits
+    weight = torch.tensor([1.0, 1, 2, 2, 2])
+    value, _ = differentiated(Ranked(once, weight).ours(loss), logits)
+    expected, _ = differentiated(Ranked(twice).ours(loss), torch.cat([logits, logits[2:]]))
+    torch.testing.assert_close(value, expected)
+
+
+def test_lists_without_weight():
+    data = Ranked(GRADES["ragged"], torch.zeros(16))
+    for ours, _ in RANKING.values():
+        value, gradient = differentiated(data.ours(ours), data.logits)
+        assert value.item() == 0
+        assert not gradient.any()
+
+
+# A loss and the columns of logits and target it is given, for what holds of those of rows
+ROWS = {
+    **{
+        name: (ours, draw(n_columns, n_labels).unbind(1), TARGETS[target])
+        for name, (ours, _, n_labels, n_columns, target) in SAME.items()
+    },
+    "multiple_negatives": (RandomNegatives(), draw(5).unbind(1), None),
+}
+
+
+def of_rows(name, rows=slice(None), weight=None):
+    ours, columns, target = ROWS[name]
+    return ours(Batch([c[rows] for c in columns], None if target is None else target[rows], weight))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_weights_of_rows(name):
+    torch.testing.assert_close(of_rows(name, weight=torch.full((N_ROWS,), 3.0)), of_rows(name))
+    weight = (torch.arange(N_ROWS) >= 3).float()
+    torch.testing.assert_close(of_rows(name, weight=weight), of_rows(name, slice(3, None)))
+    weight[0] = 5.0
+    rows = [0] * 5 + list(range(3, N_ROWS))
+    torch.testing.assert_close(of_rows(name, weight=weight), of_rows(name, rows))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_one_row(name):
+    assert torch.isfinite(of_rows(name, [4]))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_one_logit_is_the_second_of_two_classes(smoothing):
+    loss = CrossEntropy(label_smoothing=smoothing)
+    logits, target = draw(1)[:, 0], TARGETS["binary"]
+    of_two = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    expected = loss(Batch([of_two], target))
+    torch.testing.assert_close(loss(Batch([logits], target)), expected)
+    smooth = target * (1 - smoothing) + smoothing / 2
+    same = F.binary_cross_entropy_with_logits(logits[:, 0], smooth)
+    torch.testing.assert_close(expected, same)
+
+
+def test_every_loss_is_compared():
+    tried = {type(ours) for ours, *_ in [*SAME.values(), *RANKING.values()]}
+    assert tried | {RandomNegatives} == {*PAIR_LOSSES.values()}
+
+
+@pytest.mark.parametrize("loss", [loss for loss in PAIR_LOSSES if loss != "cross_entropy"])
+def test_several_logits_are_an_error(loss):
+    logits = draw(2, 3).unbind(1)
+    batch = Batch(
+        logits if loss in ("margin_mse", "multiple_negatives") else logits[:1],
+        TARGETS["scores"],
+        lists=torch.zeros(N_ROWS, dtype=torch.int64),
+    )
+    with pytest.raises(ValueError, match="gives 3 logits for each pair, and the loss is of one"):
+        PAIR_LOSSES[loss]()(batch)
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_losses_are_equal_by_their_parameters(name):
+    loss = PAIR_LOSSES[name]()
+    assert loss == PAIR_LOSSES[name]()
+    assert pickle.loads(pickle.dumps(loss)) == loss
+    assert hash(loss) == hash(PAIR_LOSSES[name]())
+
+
+@dataclass(frozen=True)
+class Own(Loss):
+    """A user's own loss."""
+
+    data = (SCORES, LISTS, LABELS)
+
+    def __call__(self, batch):
+        return batch.columns[0].sum()
+
+
+@dataclass(frozen=True)
+class OwnEntropy(BinaryCrossEntropy):
+    """A user's own, that begins with one of ours."""
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CrossEntropy(label_smoothing=1), "label_smoothing=1: pass a number from 0 to"),
+        (lambda: CrossEntropy(label_smoothing=-0.1), "label_smoothing=-0.1"),
+        (lambda: CrossEntropy(label_smoothing=float("nan")), "label_smoothing=nan"),
+        (lambda: RandomNegatives(n_negatives=-1), "n_negatives=-1: pass an int, 0 or more"),
+        (lambda: RandomNegatives(n_negatives=2.0), "n_negatives=2.0: pass an int"),
+        (lambda: RandomNegatives(n_negatives=None), "n_negatives=None: pass an int"),
+        (lambda: RandomNegatives(scale=0), "scale=0: pass a number above 0"),
+        (lambda: RankNet(sigma=0), "sigma=0: pass a number above 0"),
+        (lambda: RankNet(k=0), "k=0: pass an int above 0, or None"),
+        (lambda: LambdaLoss(k=2.5), "k=2.5: pass an int above 0, or None"),
+        (lambda: LambdaLoss("ndcg"), r"weighting='ndcg': pass one of \['ndcg2\+\+', 'ndcg2', "),
+        (lambda: LambdaLoss(mu=-1), "mu=-1: pass a number above 0"),
+        (lambda: LambdaLoss(sigma=float("nan")), "sigma=nan"),
+        (
+            lambda: find_pair_loss(RandomNegatives(n_negatives=0), PAIRS),
+            "n_negatives=0, and pairs have no negative of their own",
+        ),
+        (
+            lambda: find_pair_loss("nothing", None),
+            r"loss='nothing': pass 'auto', a Loss, or one of \['binary_cross_entropy', ",
+        ),
+        (
+            lambda: find_pair_loss("lambda", PAIRS),
+            r"loss=LambdaLoss\(.*\): it is not for two columns and no y, which X and y are. Pass "
+            r"'auto' or one of \['multiple_negatives'\]",
+        ),
+        (
+            lambda: find_pair_loss(CoSENT(), SCORES),
+            r"loss=CoSENT\(scale=20.0\): it is for SentenceEmbedder. For CrossEncoderScorer and "
+            r"CrossEncoderClassifier pass 'auto', a Loss of your own, or one of "
+            r"\['binary_cross_entropy', 'mean_squared_error'\]",
+        ),
+        (lambda: find_pair_loss(MultipleNegatives(), None), "it is for SentenceEmbedder"),
+        (lambda: find_pair_loss("gist", PAIRS), "loss='gist': it is for SentenceEmbedder"),
+        (
+            lambda: find_pair_loss(Matryoshka("auto"), SCORES),
+            "it is of the dimensions of vectors, and cross-encoders give none",
+        ),
+        (
+            lambda: find_pair_loss("auto", LABELS),
+            "X and y are one column of texts and a class for each, and no loss of CrossEncoderScorer "
+            "and CrossEncoderClassifier is for that",
+        ),
+        (
+            lambda: find_pair_loss("listnet", LABELS),
+            "it is not for one column of texts and a class for each",
+        ),
+        (
+            lambda: find_loss(RankNet(), SCORES),
+            r"loss=RankNet\(sigma=1.0, k=None\): it is for CrossEncoderScorer and "
+            r"CrossEncoderClassifier. For SentenceEmbedder pass 'auto', a Loss of your own, or one of "
+            r"\['cosent', 'angle', 'cosine'\]",
+        ),
+        (lambda: find_loss(BinaryCrossEntropy(), None), "it is for CrossEncoderScorer and"),
+        (lambda: find_loss("listnet", None), "loss='listnet': it is for CrossEncoderScorer and"),
+        (lambda: find_loss(Matryoshka(ListNet()), PAIRS), "it is for CrossEncoderScorer and"),
+        (lambda: find_loss("auto", LISTS), "no loss of SentenceEmbedder is for that"),
+    ],
+)
+def test_bad_parameters(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("shape", PAIR_SHAPES)
+def test_what_is_chosen(shape):
+    _, name = PAIR_SHAPES[shape]
+    assert find_pair_loss("auto", shape) == PAIR_LOSSES[name]()
+    for loss in PAIR_LOSSES.values():
+        if shape in loss.data:
+            assert find_pair_loss(loss(), shape) == loss()
+
+
+def test_a_name_is_the_loss_of_the_table():
+    assert find_pair_loss("multiple_negatives", TRIPLETS) == RandomNegatives()
+    assert find_loss("multiple_negatives", TRIPLETS) == MultipleNegatives()
+    assert find_pair_loss("lambda", None) == LambdaLoss()
+    assert find_pair_loss(RandomNegatives(n_negatives=0), TRIPLETS).n_negatives == 0
+    assert {*PAIR_LOSSES} & {*LOSSES} == {"multiple_negatives", "margin_mse"}
+
+
+@pytest.mark.parametrize("find", [find_loss, find_pair_loss])
+def test_what_is_for_both(find):
+    assert find(MarginMSE(), MARGINS) == MarginMSE()
+    assert find("margin_mse", MARGINS) == find("auto", MARGINS) == MarginMSE()
+    assert find(Own(), SCORES) == find(Own(), None) == Own()
+    assert find(Own(), LISTS) == find(Own(), LABELS) == Own()
+    assert find(OwnEntropy(), BINARY) == OwnEntropy()
+    with pytest.raises(ValueError, match="it is not for two columns and a class for each pair"):
+        find(Own(), CLASSES)
