@@ -2,62 +2,29 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Sequence
 from numbers import Integral
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_feature_names_in,
-    _check_sample_weight,
     check_is_fitted,
 )
 
-from .cache import DiskCache, MemoryCache, open_cache
-from .cache.key import space_of
-from .cache.once import embed_once
+from .cache import DiskCache, MemoryCache
 from .columns import TextColumns, read_text_columns
-from .distinct import NO_TEXT, DistinctTexts, distinct_texts
-from .encoder import (
-    LONG_TEXT,
-    Embedded,
-    Encoder,
-    TextTooLongError,
-    TruncationWarning,
-    assemble,
-    dismantle,
-    load_encoder,
-    new_folder,
-    unit_rows,
-    write_encoder,
-)
-from .parallel import count_workers, spread
-from .progress import N_TASKS, EpochTasks, reporting
+from .distinct import NO_TEXT, distinct_texts
+from .encoder import Encoder, unit_rows
+from .holder import MissingTextWarning, ModelHolder, has_a_fine_tuner, with_callbacks
+from .progress import N_TASKS
 from .tuning import FineTuner
-from .tuning.tune import most_epochs, tune
-
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # scikit-learn before 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in where scikit-learn has no callbacks."""
-
-    def with_callbacks(method: Callable) -> Callable:
-        """Return the method as it is."""
-        return method
-
-
-class MissingTextWarning(UserWarning):
-    """Cells without text became vectors of zeros."""
+from .tuning.kinds import OF_TEXTS
 
 
 class EmbeddedRows(NamedTuple):
@@ -69,11 +36,7 @@ class EmbeddedRows(NamedTuple):
     n_missing: int
 
 
-def _has_a_fine_tuner(embedder: "SentenceEmbedder") -> bool:
-    return embedder.fine_tuner is not None
-
-
-class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class SentenceEmbedder(TransformerMixin, ModelHolder):
     """Sentence embeddings of text columns, from a pretrained transformer.
 
     Each distinct text is embedded once, without padding, and the rows come back in the order of
@@ -200,25 +163,16 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     True
     """
 
+    _missing_policies = ("zero", "nan", "empty", "error")
+    _long_text_policies = ("chunk", "truncate", "error")
+
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        "model": [str, os.PathLike, Encoder],
-        "revision": [str, None],
+        **ModelHolder._parameter_constraints,
         "pooling": [str, list, tuple],
         "normalize": ["boolean", StrOptions({"auto"})],
-        "prompt": [str, None],
         "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
-        "max_length": [Interval(Integral, 1, None, closed="left"), None],
-        "long_text": [StrOptions(set(LONG_TEXT))],
-        "missing": [StrOptions({"zero", "nan", "empty", "error"})],
-        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
-        "device": [str, None],
-        "batch_tokens": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
-        "n_jobs": [Integral, None],
-        "fine_tuner": [FineTuner, None],
-        "warm_start": ["boolean"],
-        "weights_in_pickle": [StrOptions({"reference", "embed"})],
-        "verbose": ["verbose"],
+        "long_text": [StrOptions(set(_long_text_policies))],
+        "missing": [StrOptions(set(_missing_policies))],
     }
 
     def __init__(
@@ -308,7 +262,7 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         with self._task("fit-transform", X, y, max_subtasks=n_tasks) as context:
             return self._embed(self._fit(X, y, sample_weight, context=context), context)
 
-    @available_if(_has_a_fine_tuner)
+    @available_if(has_a_fine_tuner)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fine-tune on from the weights as they are; the first time, as `fit`.
@@ -391,14 +345,11 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         FileExistsError
             If the folder holds something else.
         """
-        check_is_fitted(self)
-        encoder = self.encoder_.derived(
-            max_length=self.encoder_.length_limit(self.max_length),
-            default_prompt=self.encoder_.prompt_text(self.prompt),
-            truncate_dim=self.embedding_dim_ if self._truncates else None,
-        )
-        with new_folder(Path(folder).expanduser()) as fresh:
-            write_encoder(encoder, fresh)
+        super().save_pretrained(folder)
+
+    def _saved_encoder(self) -> Encoder:
+        kept = self.embedding_dim_ if self._truncates else None
+        return super()._saved_encoder().derived(truncate_dim=kept)
 
     def _fit(
         self,
@@ -409,9 +360,7 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         go_on: bool = False,
         context: Any = None,
     ) -> TextColumns:
-        go_on = (
-            (go_on or self.warm_start) and self.fine_tuner is not None and hasattr(self, "encoder_")
-        )
+        go_on = self._goes_on(go_on)
         columns = self._read(X, reset=True)
         if not len(columns.missing):
             raise ValueError(
@@ -428,66 +377,21 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         sample_weight = self._check_weight(sample_weight, columns)
         self.__dict__.pop("history_", None)
         if self.fine_tuner is not None:
-            listener = context and EpochTasks(self, context, X, y, self._as_fitted)
-            encoder = self._tune(self.fine_tuner, encoder, columns, y, sample_weight, listener)
+            encoder = self._tune(
+                encoder,
+                columns,
+                y,
+                OF_TEXTS,
+                sample_weight=sample_weight,
+                listener=self._listener(context, X, y),
+            ).encoder
         self._take(encoder)
         return columns
 
-    def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
-        if sample_weight is None:
-            return None
-        weight = _check_sample_weight(sample_weight, columns.missing, ensure_non_negative=True)
-        if not weight.any():
-            raise ValueError("sample_weight is zero in all rows; pass one that is not.")
-        if self.fine_tuner is None:
-            warnings.warn(
-                "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
-                UserWarning,
-                stacklevel=4,
-            )
-        return weight
-
     def _take(self, encoder: Encoder) -> None:
-        self.encoder_ = encoder
-        self.fingerprint_ = encoder.fingerprint
+        super()._take(encoder)
         kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
         self.embedding_dim_ = min(kept or encoder.embedding_dim, encoder.embedding_dim)
-
-    def _tune(
-        self,
-        fine_tuner: FineTuner,
-        encoder: Encoder,
-        columns: TextColumns,
-        y: Any,
-        sample_weight: np.ndarray | None,
-        listener: EpochTasks | None,
-    ) -> Encoder:
-        self._check_missing(columns)
-        tuned = tune(
-            fine_tuner,
-            encoder,
-            columns,
-            y,
-            prompt=self.prompt,
-            max_length=self.max_length,
-            long_text=self.long_text,
-            missing_is_empty=self.missing == "empty",
-            sample_weight=sample_weight,
-            listener=listener,
-        )
-        self.history_ = tuned.history
-        return tuned.encoder
-
-    def _as_fitted(self, encoder: Encoder) -> dict[str, Any]:
-        """Return the attributes of an embedder that has been fitted to that encoder."""
-        fitted = self._copied(self.__dict__)
-        fitted._take(encoder)
-        return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
-
-    @property
-    def _n_epochs(self) -> int:
-        """How many epochs scikit-learn's callbacks shall expect."""
-        return 0 if self.fine_tuner is None else most_epochs(self.fine_tuner)
 
     def _check_room(self, encoder: Encoder) -> None:
         """Raise if special tokens and prompt leave no room for text."""
@@ -497,21 +401,6 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             max_length=encoder.length_limit(self.max_length),
             long_text="truncate",
         )
-
-    def _load(self) -> Encoder:
-        if not isinstance(self.model, Encoder):
-            return load_encoder(
-                self.model, revision=self.revision, device=self.device, dtype=self.dtype
-            )
-        # A default cannot be told from a choice: float32 and None leave the encoder as it is.
-        kept = {"revision": None, "device": None, "dtype": "float32"}
-        for name, default in kept.items():
-            if getattr(self, name) not in (default, str(getattr(self.model, name, default))):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect on a model that is loaded; pass "
-                    "it to load_encoder, or pass the model's name here."
-                )
-        return self.model
 
     def _read(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
@@ -544,8 +433,7 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """Embed rows, and count what has to be said about them."""
         self._check_missing(columns)
         distinct = distinct_texts(columns, missing_is_empty=self.missing == "empty")
-        with reporting(self, len(distinct.texts), bar=self.verbose > 0, context=context) as report:
-            embedded = self._encode(distinct, report)
+        embedded = self._run(distinct, context)
         vectors = embedded.vectors
         if self._truncates:
             vectors = vectors[:, : self.embedding_dim_]
@@ -558,48 +446,9 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             n_missing=int(columns.missing.sum()),
         )
 
-    def _encode(self, distinct: DistinctTexts, report: Callable[[int], None]) -> Embedded:
-        settings: dict[str, Any] = {
-            "prompt": self.prompt,
-            "max_length": self.max_length,
-            "long_text": self.long_text,
-        }
-
-        cache = open_cache(self.cache)
-        workers = spread(
-            self.encoder_, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
-        )
-        try:
-            with workers as embed:
-                if cache is None:
-                    return embed(distinct.texts, report)
-                return embed_once(
-                    cache,
-                    space_of(self.encoder_, **settings),
-                    distinct.texts,
-                    embed,
-                    tokens_per_run=self.encoder_.token_budget(self.batch_tokens),
-                    n_workers=count_workers(self.n_jobs),
-                    on_progress=report,
-                )
-        except TextTooLongError as error:
-            row, column = distinct.place_of(error.position)
-            raise ValueError(
-                f"row {row}, column {column} of X has more than {error.max_length} tokens, and "
-                "long_text='error'. Shorten it, or pass long_text='chunk' or 'truncate'."
-            ) from None
-
     @property
     def _truncates(self) -> bool:
         return self.embedding_dim_ < self.encoder_.embedding_dim
-
-    def _check_missing(self, columns: TextColumns) -> None:
-        if self.missing == "error" and columns.missing.any():
-            row, column = np.argwhere(columns.missing)[0]
-            raise ValueError(
-                f"row {row}, column {column} of X has no text ({columns.missing.sum()} cells have "
-                "none). Fill them, or pass missing='zero', 'nan' or 'empty'."
-            )
 
     def _warn(self, rows: EmbeddedRows) -> None:
         """Say how many cells became zeros and how many texts were cut."""
@@ -610,28 +459,11 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 MissingTextWarning,
                 stacklevel=2,
             )
-        if rows.n_truncated:
-            warnings.warn(
-                f"{rows.n_truncated} of {rows.n_texts} texts are longer than "
-                f"{self.encoder_.length_limit(self.max_length)} tokens, and what is beyond was not "
-                "read. Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
-                TruncationWarning,
-                stacklevel=2,
-            )
-
-    @contextmanager
-    def _task(self, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
-        """Tell scikit-learn's callbacks, where they exist, about the beginning and the end of a fit."""
-        if not hasattr(self, "_init_callback_context"):
-            yield None
-            return
-        context = self._init_callback_context(task_name=name, max_subtasks=max_subtasks)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        yield context
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "encoder_")
+        self._warn_of_truncation(
+            rows.n_truncated,
+            rows.n_texts,
+            "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -640,29 +472,3 @@ class SentenceEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-    def __copy__(self) -> Self:
-        return self._copied(self.__dict__)
-
-    def __deepcopy__(self, memo: dict) -> Self:
-        return self._copied(deepcopy(self.__dict__, memo))
-
-    def _copied(self, state: dict[str, Any]) -> Self:
-        """Make a copy that shares the model; by way of a pickle, the model would be read again."""
-        copied = type(self).__new__(type(self))
-        copied.__dict__.update(state)
-        return copied
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        embed = self.weights_in_pickle == "embed"
-        for name in ("model", "encoder_"):
-            if isinstance(state.get(name), Encoder):
-                state[name] = dismantle(state[name], embed=embed)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in ("model", "encoder_"):
-            if isinstance(state.get(name), dict):
-                state = state | {name: assemble(state[name])}
-        super().__setstate__(state)

@@ -1,14 +1,15 @@
 """The warnings and errors of the package, to filter or catch."""
 
 from .cache.statistics import CacheWarning
-from .embedder import MissingTextWarning
 from .encoder import (
     CheckpointError,
     ModelChangedError,
     ModelNotFoundError,
+    NoHeadError,
     TextTooLongError,
     TruncationWarning,
 )
+from .holder import MissingTextWarning
 from .tuning import FineTuningWarning
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "MissingTextWarning",
     "ModelChangedError",
     "ModelNotFoundError",
+    "NoHeadError",
     "TextTooLongError",
     "TruncationWarning",
 ]

@@ -12,7 +12,13 @@ N_TASKS = 20
 
 @contextmanager
 def reporting(
-    estimator: Any, total: int, *, bar: bool, context: Any = None
+    estimator: Any,
+    total: int,
+    *,
+    bar: bool,
+    work: str = "embedding",
+    unit: str = "text",
+    context: Any = None,
 ) -> Iterator[Callable[[int], None]]:
     """Report the progress over some texts.
 
@@ -24,6 +30,10 @@ def reporting(
         How many texts there are.
     bar : bool
         Whether to show a bar on standard error.
+    work : str, default="embedding"
+        What is done.
+    unit : str, default="text"
+        With what.
     context : sklearn.callback.CallbackContext, default=None
         Where to report `N_TASKS` tasks, evenly spread over the texts.
 
@@ -33,7 +43,7 @@ def reporting(
         To call with the number of texts that are done.
     """
     n_tasks = 0
-    with tqdm(total=total, desc="embedding", unit="text", disable=not bar) as shown:
+    with tqdm(total=total, desc=work, unit=unit, disable=not bar) as shown:
 
         def report(done: int) -> None:
             nonlocal n_tasks

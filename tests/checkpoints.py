@@ -184,6 +184,14 @@ def _random(seed: int) -> _Random:
     return lambda *shape: 0.3 * torch.randn(shape, generator=generator)
 
 
+def _draw(model: hf.PreTrainedModel, random: _Random) -> None:
+    """Draw every weight of a model again."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            is_scale = weight.ndim == 1 and name.endswith("weight")
+            weight.copy_(random(*weight.shape) + is_scale)
+
+
 def _save_transformer(
     folder: Path, backbone: str, random: _Random, dtype: torch.dtype, **config: Any
 ) -> tuple[hf.PreTrainedModel, hf.PreTrainedTokenizerFast]:
@@ -191,18 +199,34 @@ def _save_transformer(
     # Building a model draws from the global generator; every weight is then drawn again.
     with torch.random.fork_rng(devices=[]):
         model = BACKBONES[backbone](tokenizer)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            is_scale = weight.ndim == 1 and name.endswith("weight")
-            weight.copy_(random(*weight.shape) + is_scale)
+    _draw(model, random)
     model.config.update(config)
     model.to(dtype).save_pretrained(folder)
     return model, tokenizer
 
 
+def _save_classifier(
+    folder: Path, backbone: str, random: _Random, dtype: torch.dtype, **config: Any
+) -> None:
+    tokenizer = make_tokenizer(backbone, folder)
+    with torch.random.fork_rng(devices=[]):
+        settings = BACKBONES[backbone](tokenizer).config
+        settings.update(config)
+        model = hf.AutoModelForSequenceClassification.from_config(settings)
+    _draw(model, random)
+    model.to(dtype).save_pretrained(folder)
+
+
 def _write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2))
+
+
+def edit(path: Path, change: Callable[[Any], object]) -> None:
+    """Change the content of a JSON file in place."""
+    content = json.loads(path.read_text())
+    change(content)
+    _write_json(path, content)
 
 
 def _to_bin(folder: Path) -> None:
@@ -254,12 +278,13 @@ def _write_modules(folder: Path, modules: list[_Module], dtype: torch.dtype) -> 
     _write_json(folder / "modules.json", listed)
 
 
-def _save_again(folder: Path) -> None:
+def _save_again(folder: Path, kind: str = "SentenceTransformer", **options: Any) -> None:
     """Let the installed sentence-transformers replace a folder by its own save of it."""
-    from sentence_transformers import SentenceTransformer
+    import sentence_transformers
 
     with TemporaryDirectory() as saved, torch.random.fork_rng(devices=[]):
-        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        read = getattr(sentence_transformers, kind)
+        model = read(str(folder), device="cpu", local_files_only=True, **options)
         model.save_pretrained(saved, create_model_card=False)
         shutil.rmtree(folder)
         shutil.copytree(saved, folder)
@@ -362,4 +387,50 @@ def make_plain_checkpoint(
         state[f"{prefix}.embeddings.position_ids"] = torch.arange(MAX_TOKENS)[None]
         state["cls.predictions.bias"] = torch.zeros(len(vocabulary))
         torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def make_cross_encoder(
+    folder: Path,
+    backbone: str = "bert",
+    *,
+    n_labels: int = 1,
+    labels: tuple[str, ...] | None = None,
+    activation: str | None = None,
+    style: str = "old",
+    prompts: dict[str, str] | None = None,
+    default_prompt_name: str | None = None,
+    max_length: int = MAX_TOKENS,
+    dtype: str = "float32",
+    seed: int = 0,
+    **config: Any,
+) -> Path:
+    """Write a sequence classifier that reads pairs.
+
+    It is as transformers saves it ("plain"), or sentence-transformers before 4.0 ("old"), before 5.4
+    ("5"), or the installed one ("new"). Only the last keeps prompts. `activation` is the name of a
+    class of torch.nn, `labels` are names of the logits, and `config` are more keys of config.json.
+    """
+    named = labels or tuple(f"LABEL_{i}" for i in range(n_labels))
+    config["num_labels"] = len(named)
+    config["id2label"] = dict(enumerate(named))
+    config["label2id"] = {name: i for i, name in enumerate(named)}
+    function: Any = getattr(torch.nn, activation)() if activation else None
+    path = f"{type(function).__module__}.{activation}" if activation else None
+    if path and style == "old":
+        config["sbert_ce_default_activation_function"] = path
+    if path and style == "5":
+        config["sentence_transformers"] = {"activation_fn": path, "version": "5.1.0"}
+    number = getattr(torch, dtype)
+    _save_classifier(folder, backbone, _random(seed), number, **config)
+    edit(folder / "tokenizer_config.json", lambda c: c.update(model_max_length=max_length))
+    if style == "new":
+        _save_again(
+            folder,
+            "CrossEncoder",
+            prompts=prompts,
+            default_prompt_name=default_prompt_name,
+            activation_fn=function,
+            model_kwargs={"dtype": number},
+        )
     return folder

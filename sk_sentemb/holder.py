@@ -1,0 +1,310 @@
+"""What estimators that hold a model share: load it, run it, fine-tune it, copy and pickle it."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from .cache import DiskCache, MemoryCache, open_cache
+from .cache.key import space_of
+from .cache.once import embed_once
+from .columns import TextColumns
+from .distinct import DistinctTexts
+from .encoder import (
+    Embedded,
+    Encoder,
+    TextTooLongError,
+    TruncationWarning,
+    assemble,
+    dismantle,
+    load_encoder,
+    new_folder,
+    write_encoder,
+)
+from .parallel import count_workers, spread
+from .progress import EpochTasks, reporting
+from .tuning import FineTuner
+from .tuning.kinds import Kind
+from .tuning.tune import Tuned, most_epochs, tune
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in where scikit-learn has no callbacks."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method as it is."""
+        return method
+
+
+class MissingTextWarning(UserWarning):
+    """Cells without text became vectors of zeros."""
+
+
+class ModelHolder(CallbackSupportMixin, BaseEstimator):
+    """An estimator around a model, which it has as ``encoder_`` once it is fitted."""
+
+    model: Any
+    revision: str | None
+    prompt: str | None
+    max_length: int | None
+    long_text: str
+    missing: str
+    dtype: str
+    device: str | None
+    batch_tokens: int | str
+    cache: Any
+    n_jobs: int | None
+    fine_tuner: FineTuner | None
+    warm_start: bool
+    weights_in_pickle: str
+    verbose: int
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "model": [str, os.PathLike, Encoder],
+        "revision": [str, None],
+        "prompt": [str, None],
+        "max_length": [Interval(Integral, 1, None, closed="left"), None],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
+        "device": [str, None],
+        "batch_tokens": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
+        "n_jobs": [Integral, None],
+        "fine_tuner": [FineTuner, None],
+        "warm_start": ["boolean"],
+        "weights_in_pickle": [StrOptions({"reference", "embed"})],
+        "verbose": ["verbose"],
+    }
+
+    # What there is to choose from, the likeliest first.
+    _missing_policies: ClassVar[tuple[str, ...]]
+    _long_text_policies: ClassVar[tuple[str, ...]]
+
+    # What a bar says is done, and with what.
+    _work: ClassVar[str] = "embedding"
+    _unit: ClassVar[str] = "text"
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model as a folder that sentence-transformers and this class load.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            A new folder, or one with a checkpoint, which is replaced in one step.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds something else.
+        """
+        check_is_fitted(self)
+        with new_folder(Path(folder).expanduser()) as fresh:
+            write_encoder(self._saved_encoder(), fresh)
+
+    def _saved_encoder(self) -> Encoder:
+        """Return the encoder with the settings that a checkpoint can say."""
+        return self.encoder_.derived(
+            max_length=self.encoder_.length_limit(self.max_length),
+            default_prompt=self.encoder_.prompt_text(self.prompt),
+        )
+
+    def _load(self, *, pairs: bool = False) -> Encoder:
+        if not isinstance(self.model, Encoder):
+            return load_encoder(
+                self.model,
+                revision=self.revision,
+                device=self.device,
+                dtype=self.dtype,
+                pairs=pairs,
+            )
+        # A default cannot be told from a choice: float32 and None leave the encoder as it is.
+        kept = {"revision": None, "device": None, "dtype": "float32"}
+        for name, default in kept.items():
+            if getattr(self, name) not in (default, str(getattr(self.model, name, default))):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect on a model that is loaded; pass "
+                    "it to load_encoder, or pass the model's name here."
+                )
+        return self.model
+
+    def _goes_on(self, go_on: bool) -> bool:
+        """Say whether a fit begins with the weights of the last one."""
+        return (go_on or self.warm_start) and self.fine_tuner is not None and self._is_fitted()
+
+    def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        weight = _check_sample_weight(sample_weight, columns.missing, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight is zero in all rows; pass one that is not.")
+        if self.fine_tuner is None:
+            warnings.warn(
+                "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return weight
+
+    def _check_missing(self, columns: TextColumns) -> None:
+        if self.missing == "error" and columns.missing.any():
+            row, column = np.argwhere(columns.missing)[0]
+            raise ValueError(
+                f"row {row}, column {column} of X has no text ({columns.missing.sum()} cells have "
+                f"none). Fill them, or pass missing={_others(self._missing_policies)}."
+            )
+
+    def _tune(
+        self, encoder: Encoder, columns: TextColumns, y: Any, kind: Kind, **how: Any
+    ) -> Tuned:
+        """Fine-tune, and keep the history."""
+        assert self.fine_tuner is not None
+        self._check_missing(columns)
+        tuned = tune(
+            self.fine_tuner,
+            encoder,
+            columns,
+            y,
+            kind=kind,
+            prompt=self.prompt,
+            max_length=self.max_length,
+            long_text=self.long_text,
+            missing_is_empty=self.missing == "empty",
+            **how,
+        )
+        self.history_ = tuned.history
+        return tuned
+
+    def _listener(self, context: Any, X: Any, y: Any) -> EpochTasks | None:
+        return context and EpochTasks(self, context, X, y, self._as_fitted)
+
+    def _as_fitted(self, encoder: Encoder) -> dict[str, Any]:
+        """Return the attributes of an estimator that has been fitted to that encoder."""
+        fitted = self._copied(self.__dict__)
+        fitted._take(encoder)
+        return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
+
+    def _take(self, encoder: Encoder) -> None:
+        self.encoder_ = encoder
+        self.fingerprint_ = encoder.fingerprint
+
+    @property
+    def _n_epochs(self) -> int:
+        """How many epochs scikit-learn's callbacks shall expect."""
+        return 0 if self.fine_tuner is None else most_epochs(self.fine_tuner)
+
+    def _run(self, distinct: DistinctTexts, context: Any = None) -> Embedded:
+        """Let the model read distinct texts, those that the cache does not know."""
+        settings: dict[str, Any] = {
+            "prompt": self.prompt,
+            "max_length": self.max_length,
+            "long_text": self.long_text,
+        }
+        cache = open_cache(self.cache)
+        workers = spread(
+            self.encoder_, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
+        )
+        shown = reporting(
+            self,
+            len(distinct.texts),
+            bar=self.verbose > 0,
+            work=self._work,
+            unit=self._unit,
+            context=context,
+        )
+        try:
+            with shown as report, workers as embed:
+                if cache is None:
+                    return embed(distinct.texts, report)
+                return embed_once(
+                    cache,
+                    space_of(self.encoder_, **settings),
+                    distinct.texts,
+                    embed,
+                    tokens_per_run=self.encoder_.token_budget(self.batch_tokens),
+                    n_workers=count_workers(self.n_jobs),
+                    on_progress=report,
+                )
+        except TextTooLongError as error:
+            row, column = distinct.place_of(error.position)
+            raise ValueError(
+                f"{self._place(row, column)} of X has more than {error.max_length} tokens, and "
+                f"long_text='error'. Shorten it, or pass long_text={_others(self._long_text_policies)}."
+            ) from None
+
+    def _place(self, row: int, column: int) -> str:
+        return f"row {row}, column {column}"
+
+    def _warn_of_truncation(self, n_truncated: int, n_texts: int, todo: str) -> None:
+        if n_truncated:
+            warnings.warn(
+                f"{n_truncated} of {n_texts} {self._unit}s are longer than "
+                f"{self.encoder_.length_limit(self.max_length)} tokens, and what is beyond was not "
+                f"read. {todo}",
+                TruncationWarning,
+                stacklevel=3,
+            )
+
+    @contextmanager
+    def _task(self, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
+        """Tell scikit-learn's callbacks, where they exist, about the beginning and the end of a fit."""
+        if not hasattr(self, "_init_callback_context"):
+            yield None
+            return
+        context = self._init_callback_context(task_name=name, max_subtasks=max_subtasks)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        yield context
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+
+    def _is_fitted(self) -> bool:
+        return hasattr(self, "encoder_")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._is_fitted()
+
+    def __copy__(self) -> Self:
+        return self._copied(self.__dict__)
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self._copied(deepcopy(self.__dict__, memo))
+
+    def _copied(self, state: dict[str, Any]) -> Self:
+        """Make a copy that shares the model; by way of a pickle, the model would be read again."""
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(state)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        embed = self.weights_in_pickle == "embed"
+        for name in ("model", "encoder_"):
+            if isinstance(state.get(name), Encoder):
+                state[name] = dismantle(state[name], embed=embed)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ("model", "encoder_"):
+            if isinstance(state.get(name), dict):
+                state = state | {name: assemble(state[name])}
+        super().__setstate__(state)
+
+
+def has_a_fine_tuner(estimator: ModelHolder) -> bool:
+    """Say whether an estimator learns, for what it has only then."""
+    return estimator.fine_tuner is not None
+
+
+def _others(policies: tuple[str, ...]) -> str:
+    """Name what can be passed instead of "error"."""
+    *but_last, last = (repr(policy) for policy in policies if policy != "error")
+    return f"{', '.join(but_last)} or {last}" if but_last else last
