@@ -9,19 +9,29 @@ from importlib import import_module, metadata
 __version__ = metadata.version("sk-sentemb")
 
 _MODULE_OF = {
+    "CrossEncoderClassifier": "sk_sentemb.cross_encoder",
+    "CrossEncoderScorer": "sk_sentemb.cross_encoder",
     "FineTuner": "sk_sentemb.tuning",
+    "PairFeatures": "sk_sentemb.pairs",
+    "PairSimilarity": "sk_sentemb.pairs",
     "SentenceEmbedder": "sk_sentemb.embedder",
     "Encoder": "sk_sentemb.encoder",
     "load_encoder": "sk_sentemb.encoder",
+    "mine_hard_negatives": "sk_sentemb.mining",
     "release_models": "sk_sentemb.encoder",
 }
 
 __all__ = [
+    "CrossEncoderClassifier",
+    "CrossEncoderScorer",
     "Encoder",
     "FineTuner",
+    "PairFeatures",
+    "PairSimilarity",
     "SentenceEmbedder",
     "__version__",
     "load_encoder",
+    "mine_hard_negatives",
     "release_models",
 ]
 

@@ -1,6 +1,7 @@
 """The warnings and errors of the package, to filter or catch."""
 
 from .cache.statistics import CacheWarning
+from .cross_encoder import NewHeadWarning
 from .encoder import (
     CheckpointError,
     ModelChangedError,
@@ -19,6 +20,7 @@ __all__ = [
     "MissingTextWarning",
     "ModelChangedError",
     "ModelNotFoundError",
+    "NewHeadWarning",
     "NoHeadError",
     "TextTooLongError",
     "TruncationWarning",

@@ -214,7 +214,7 @@ class Encoder:
         """
         if isinstance(self.backbone, StaticBackbone):
             raise CheckpointError("a model of static vectors cannot read pairs.")
-        head = fresh_head(self.backbone.model, n_labels, seed).to(self.device)
+        head = fresh_head(self.backbone.model, self.head, n_labels, seed).to(self.device)
         head.requires_grad_(False)
         pooling = pooling_of(head, self.backbone.dim)
         return self.derived(
@@ -226,21 +226,19 @@ class Encoder:
             truncate_dim=None,
         )
 
-    def with_activation(self, activation: nn.Module) -> Self:
-        """Return the cross-encoder with another activation after its logits.
+    def with_head(self, head: SequenceHead) -> Self:
+        """Return the cross-encoder with another head, such as its own with other labels.
 
         Parameters
         ----------
-        activation : nn.Module
-            Without weights.
+        head : SequenceHead
+            For the same transformer.
 
         Returns
         -------
         Encoder
-            It shares the weights with this one.
+            It shares the transformer with this one.
         """
-        assert self.head is not None
-        head = SequenceHead(self.head.network, activation)
         return self.derived(modules=(*self.modules[:-1], head))
 
     def recipe(

@@ -1,6 +1,7 @@
 """The head of a cross-encoder: from the vector of a pair to its logits."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 from .files import CheckpointError
 from .pooling import POOLINGS, Pooling
 from .quiet import quiet_transformers
+from .ways import DOES_NOT_FIT
 
 # How the transformers classifiers pool their tokens, the commonest first.
 _POOLINGS = ("cls", "lasttoken", "mean")
@@ -42,6 +44,23 @@ class SequenceHead(nn.Module):
         """The names of the logits; ``LABEL_0`` and so on where nobody named them."""
         names: Any = self.network.config.id2label
         return [names[i] for i in range(self.out_dim)]
+
+    @property
+    def has_names(self) -> bool:
+        """Whether somebody named the logits."""
+        return self.labels != [f"LABEL_{i}" for i in range(self.out_dim)]
+
+    def with_labels(self, labels: Sequence[str]) -> "SequenceHead":
+        """Return a head with the same weights and these names for its logits."""
+        network = copy.copy(self.network)
+        network.config = copy.deepcopy(network.config)
+        network.config.id2label = dict(enumerate(labels))
+        network.config.label2id = {label: i for i, label in enumerate(labels)}
+        return SequenceHead(network, self.activation)
+
+    def with_activation(self, activation: nn.Module) -> "SequenceHead":
+        """Return a head with the same weights and this activation."""
+        return SequenceHead(self.network, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, (n_pairs, n_labels), of pooled states, (n_pairs, dim)."""
@@ -91,6 +110,13 @@ def split(classifier: PreTrainedModel) -> PreTrainedModel:
     return transformer
 
 
+def has_decoder(classifier: PreTrainedModel) -> bool:
+    """Say whether the transformer of a classifier has a decoder beside its encoder."""
+    # The configuration of an encoder that was taken out of such a model says no.
+    transformer: Any = getattr(classifier, classifier.base_model_prefix)
+    return hasattr(transformer, "encoder") and hasattr(transformer, "decoder")
+
+
 def joined_state(transformer: PreTrainedModel, head: SequenceHead) -> dict[str, Tensor]:
     """Return the tensors of the whole classifier, by the names that it saves them under."""
     prefix = head.network.base_model_prefix
@@ -98,13 +124,17 @@ def joined_state(transformer: PreTrainedModel, head: SequenceHead) -> dict[str, 
     return of_transformer | head.network.state_dict()
 
 
-def fresh_head(transformer: PreTrainedModel, n_labels: int, seed: int) -> SequenceHead:
-    """Make a head with random weights for a transformer that has none.
+def fresh_head(
+    transformer: PreTrainedModel, old: SequenceHead | None, n_labels: int, seed: int
+) -> SequenceHead:
+    """Make a head with random weights.
 
     Parameters
     ----------
     transformer : PreTrainedModel
         What it is for. If it has a pooler, the head gets a copy.
+    old : SequenceHead or None
+        The one that it had before, and with it perhaps the pooler.
     n_labels : int
         How many logits.
     seed : int
@@ -121,7 +151,9 @@ def fresh_head(transformer: PreTrainedModel, n_labels: int, seed: int) -> Sequen
         If transformers has no sequence classifier of this architecture.
     """
     config = copy.deepcopy(transformer.config)
-    config.num_labels = n_labels
+    # Not the names of the logits that another head had.
+    config.id2label = {i: f"LABEL_{i}" for i in range(n_labels)}
+    config.label2id = {name: i for i, name in config.id2label.items()}
     try:
         # Without memory for the transformer, which is thrown away.
         with quiet_transformers(), torch.device("meta"):
@@ -131,6 +163,11 @@ def fresh_head(transformer: PreTrainedModel, n_labels: int, seed: int) -> Sequen
             f"transformers has no sequence classifier for {type(transformer).__name__}, so that it "
             "cannot read pairs. Pass a model of another architecture."
         ) from error
+    if has_decoder(network):
+        raise CheckpointError(
+            f"{type(transformer).__name__} cannot read pairs: transformers classifies with its decoder "
+            "as well, which is not supported. Pass a model of another architecture."
+        )
     split(network)
     network.to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):
@@ -138,8 +175,9 @@ def fresh_head(transformer: PreTrainedModel, n_labels: int, seed: int) -> Sequen
         for module in network.modules():
             network._init_weights(module)
     given: Any = getattr(network, network.base_model_prefix)
-    if given.pooler is not None and (own := getattr(transformer, "pooler", None)) is not None:
-        given.pooler.load_state_dict(own.state_dict())
+    before: Any = transformer if old is None else getattr(old.network, network.base_model_prefix)
+    if given.pooler is not None and getattr(before, "pooler", None) is not None:
+        given.pooler.load_state_dict(before.pooler.state_dict())
     activation = nn.Sigmoid() if n_labels == 1 else nn.Identity()
     return SequenceHead(network.float().eval(), activation)
 
@@ -167,11 +205,17 @@ def pooling_of(head: SequenceHead, dim: int) -> Pooling:
     """
     device = next(head.parameters()).device
     states = torch.randn(2, 5, dim, generator=torch.Generator().manual_seed(0)).to(device)
-    expected = _run(head.network, states)
-    for name in _POOLINGS:
-        pool: Any = POOLINGS[name]
-        if torch.allclose(head(pool(states)), expected, atol=1e-5, rtol=1e-4):
-            return Pooling(dim, [name])
+    try:
+        expected = _run(head.network, states)
+        for name in _POOLINGS:
+            pool: Any = POOLINGS[name]
+            if torch.allclose(head(pool(states)), expected, atol=1e-5, rtol=1e-4):
+                return Pooling(dim, [name])
+    except DOES_NOT_FIT as error:
+        raise CheckpointError(
+            f"the head of {type(head.network).__name__} does not run as those of other cross-encoders "
+            f"do: {type(error).__name__}: {error}"
+        ) from error
     raise CheckpointError(
         f"the head of {type(head.network).__name__} reads its tokens in a way that is not supported: "
         f"not one of {list(_POOLINGS)}."

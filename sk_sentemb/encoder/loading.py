@@ -24,7 +24,7 @@ from transformers import (
 
 from .backbone import Backbone
 from .files import CheckpointError, NoHeadError, read_json
-from .head import SequenceHead, pooling_of, split
+from .head import SequenceHead, has_decoder, pooling_of, split
 from .modules import activation_of
 from .packing import Pack
 from .pooling import Pooling
@@ -61,6 +61,8 @@ def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Bac
     model, missing = _read(kind, config, folder, dtype)
     # The pooler of BERT-like models is often not saved, and no module here reads it.
     _check_none_missing(model, [name for name in missing if "pooler" not in name], folder)
+    if any(name.startswith("pooler.") for name in missing):
+        model.pooler = None  # type: ignore[assignment]  # its weights are random, and a head would get them
     return _backbone_of(_placed(model, device), folder)
 
 
@@ -102,12 +104,12 @@ def load_classifier(
             f"the model in {folder} is {' and '.join(kinds) or 'of an unnamed architecture'}: it has "
             "no head that scores pairs."
         )
-    if config.is_encoder_decoder:
-        raise CheckpointError(
-            f"the model in {folder} is {kinds[0]}, which has a decoder: it is not supported as a "
-            "cross-encoder."
-        )
     model, missing = _read(AutoModelForSequenceClassification, config, folder, dtype)
+    if has_decoder(model):
+        raise CheckpointError(
+            f"the model in {folder} is {type(model).__name__}, which has a decoder: it is not supported "
+            "as a cross-encoder."
+        )
     _check_none_missing(model, missing, folder)
     _placed(model, device)
     texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
@@ -203,4 +205,4 @@ def _activation(config: PretrainedConfig, folder: Path) -> nn.Module:
     named = named or getattr(config, "sbert_ce_default_activation_function", None)
     if named is None:
         return nn.Sigmoid() if config.num_labels == 1 else nn.Identity()
-    return activation_of(named, folder)
+    return activation_of(str(named), folder)

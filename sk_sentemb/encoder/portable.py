@@ -41,6 +41,7 @@ def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
         "dtype": encoder.dtype,
         "pooling": list(encoder.pooling),
         "normalize": encoder.normalizes,
+        "modules": encoder.recipe()["modules"],
         "pairs": encoder.head is not None,
         "settings": {name: getattr(encoder, name) for name in _SETTINGS},
     }
@@ -74,8 +75,9 @@ def assemble(state: dict[str, Any]) -> Encoder:
     if "files" in state:
         on = pick_device(device)
         dtype = pick_dtype(state["dtype"], on)
-        # Not the key of the model that it was made from: its pooling is its own.
-        carried = f"{state['fingerprint']} {state['pooling']} {state['normalize']}"
+        # Not the key of the model that it was made from: its pooling is its own, or its head.
+        made_up = state.get("modules")  # not in those of earlier versions
+        carried = f"{state['fingerprint']} {state['pooling']} {state['normalize']} {made_up}"
         read = _reader(state["files"], state["fingerprint"], on, dtype, pairs)
         encoder = shared((carried, str(on), str(dtype), "pairs" if pairs else "texts"), read)
     else:

@@ -1,10 +1,12 @@
 """What a tokenizer puts around a text, or around and between the two texts of a pair."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-# Texts that show what a tokenizer puts around them: the first in which it finds a token.
+# Texts that show what a tokenizer puts around them: the first in which it finds a token, and the first
+# that gives it others.
 _SAMPLES = ("text", "a", "A", "0", "the", "\u4e00", "\u3042", "\u0430", "\u0627")
 
 
@@ -74,36 +76,61 @@ def find_template(tokenizer: Tokenizer, n_texts: int) -> Template:
     Raises
     ------
     ValueError
-        If it takes texts apart, or gives a single text types other than 0.
+        If it takes texts apart, swaps or repeats them, or gives a single text types other than 0.
     """
-    samples = (tokenizer.encode(sample, add_special_tokens=False) for sample in _SAMPLES)
-    found = next((sample for sample in zip(_SAMPLES, samples, strict=True) if sample[1].ids), None)
-    if found is None:
-        raise ValueError(f"the tokenizer finds no token in any of {_SAMPLES}; it reads other text.")
-    sample, content = found[0], found[1].ids
-    encoding = tokenizer.encode(sample, sample if n_texts == 2 else None)
+    samples = _two_samples(tokenizer)
+    texts, contents = zip(*samples[:n_texts], strict=True)
+    encoding = tokenizer.encode(*texts)
     whole, types = encoding.ids, encoding.type_ids
     if n_texts == 1 and any(types):
         raise ValueError(
-            f"the tokenizer gives the tokens of {sample!r} the types {types}; types "
+            f"the tokenizer gives the tokens of {texts[0]!r} the types {types}; types "
             "other than 0 are not supported."
         )
-    starts: list[int] = []
-    for _ in range(n_texts):
-        start = _find(content, whole, starts[-1] + len(content) if starts else 0)
+    begins, ends = [0], []
+    for content in contents:
+        start = _find(content, whole, begins[-1])
         if start is None:
-            raise ValueError(
-                f"the tokenizer turns {sample!r} into {content} alone and {n_texts} of it into "
-                f"{whole} with special tokens: its template does not keep a text in one piece, which "
-                "is not supported."
-            )
-        starts.append(start)
-    begins = [0, *(start + len(content) for start in starts)]
-    around = list(zip(begins, [*starts, len(whole)], strict=True))
-    return Template(
+            raise _not_supported(texts, contents, whole)
+        ends.append(start)
+        begins.append(start + len(content))
+    around = list(zip(begins, [*ends, len(whole)], strict=True))
+    template = Template(
         special=tuple(whole[begin:end] for begin, end in around),
         special_types=tuple(types[begin:end] for begin, end in around),
-        text_types=tuple(types[start] for start in starts),
+        text_types=tuple(types[start] for start in ends),
+    )
+    # Other texts in the same places tell whether what stands around them is the same for all.
+    texts, contents = zip(*samples[::-1][:n_texts], strict=True)
+    encoding = tokenizer.encode(*texts)
+    expected = template.fill(*contents), template.types(*map(len, contents))
+    if (encoding.ids, encoding.type_ids) != expected:
+        raise _not_supported(texts, contents, encoding.ids)
+    return template
+
+
+def _two_samples(tokenizer: Tokenizer) -> list[tuple[str, list[int]]]:
+    """Return two texts of different tokens, and the tokens."""
+
+    def content(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+
+    known = [(sample, ids) for sample in _SAMPLES if (ids := content(sample))]
+    if not known:
+        raise ValueError(f"the tokenizer finds no token in any of {_SAMPLES}; it reads other text.")
+    first, ids = known[0]
+    twice = f"{first} {first}"  # where all that it knows is that it knows nothing
+    other = next((sample for sample in known if sample[1] != ids), (twice, content(twice)))
+    return [known[0], other]
+
+
+def _not_supported(
+    texts: Sequence[str], contents: Sequence[list[int]], whole: list[int]
+) -> ValueError:
+    alone = " and ".join(f"{text!r} into {ids}" for text, ids in zip(texts, contents, strict=True))
+    return ValueError(
+        f"the tokenizer turns {alone} alone, and with special tokens into {whole}: its template does "
+        "not keep each text in one piece and in its place, which is not supported."
     )
 
 

@@ -189,7 +189,7 @@ def tune(
         shutil.rmtree(folder, ignore_errors=True)
     encoder = trainer.model.finished()
     if encoder.head is not None:
-        encoder = encoder.with_activation(loss.activation())
+        encoder = encoder.with_head(encoder.head.with_activation(loss.activation()))
     return Tuned(encoder, pd.DataFrame(progress.history), examples.score_range)
 
 

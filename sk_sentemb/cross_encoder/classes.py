@@ -1,0 +1,82 @@
+"""Which class each logit of a model stands for."""
+
+from typing import Any
+
+import numpy as np
+
+from ..encoder import SequenceHead
+
+
+def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
+    """Return the classes of a model as it is, in the order of its logits.
+
+    Parameters
+    ----------
+    head : SequenceHead
+        With names for its logits, or without.
+    y : ndarray or None
+        Classes that it shall know; numbers stand for places, whatever the names.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Names, or 0, 1 and so on.
+
+    Raises
+    ------
+    ValueError
+        If the model does not know a class in ``y``.
+    """
+    wants_names = y is None or y.dtype.kind not in "biuf"
+    if head.out_dim == 1:
+        by_logit = np.arange(2)
+    elif wants_names and head.has_names:
+        by_logit = np.array(head.labels)
+    else:
+        by_logit = np.arange(head.out_dim)
+    known = set(by_logit.tolist())
+    if y is not None and (unknown := [c for c in np.unique(y).tolist() if c not in known]):
+        names = f", by name {head.labels}" if head.has_names else ""
+        raise ValueError(
+            f"y has the classes {unknown}, which the model does not know: it has "
+            f"{by_logit.tolist()}{names}. Pass these, or a FineTuner, which learns others."
+        )
+    return by_logit
+
+
+def classes_to_learn(y: Any) -> np.ndarray:
+    """Return the classes in ``y``, or raise if there are no two."""
+    if y is None:
+        raise ValueError(
+            "y is None, and the fine_tuner learns from it: pass the class of each pair."
+        )
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has one class, {classes[0]!r}: there is nothing to tell apart. Pass pairs of two "
+            "classes or more."
+        )
+    return classes
+
+
+def n_logits_for(classes: np.ndarray) -> int:
+    """Return how many logits a new head gets: one for yes or no, else one for each class."""
+    return 1 if classes.tolist() == [0, 1] else len(classes)
+
+
+def fits(head: SequenceHead, classes: np.ndarray) -> bool:
+    """Say whether a head tells these classes apart already, or may learn to."""
+    if head.out_dim == 1:
+        return len(classes) == 2
+    numbered = classes.tolist() == list(range(len(classes)))
+    return head.out_dim == len(classes) and (
+        numbered or not head.has_names or set(head.labels) == set(map(str, classes))
+    )
+
+
+def in_order_of_logits(head: SequenceHead, classes: np.ndarray) -> np.ndarray:
+    """Return the classes in the order of a head's logits: by its names, if it has these."""
+    names = [str(label) for label in classes]
+    if set(head.labels) != set(names):
+        return classes
+    return classes[[names.index(label) for label in head.labels]]

@@ -1,0 +1,425 @@
+"""CrossEncoderScorer: a number for each pair of texts."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..cache import DiskCache, MemoryCache
+from ..columns import TextColumns
+from ..encoder import Encoder
+from ..holder import with_callbacks
+from ..progress import N_TASKS
+from ..tuning import FineTuner
+from ..tuning.kinds import OF_SCORES
+from .holder import PairModelHolder
+from .ranking import rank_candidates
+
+
+class CrossEncoderScorer(
+    RegressorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, PairModelHolder
+):
+    """A number for each pair of texts, from a transformer that reads both together.
+
+    Relevance of a document to a query, or similarity. As it is, or fine-tuned.
+
+    Parameters
+    ----------
+    model : str, path-like or Encoder, default="cross-encoder/ms-marco-MiniLM-L6-v2"
+        A folder in the format of sentence-transformers' cross-encoders or of transformers' sequence
+        classifiers, the name of one on the Hugging Face hub, or a loaded
+        :class:`~sk_sentemb.Encoder`. With a ``fine_tuner``, any transformer: if it has no head that
+        scores pairs, it gets one, with a warning.
+
+    revision : str, default=None
+        Branch, tag or commit of the model on the hub.
+
+    symmetric : bool, default=False
+        Whether each pair is read in both orders and the logits averaged. Twice the work.
+
+    prompt : str, default=None
+        Prefix of the first text of each pair, or the name of one that the checkpoint knows. None for
+        the checkpoint's default, if it has one.
+
+    max_length : int, default=None
+        Read at most so many tokens of a pair, special tokens included. None for the checkpoint's limit.
+
+    long_text : {"truncate", "error"}, default="truncate"
+        What to do with longer pairs: cut the longer text, with a warning that counts the pairs; or
+        raise.
+
+    missing : {"error", "empty", "nan"}, default="error"
+        What to do with None, NaN and the like on a side of a pair: raise; read the empty text; or give
+        the pair NaN for a score, and learn nothing from it.
+
+    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
+        Number format of the transformer; ``"auto"`` for the fastest that the device runs natively.
+
+    device : str, default=None
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, …; None for the fastest that is there.
+
+    batch_tokens : int or "auto", default="auto"
+        How many tokens run together. Halved, with a warning, when memory runs out.
+
+    cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
+        Where logits are kept, so that each distinct pair is read once. See :mod:`sk_sentemb.cache`.
+
+    n_jobs : int, default=None
+        How many workers score, as in joblib.
+
+    fine_tuner : FineTuner, default=None
+        How to fine-tune a copy of the model in ``fit``; None to take it as it is.
+
+    warm_start : bool, default=False
+        Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
+
+    weights_in_pickle : {"reference", "embed"}, default="reference"
+        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
+        of a fine-tuned model are always in it.
+
+    verbose : int, default=0
+        Above 0, a progress bar on standard error.
+
+    Attributes
+    ----------
+    encoder_ : Encoder
+        The model.
+
+    fingerprint_ : str
+        Digest of the model's weights, tokenizer and configuration.
+
+    score_range_ : (float, float)
+        What `predict` gives where the model says 0 and 1: the similarities of ``y`` that were scaled
+        to that, or 0 and 1.
+
+    history_ : DataFrame
+        With a ``fine_tuner``, a row for each step.
+
+    n_features_in_ : int
+        2.
+
+    feature_names_in_ : ndarray of shape (2,)
+        The columns' names, if ``X`` had string names for both.
+
+    See Also
+    --------
+    CrossEncoderClassifier : A class for each pair.
+    SentenceEmbedder : Vectors of single texts, which are compared at no cost.
+
+    Notes
+    -----
+    Pairs run laid end to end, without padding, each attending to itself alone.
+
+    References
+    ----------
+    .. [1] R. Nogueira and K. Cho, "Passage Re-ranking with BERT", 2019,
+       https://arxiv.org/abs/1901.04085; the cross-encoders of sentence-transformers, https://sbert.net.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from sk_sentemb import CrossEncoderScorer, FineTuner
+    >>> X = [("The cat sleeps.", "A kitten naps."), ("The cat sleeps.", "Stocks fell.")] * 8
+    >>> y = [5, 0] * 8
+    >>> tuner = FineTuner(score_range=(0, 5), epochs=2, batch_size=8, random_state=0)
+    >>> scorer = CrossEncoderScorer("all-MiniLM-L6-v2", fine_tuner=tuner)
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # the model gets a new head
+    ...     scorer = scorer.fit(X, y)
+    >>> scorer.predict(X).shape
+    (16,)
+    >>> ranking = scorer.rank("The cat sleeps.", ["Stocks fell.", "A kitten naps."])
+    >>> list(ranking.columns)
+    ['index', 'score']
+    """
+
+    _missing_policies = ("error", "empty", "nan")
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **PairModelHolder._parameter_constraints,
+        "missing": [StrOptions(set(_missing_policies))],
+    }
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Encoder = "cross-encoder/ms-marco-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        symmetric: bool = False,
+        prompt: str | None = None,
+        max_length: int | None = None,
+        long_text: str = "truncate",
+        missing: str = "error",
+        dtype: str = "float32",
+        device: str | None = None,
+        batch_tokens: int | str = "auto",
+        cache: str | bool | os.PathLike[str] | MemoryCache | DiskCache | None = "memory",
+        n_jobs: int | None = None,
+        fine_tuner: FineTuner | None = None,
+        warm_start: bool = False,
+        weights_in_pickle: str = "reference",
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.revision = revision
+        self.symmetric = symmetric
+        self.prompt = prompt
+        self.max_length = max_length
+        self.long_text = long_text
+        self.missing = missing
+        self.dtype = dtype
+        self.device = device
+        self.batch_tokens = batch_tokens
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.fine_tuner = fine_tuner
+        self.warm_start = warm_start
+        self.weights_in_pickle = weights_in_pickle
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, query_id: Any = None) -> Self:
+        """Load the model; with a ``fine_tuner``, fine-tune it.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, 2)
+            Pairs of texts; with a ``fine_tuner``, also triplets (query, positive, negative).
+        y : array-like of shape (n_samples,), default=None
+            What the ``fine_tuner`` learns: scores, 0 and 1, or grades; of triplets, by how much the
+            positive is better. None for pairs or triplets that say it themselves.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts to the ``fine_tuner``.
+        query_id : array-like of shape (n_samples,), default=None
+            The query whose list each row is in, for losses of lists. None for rows with the same first
+            text.
+
+        Returns
+        -------
+        CrossEncoderScorer
+            The fitted scorer itself.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` has no two columns, the model no head and there is no ``fine_tuner``, or ``y`` is
+            not as it should be.
+        """
+        with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
+            self._fit(X, y, sample_weight, query_id, context)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit_transform(
+        self, X: Any, y: Any = None, sample_weight: Any = None, query_id: Any = None
+    ) -> np.ndarray:
+        """Do what `fit` does, and score ``X``.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, 2)
+            Pairs of texts.
+        y : array-like of shape (n_samples,), default=None
+            What the ``fine_tuner`` learns.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts to the ``fine_tuner``.
+        query_id : array-like of shape (n_samples,), default=None
+            The query whose list each row is in.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 1), float32
+            The scores.
+        """
+        n_tasks = self._n_epochs + N_TASKS
+        with self._task("fit-transform", X, y, max_subtasks=n_tasks) as context:
+            columns = self._fit(X, y, sample_weight, query_id, context)
+            return self._scores(self._logits(columns, context))[:, None]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Score pairs.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, 2)
+            Pairs of texts. No rows are fine.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float32
+            In the units of ``y``, or of the checkpoint's activation; NaN for pairs without a text, with
+            ``missing="nan"``.
+        """
+        check_is_fitted(self)
+        return self._scores(self._logits(self._read(X, reset=False)))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the logits of pairs.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, 2)
+            Pairs of texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float32
+            What the activation has not been applied to.
+        """
+        check_is_fitted(self)
+        return self._logits(self._read(X, reset=False))[:, 0]
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Score pairs, as a column of features.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, 2)
+            Pairs of texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 1), float32
+            What `predict` gives.
+        """
+        return self.predict(X)[:, None]
+
+    def rank(
+        self,
+        query: str,
+        documents: Any,
+        *,
+        top_k: int | None = None,
+        return_documents: bool = False,
+    ) -> pd.DataFrame:
+        """Put documents in the order of their relevance to a query.
+
+        Parameters
+        ----------
+        query : str
+            The first text of each pair.
+        documents : array-like of shape (n_documents,)
+            The second texts.
+        top_k : int, default=None
+            How many to return; None for all.
+        return_documents : bool, default=False
+            Whether to return the texts as well.
+
+        Returns
+        -------
+        DataFrame
+            The best one first: ``index``, its place in ``documents``, and ``score``; with
+            ``return_documents`` also ``document``. Of equal scores, the earlier document comes first.
+        """
+        if not isinstance(query, str):
+            raise TypeError(
+                f"query is of type {type(query).__name__}; pass one str, or use rerank."
+            )
+        ranking = self.rerank([query], [documents], top_k=top_k, return_documents=return_documents)
+        return ranking.drop(columns="query")
+
+    def rerank(
+        self,
+        X: Any,
+        candidates: Sequence[Any],
+        *,
+        top_k: int | None = None,
+        return_documents: bool = False,
+    ) -> pd.DataFrame:
+        """Put the candidates of each query in the order of their relevance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries,)
+            The queries.
+        candidates : sequence of array-like of shape (n_candidates,)
+            The documents of each query; not all need to have as many.
+        top_k : int, default=None
+            How many to return for each query; None for all.
+        return_documents : bool, default=False
+            Whether to return the texts as well.
+
+        Returns
+        -------
+        DataFrame
+            Query after query, the best candidate first: ``query``, the row of ``X``, ``index``, the
+            place among its candidates, and ``score``; with ``return_documents`` also ``document``.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many lists of candidates as queries, or ``top_k`` is below 1.
+        """
+        check_is_fitted(self)
+        return rank_candidates(
+            lambda pairs: self._scores(self._logits(pairs)),
+            X,
+            candidates,
+            top_k=top_k,
+            return_documents=return_documents,
+        )
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, query_id: Any, context: Any) -> TextColumns:
+        go_on = self._goes_on(False)
+        columns = self._read(X, reset=True, triplets=self.fine_tuner is not None)
+        self._check_y(y, columns)
+        sample_weight = self._check_weight(sample_weight, columns)
+        self.__dict__.pop("history_", None)
+        score_range = (0.0, 1.0)
+        if self.fine_tuner is None:
+            self._check_missing(columns)
+            encoder = self._pretrained()
+        else:
+            encoder = (
+                self.encoder_ if go_on else self._to_be_tuned(1, lambda head: head.out_dim == 1)
+            )
+            tuned = self._tune(
+                encoder,
+                columns,
+                y,
+                OF_SCORES,
+                sample_weight=sample_weight,
+                query_id=query_id,
+                listener=self._listener(context, X, y),
+            )
+            encoder, score_range = tuned.encoder, tuned.score_range
+        assert encoder.head is not None
+        if (n_logits := encoder.head.out_dim) != 1:
+            raise ValueError(
+                f"the model gives {n_logits} numbers for each pair, and a score is one. Use it in a "
+                "CrossEncoderClassifier, or pass a FineTuner, which trains a new head."
+            )
+        self._take(encoder)
+        self.score_range_ = score_range
+        return columns
+
+    def _scores(self, logits: np.ndarray) -> np.ndarray:
+        assert self.encoder_.head is not None
+        activated = self.encoder_.head.activation(torch.from_numpy(logits[:, 0])).numpy()
+        low, high = self.score_range_
+        return (low + (high - low) * activated).astype(np.float32)
+
+    @property
+    def _n_features_out(self) -> int:
+        return 1
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = []
+        tags.regressor_tags.poor_score = True
+        return tags
