@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral
@@ -22,6 +22,7 @@ from .distinct import DistinctTexts
 from .encoder import (
     Embedded,
     Encoder,
+    Text,
     TextTooLongError,
     TruncationWarning,
     assemble,
@@ -180,6 +181,7 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
             max_length=self.max_length,
             long_text=self.long_text,
             missing_is_empty=self.missing == "empty",
+            embed=lambda texts: self._read_once(encoder, texts).vectors,
             **how,
         )
         self.history_ = tuned.history
@@ -204,43 +206,45 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
         return 0 if self.fine_tuner is None else most_epochs(self.fine_tuner)
 
     def _run(self, distinct: DistinctTexts, context: Any = None) -> Embedded:
-        """Let the model read distinct texts, those that the cache does not know."""
-        settings: dict[str, Any] = {
-            "prompt": self.prompt,
-            "max_length": self.max_length,
-            "long_text": self.long_text,
-        }
-        cache = open_cache(self.cache)
-        workers = spread(
-            self.encoder_, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
-        )
-        shown = reporting(
-            self,
-            len(distinct.texts),
-            bar=self.verbose > 0,
-            work=self._work,
-            unit=self._unit,
-            context=context,
-        )
+        """Let the model read distinct texts, and say which row has one that is too long."""
         try:
-            with shown as report, workers as embed:
-                if cache is None:
-                    return embed(distinct.texts, report)
-                return embed_once(
-                    cache,
-                    space_of(self.encoder_, **settings),
-                    distinct.texts,
-                    embed,
-                    tokens_per_run=self.encoder_.token_budget(self.batch_tokens),
-                    n_workers=count_workers(self.n_jobs),
-                    on_progress=report,
-                )
+            return self._read_once(self.encoder_, distinct.texts, context)
         except TextTooLongError as error:
             row, column = distinct.place_of(error.position)
             raise ValueError(
                 f"{self._place(row, column)} of X has more than {error.max_length} tokens, and "
                 f"long_text='error'. Shorten it, or pass long_text={_others(self._long_text_policies)}."
             ) from None
+
+    def _read_once(self, encoder: Encoder, texts: Sequence[Text], context: Any = None) -> Embedded:
+        """Let a model read texts, those that the cache does not know."""
+        settings: dict[str, Any] = {
+            "prompt": self.prompt,
+            "max_length": self.max_length,
+            "long_text": self.long_text,
+        }
+        cache = open_cache(self.cache)
+        workers = spread(encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings)
+        shown = reporting(
+            self,
+            len(texts),
+            bar=self.verbose > 0,
+            work=self._work,
+            unit=self._unit,
+            context=context,
+        )
+        with shown as report, workers as embed:
+            if cache is None:
+                return embed(texts, report)
+            return embed_once(
+                cache,
+                space_of(encoder, **settings),
+                texts,
+                embed,
+                tokens_per_run=encoder.token_budget(self.batch_tokens),
+                n_workers=count_workers(self.n_jobs),
+                on_progress=report,
+            )
 
     def _place(self, row: int, column: int) -> str:
         return f"row {row}, column {column}"

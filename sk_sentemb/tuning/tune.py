@@ -3,6 +3,7 @@
 import logging
 import shutil
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from ..columns import TextColumns
 from ..encoder import (
     Encoder,
+    Text,
     TextTooLongError,
     Tokens,
     TrainableEncoder,
@@ -74,6 +76,7 @@ def tune(
     max_length: int | None,
     long_text: str,
     missing_is_empty: bool,
+    embed: Callable[[list[Text]], np.ndarray],
     sample_weight: Any = None,
     query_id: Any = None,
     classes: np.ndarray | None = None,
@@ -101,6 +104,8 @@ def tune(
         As in :meth:`Encoder.encode`; of texts in windows, the first one is learnt from.
     missing_is_empty : bool
         Whether a missing cell is the empty text.
+    embed : callable
+        Returns what the encoder makes of texts, from the cache where that knows it.
     sample_weight : array-like of shape (n_rows,), default=None
         How much each row counts.
     query_id : array-like of shape (n_rows,), default=None
@@ -142,8 +147,7 @@ def tune(
     tokens = _tokenize(encoder, examples, prompt, max_length, long_text)
     guide = None
     if loss.guided:
-        how: dict[str, Any] = {"prompt": prompt, "max_length": max_length}
-        guide = unit_rows(encoder.encode(examples.texts, **how).vectors)
+        guide = unit_rows(embed(examples.texts))
 
     def batches_of(epoch: int) -> list[np.ndarray]:
         draw = np.random.default_rng([seed, epoch])
