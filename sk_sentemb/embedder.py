@@ -24,6 +24,7 @@ from .encoder import Encoder, unit_rows
 from .holder import MissingTextWarning, ModelHolder, has_a_fine_tuner, with_callbacks
 from .progress import N_TASKS
 from .tuning import FineTuner
+from .tuning.data import Data
 from .tuning.kinds import OF_TEXTS
 
 
@@ -377,14 +378,9 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         sample_weight = self._check_weight(sample_weight, columns)
         self.__dict__.pop("history_", None)
         if self.fine_tuner is not None:
-            encoder = self._tune(
-                encoder,
-                columns,
-                y,
-                OF_TEXTS,
-                sample_weight=sample_weight,
-                listener=self._listener(context, X, y),
-            ).encoder
+            data = Data(columns, y, sample_weight)
+            listener = self._listener(context, X, y)
+            encoder = self._tune(encoder, data, OF_TEXTS, listener).encoder
         self._take(encoder)
         return columns
 

@@ -34,6 +34,7 @@ from .encoder import (
 from .parallel import count_workers, spread
 from .progress import EpochTasks, reporting
 from .tuning import FineTuner
+from .tuning.data import Data
 from .tuning.kinds import Kind
 from .tuning.tune import Tuned, most_epochs, tune
 
@@ -165,24 +166,21 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
                 f"none). Fill them, or pass missing={_others(self._missing_policies)}."
             )
 
-    def _tune(
-        self, encoder: Encoder, columns: TextColumns, y: Any, kind: Kind, **how: Any
-    ) -> Tuned:
+    def _tune(self, encoder: Encoder, data: Data, kind: Kind, listener: Any) -> Tuned:
         """Fine-tune, and keep the history."""
         assert self.fine_tuner is not None
-        self._check_missing(columns)
+        self._check_missing(data.columns)
         tuned = tune(
             self.fine_tuner,
             encoder,
-            columns,
-            y,
+            data,
             kind=kind,
             prompt=self.prompt,
             max_length=self.max_length,
             long_text=self.long_text,
             missing_is_empty=self.missing == "empty",
             embed=lambda texts: self._read_once(encoder, texts).vectors,
-            **how,
+            listener=listener,
         )
         self.history_ = tuned.history
         return tuned

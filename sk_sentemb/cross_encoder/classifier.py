@@ -15,6 +15,7 @@ from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..holder import with_callbacks
 from ..tuning import FineTuner
+from ..tuning.data import Data
 from ..tuning.kinds import OF_CLASSES
 from .classes import (
     classes_of_checkpoint,
@@ -278,15 +279,8 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
             encoder = self._begun(classes, go_on=go_on)
             assert encoder.head is not None
             by_logit = in_order_of_logits(encoder.head, classes)
-            encoder = self._tune(
-                encoder,
-                columns,
-                y,
-                OF_CLASSES,
-                classes=by_logit,
-                sample_weight=sample_weight,
-                listener=self._listener(context, X, y),
-            ).encoder
+            data = Data(columns, y, sample_weight, classes=by_logit)
+            encoder = self._tune(encoder, data, OF_CLASSES, self._listener(context, X, y)).encoder
             assert encoder.head is not None
             if encoder.head.out_dim > 1:
                 encoder = encoder.with_head(encoder.head.with_labels(list(map(str, by_logit))))

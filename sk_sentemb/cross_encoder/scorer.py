@@ -23,6 +23,7 @@ from ..encoder import Encoder
 from ..holder import with_callbacks
 from ..progress import N_TASKS
 from ..tuning import FineTuner
+from ..tuning.data import Data
 from ..tuning.kinds import OF_SCORES
 from .holder import PairModelHolder
 from .ranking import rank_candidates
@@ -387,15 +388,8 @@ class CrossEncoderScorer(
             encoder = (
                 self.encoder_ if go_on else self._to_be_tuned(1, lambda head: head.out_dim == 1)
             )
-            tuned = self._tune(
-                encoder,
-                columns,
-                y,
-                OF_SCORES,
-                sample_weight=sample_weight,
-                query_id=query_id,
-                listener=self._listener(context, X, y),
-            )
+            data = Data(columns, y, sample_weight, query_id)
+            tuned = self._tune(encoder, data, OF_SCORES, self._listener(context, X, y))
             encoder, score_range = tuned.encoder, tuned.score_range
         assert encoder.head is not None
         if (n_logits := encoder.head.out_dim) != 1:

@@ -1,6 +1,7 @@
 """The rows to learn from, those to validate on, and the loss that is for them."""
 
 import warnings
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -18,16 +19,44 @@ from .losses import PAIRS, TEXTS, Loss
 _VALIDATION_FRACTION = 0.1
 
 
+@dataclass(frozen=True)
+class Data:
+    """Rows to learn from, as an estimator has them.
+
+    Attributes
+    ----------
+    columns : TextColumns
+        The texts.
+    y : array-like or None
+        Their targets.
+    sample_weight : array-like of shape (n_rows,) or None
+        How much each row counts.
+    query_id : array-like of shape (n_rows,) or None
+        The list that each row is in, for losses of lists; None for rows with the same first text.
+    classes : ndarray or None
+        The classes in the order of the model's outputs; None for those of ``y``, sorted.
+    features : ndarray of shape (n_rows, n_features), float32, or None
+        What is known of the rows beside their texts.
+    held_out : Data or None
+        The rows of ``validation_data``; None where they are texts and nothing else.
+    """
+
+    columns: TextColumns
+    y: Any = None
+    sample_weight: Any = None
+    query_id: Any = None
+    classes: np.ndarray | None = None
+    features: np.ndarray | None = None
+    held_out: "Data | None" = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.columns.missing)
+
+
 def read_data(
-    fine_tuner: FineTuner,
-    columns: TextColumns,
-    y: Any,
-    *,
-    kind: Kind,
-    missing_is_empty: bool,
-    sample_weight: Any = None,
-    query_id: Any = None,
-    classes: np.ndarray | None = None,
+    fine_tuner: FineTuner, data: Data, *, kind: Kind, missing_is_empty: bool
 ) -> tuple[Examples, Loss]:
     """Read the rows and, after them, those of `validation_data`, so that all are read alike.
 
@@ -35,20 +64,12 @@ def read_data(
     ----------
     fine_tuner : FineTuner
         Whose loss, weights and validation data.
-    columns : TextColumns
-        The texts.
-    y : array-like or None
-        Their targets.
+    data : Data
+        The rows.
     kind : Kind
         What kind of model shall learn from them.
     missing_is_empty : bool
         Whether a missing cell is the empty text.
-    sample_weight : array-like of shape (n_rows,), default=None
-        How much each row counts.
-    query_id : array-like of shape (n_rows,), default=None
-        The list that each row is in.
-    classes : ndarray, default=None
-        The classes in the order of their codes; None for those of ``y``.
 
     Returns
     -------
@@ -57,24 +78,25 @@ def read_data(
     loss : Loss
         For such data.
     """
-    if fine_tuner.validation_data is not None:
+    held_out = data.held_out
+    if held_out is None and fine_tuner.validation_data is not None:
         given = fine_tuner.validation_data
         if len(given) != 2:
             raise ValueError(f"validation_data has {len(given)} items; pass (X, y), or (X, None).")
-        columns, y, sample_weight = _appended(columns, y, sample_weight, *given)
-        if query_id is not None:
-            # The lists of validation_data are those of its queries.
-            query_id = [*query_id, *(("validation", q) for q in columns.texts[0][len(query_id) :])]
+        held_out = Data(read_text_columns(given[0]), given[1])
+    if held_out is not None:
+        data = _appended(data, held_out)
     asked = None if fine_tuner.loss == "auto" else kind.find_loss(fine_tuner.loss, None)
     examples = read_examples(
-        columns,
-        y,
+        data.columns,
+        data.y,
         kind=kind,
         data=None if asked is None else asked.data,
         missing_is_empty=missing_is_empty,
-        sample_weight=sample_weight,
-        query_id=query_id,
-        classes=classes,
+        sample_weight=data.sample_weight,
+        query_id=data.query_id,
+        classes=data.classes,
+        features=data.features,
         class_weight=fine_tuner.class_weight,
         score_range=fine_tuner.score_range,
     )
@@ -177,19 +199,31 @@ def seed_of(random_state: Any) -> int:
     return int(draw.randint(2**31 - 1))
 
 
-def _appended(
-    columns: TextColumns, y: Any, sample_weight: Any, X_more: Any, y_more: Any
-) -> tuple[TextColumns, Any, Any]:
-    more = read_text_columns(X_more)
-    if more.missing.shape[1] != columns.missing.shape[1]:
+def _appended(data: Data, more: Data) -> Data:
+    """Put the rows that are held out below the others."""
+    n_columns, n_more = data.columns.missing.shape[1], more.columns.missing.shape[1]
+    if n_more != n_columns:
         raise ValueError(
-            f"X has {columns.missing.shape[1]} columns and that of validation_data has "
-            f"{more.missing.shape[1]}; pass as many."
+            f"X has {n_columns} columns and that of validation_data has {n_more}; pass as many."
         )
-    if (y is None) != (y_more is None):
+    if (data.y is None) != (more.y is None):
         raise ValueError("of y and the y of validation_data, one is None; pass both or neither.")
-    texts = [a + b for a, b in zip(columns.texts, more.texts, strict=True)]
-    both = TextColumns(texts, np.concatenate([columns.missing, more.missing]), columns.names)
-    if sample_weight is not None:
-        sample_weight = np.concatenate([sample_weight, np.ones(len(more.missing))])
-    return both, None if y is None else np.concatenate([y, y_more]), sample_weight
+    columns = TextColumns(
+        [a + b for a, b in zip(data.columns.texts, more.columns.texts, strict=True)],
+        np.concatenate([data.columns.missing, more.columns.missing]),
+        data.columns.names,
+    )
+    queries = data.query_id
+    if queries is not None:
+        # The lists of the rows that are held out are those of their queries.
+        queries = [*queries, *(("held out", query) for query in more.columns.texts[0])]
+    weight = data.sample_weight
+    if weight is not None:
+        weight = np.concatenate([weight, np.ones(more.n_rows)])
+    features = data.features
+    if features is not None and more.features is not None:
+        features = np.concatenate([features, more.features])
+    y = None if data.y is None else np.concatenate([data.y, more.y])
+    return replace(
+        data, columns=columns, y=y, sample_weight=weight, query_id=queries, features=features
+    )

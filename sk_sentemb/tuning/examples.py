@@ -14,7 +14,17 @@ from ..columns import TextColumns
 from ..distinct import NO_TEXT, distinct_texts
 from ..encoder import Text
 from .kinds import Kind
-from .losses import BINARY, CLASSES, LABELS, LISTS, MARGINS, SCORES, VECTORS
+from .losses import (
+    BINARY,
+    CLASSES,
+    LABELS,
+    LISTS,
+    MARGINS,
+    ROWS_OF_CLASSES,
+    ROWS_OF_VALUES,
+    SCORES,
+    VECTORS,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Examples:
         The number of the list that each row is in.
     score_range : (float, float)
         The numbers of `y` that the targets 0 and 1 stand for.
+    features : ndarray of shape (n_rows, n_features), float32, or None
+        What is known of the rows beside their texts.
     """
 
     shape: str
@@ -52,6 +64,7 @@ class Examples:
     weight: np.ndarray | None = None
     lists: np.ndarray | None = None
     score_range: tuple[float, float] = (0.0, 1.0)
+    features: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,6 +89,7 @@ class Examples:
             target=of(self.target),
             weight=of(self.weight),
             lists=of(self.lists),
+            features=of(self.features),
         )
 
 
@@ -89,6 +103,7 @@ def read_examples(
     sample_weight: Any = None,
     query_id: Any = None,
     classes: np.ndarray | None = None,
+    features: np.ndarray | None = None,
     class_weight: Any = None,
     score_range: tuple[float, float] | None = None,
 ) -> Examples:
@@ -112,6 +127,8 @@ def read_examples(
         The list that each row is in; None for rows with the same first text.
     classes : ndarray, default=None
         The classes in the order of their codes; None for those of ``y``, sorted.
+    features : ndarray of shape (n_rows, n_features), float32, default=None
+        What is known of the rows beside their texts.
     class_weight : dict or "balanced", default=None
         How much each class counts.
     score_range : (float, float), default=None
@@ -152,6 +169,7 @@ def read_examples(
         weight,
         _lists(columns, query_id) if shape == LISTS else None,
         ends,
+        features,
     )
     kept = np.flatnonzero((distinct.which != NO_TEXT).all(axis=0))
     if len(kept) == n_rows:
@@ -171,11 +189,13 @@ def _read_target(
     y: Any, shape: str, classes: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the targets, and the classes that they are codes of."""
-    if shape in (LABELS, CLASSES):
+    if shape in (LABELS, CLASSES, ROWS_OF_CLASSES):
         return _class_codes(column_or_1d(y, warn=True), classes)
     if shape in (SCORES, BINARY, LISTS):
         target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y").ravel()
         return target, None
+    if shape == ROWS_OF_VALUES:
+        return check_array(y, ensure_2d=False, dtype=np.float32, input_name="y"), None
     if shape == VECTORS:
         return check_array(y, dtype=np.float32, input_name="y"), None
     if shape == MARGINS:

@@ -170,6 +170,7 @@ def make_batch(
         head,
         guides,
         of(examples.lists, rows),
+        of(examples.features, rows),
     )
 
 

@@ -4,7 +4,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from ..columns import TextColumns
 from ..encoder import (
     Encoder,
     Text,
@@ -25,7 +24,7 @@ from ..encoder import (
     pick_dtype,
     unit_rows,
 )
-from .data import check_classes, read_data, seed_of, split
+from .data import Data, check_classes, read_data, seed_of, split
 from .examples import Examples
 from .fine_tuner import FineTuner
 from .kinds import OF_TEXTS, Kind
@@ -68,18 +67,14 @@ class Tuned(NamedTuple):
 def tune(
     fine_tuner: FineTuner,
     encoder: Encoder,
-    columns: TextColumns,
-    y: Any,
+    data: Data,
     *,
-    kind: Kind = OF_TEXTS,
+    kind: Kind,
     prompt: str | None,
     max_length: int | None,
     long_text: str,
     missing_is_empty: bool,
     embed: Callable[[list[Text]], np.ndarray],
-    sample_weight: Any = None,
-    query_id: Any = None,
-    classes: np.ndarray | None = None,
     listener: Listener | None = None,
 ) -> Tuned:
     """Fine-tune a copy of an encoder.
@@ -90,11 +85,9 @@ def tune(
         How.
     encoder : Encoder
         What to begin with; it is not changed.
-    columns : TextColumns
-        Texts, pairs or triplets.
-    y : array-like or None
-        Their targets.
-    kind : Kind, default=OF_TEXTS
+    data : Data
+        What to learn from.
+    kind : Kind
         What the encoder is: what it reads and what it learns from.
     prompt : str or None
         As in :meth:`Encoder.encode`.
@@ -106,12 +99,6 @@ def tune(
         Whether a missing cell is the empty text.
     embed : callable
         Returns what the encoder makes of texts, from the cache where that knows it.
-    sample_weight : array-like of shape (n_rows,), default=None
-        How much each row counts.
-    query_id : array-like of shape (n_rows,), default=None
-        The list that each row is in, for losses of lists; None for rows with the same first text.
-    classes : ndarray, default=None
-        The classes in the order of the logits; None for those of ``y``, sorted.
     listener : Listener, default=None
         Told of each step and each epoch.
 
@@ -121,17 +108,8 @@ def tune(
         The new encoder, and a row for each step.
     """
     fine_tuner._validate_params()
-    examples, loss = read_data(
-        fine_tuner,
-        columns,
-        y,
-        kind=kind,
-        missing_is_empty=missing_is_empty,
-        sample_weight=sample_weight,
-        query_id=query_id,
-        classes=classes,
-    )
-    n_rows = len(columns.missing)
+    examples, loss = read_data(fine_tuner, data, kind=kind, missing_is_empty=missing_is_empty)
+    n_rows = data.n_rows
     seed = seed_of(fine_tuner.random_state)
     folder, saved = None, None
     if fine_tuner.checkpoint_dir is not None:

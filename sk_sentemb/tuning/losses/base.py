@@ -19,6 +19,8 @@ VECTORS = "vectors"  # one column, and the vector that each text shall get
 MARGINS = (
     "margins"  # three columns as triplets, and by how much a teacher finds the positive better
 )
+ROWS_OF_CLASSES = "rows of classes"  # any columns, other features, and a class for each row
+ROWS_OF_VALUES = "rows of values"  # the same, and one number or several for each row
 LISTS = "lists"  # two columns, a grade for each pair, and the query whose list it is in
 
 
@@ -43,6 +45,8 @@ class Batch:
     lists : Tensor of shape (n_rows,), int64, or None
         The number of the list that each row is in, for losses that compare the rows of a list; a
         batch has whole lists, whose rows are neighbours.
+    features : Tensor of shape (n_rows, n_features), float32, or None
+        What is known of the rows beside their texts.
     """
 
     columns: Sequence[Tensor]
@@ -51,6 +55,7 @@ class Batch:
     head: nn.Module | None = None
     guide: Sequence[Tensor] | None = None
     lists: Tensor | None = None
+    features: Tensor | None = None
 
 
 class Loss(ABC):
