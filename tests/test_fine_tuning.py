@@ -119,7 +119,7 @@ def test_only_vectors_of_tokens_that_occur_change():
 def test_the_table_of_used_rows_learns_what_the_whole_table_learns(monkeypatch):
     """The same steps with plain torch: a dense gradient for the whole table."""
     expected = weights(tuned(dtype="float32"))
-    tune_module = sys.modules["sk_sentemb.tuning.tune"]
+    tune_module = sys.modules["sk_sentemb.tuning.building"]
     monkeypatch.setattr(tune_module, "UsedRows", lambda table, used: table)
     found = weights(tuned(dtype="float32"))
     assert all(torch.allclose(found[k], expected[k], atol=1e-6) for k in expected)

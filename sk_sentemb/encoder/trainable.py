@@ -25,6 +25,8 @@ class TrainableEncoder:
     ----------
     encoder : Encoder
         What to copy; it is not changed.
+    learns : bool, default=True
+        Whether it is trained at all; otherwise nothing is copied.
 
     Attributes
     ----------
@@ -32,17 +34,26 @@ class TrainableEncoder:
         The copy of the transformer, or of the table of a static model.
     modules : nn.ModuleList
         The copies of what follows it.
+    fixed : Tensor of shape (n_texts, dim) or None
+        The vectors that texts have while the encoder is frozen, which then does not run.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    fixed: Tensor | None = None
+
+    def __init__(self, encoder: Encoder, *, learns: bool = True) -> None:
         self._base = encoder
+        self.learns = learns
+        self._merge = _as_it_is
+        if not learns:
+            self.network: Any = nn.Sequential()
+            self.modules = nn.ModuleList()
+            return
         backbone: Any = encoder.backbone
         if isinstance(backbone, StaticBackbone):
-            self.network: Any = nn.Sequential(deepcopy(backbone.embedding).float())
+            self.network = nn.Sequential(deepcopy(backbone.embedding).float())
         else:
             self.network = deepcopy(backbone.model).float()
         self.modules = nn.ModuleList(deepcopy(encoder.modules))
-        self._merge = _as_it_is
         self.network.requires_grad_(True)
         self.modules.requires_grad_(True)
 
@@ -117,8 +128,11 @@ class TrainableEncoder:
         Returns
         -------
         Tensor of shape (n_texts, dim), float32
-            With gradients, where they are enabled.
+            With gradients, where they are enabled and the encoder is not frozen.
         """
+        if self.fixed is not None:
+            return self.fixed[torch.from_numpy(rows).to(self.device)]
+        assert self.learns
         encoder = self._encoder(self.network, tuple(self.modules))
         backbone, lengths = encoder.backbone, tokens.lengths[rows]
         packs = make_packs(
@@ -142,8 +156,10 @@ class TrainableEncoder:
         -------
         Encoder
             In the number format of the one that was copied, with a fingerprint of its own and no
-            name that leads to it.
+            name that leads to it; where nothing was trained, that one.
         """
+        if not self.learns:
+            return self._base
         network = self._merge(deepcopy(self.network))
         if isinstance(table := _table_of(network), UsedRows):
             _set_table(network, table.whole())

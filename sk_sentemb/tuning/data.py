@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from ..columns import TextColumns, read_text_columns
@@ -216,7 +217,8 @@ def _appended(data: Data, more: Data) -> Data:
     queries = data.query_id
     if queries is not None:
         # The lists of the rows that are held out are those of their queries.
-        queries = [*queries, *(("held out", query) for query in more.columns.texts[0])]
+        own, other = (pd.factorize(np.asarray(of))[0] for of in (queries, more.columns.texts[0]))
+        queries = np.concatenate([own, own.max() + 1 + other])
     weight = data.sample_weight
     if weight is not None:
         weight = np.concatenate([weight, np.ones(more.n_rows)])

@@ -147,7 +147,7 @@ def read_examples(
     """
     n_rows, n_columns = columns.missing.shape
     if y is not None:
-        _check_no_missing(y)
+        check_no_missing(y)
     possible = kind.possible_shapes(n_columns, y, query_id is not None)
     # Where two are possible, the one that the loss is for.
     shape = next((shape for shape in possible if data is None or shape in data), possible[0])
@@ -231,11 +231,12 @@ def _lists(columns: TextColumns, query_id: Any) -> np.ndarray:
     if query_id is None:
         return np.unique(np.asarray(columns.texts[0], dtype=object), return_inverse=True)[1]
     check_consistent_length(columns.missing, query_id)
-    _check_no_missing(query_id, "query_id")
+    check_no_missing(query_id, "query_id")
     return np.unique(column_or_1d(query_id), return_inverse=True)[1]
 
 
-def _check_no_missing(values: Any, name: str = "y") -> None:
+def check_no_missing(values: Any, name: str = "y") -> None:
+    """Raise for NaN and None, and say in which row."""
     missing = pd.isna(np.asarray(values, dtype=object))
     if missing.any():
         row = int(np.argwhere(missing)[0, 0])

@@ -66,9 +66,17 @@ class FineTuner(BaseEstimator):
     max_grad_norm : float, default=1.0
         Longer gradients are scaled to it.
 
-    trainable : "all", "modules" or int, default="all"
+    trainable : "all", "modules", "head" or int, default="all"
         What changes: all weights, those of what follows the transformer, or these and the
-        transformer's last so many layers.
+        transformer's last so many layers; or nothing but what the loss trains along, such as the head
+        of a :class:`~sk_sentemb.SentenceClassifier`, for which each text is embedded once.
+
+    freeze_epochs : int, default=0
+        For so many epochs, train nothing but what the loss trains along; then all that is
+        ``trainable`` (linear probing, then fine-tuning [3]_).
+
+    layer_decay : float, default=1.0
+        Each layer has the learning rate of the one above it times this.
 
     train_embeddings : bool, default=True
         Whether the vectors of tokens change, where all weights do.
@@ -141,6 +149,8 @@ class FineTuner(BaseEstimator):
        RepL4NLP 2021, https://arxiv.org/abs/2101.06983
     .. [2] E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022,
        https://arxiv.org/abs/2106.09685
+    .. [3] A. Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+       Out-of-Distribution", ICLR 2022, https://arxiv.org/abs/2202.10054
 
     Examples
     --------
@@ -167,7 +177,12 @@ class FineTuner(BaseEstimator):
         "schedule": [StrOptions(set(SCHEDULES))],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither")],
-        "trainable": [StrOptions({"all", "modules"}), Interval(Integral, 0, None, closed="left")],
+        "trainable": [
+            StrOptions({"all", "modules", "head"}),
+            Interval(Integral, 0, None, closed="left"),
+        ],
+        "freeze_epochs": [Interval(Integral, 0, None, closed="left")],
+        "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "train_embeddings": ["boolean"],
         "lora_rank": [Interval(Integral, 1, None, closed="left"), None],
         "lora_alpha": [Interval(Real, 0, None, closed="neither"), None],
@@ -204,6 +219,8 @@ class FineTuner(BaseEstimator):
         weight_decay: float = 0.0,
         max_grad_norm: float = 1.0,
         trainable: str | int = "all",
+        freeze_epochs: int = 0,
+        layer_decay: float = 1.0,
         train_embeddings: bool = True,
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
@@ -236,6 +253,8 @@ class FineTuner(BaseEstimator):
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
         self.trainable = trainable
+        self.freeze_epochs = freeze_epochs
+        self.layer_decay = layer_decay
         self.train_embeddings = train_embeddings
         self.lora_rank = lora_rank
         self.lora_alpha = lora_alpha

@@ -95,6 +95,7 @@ def train(
             batches, n = batches_of(progress.epoch), trainer.gradient_accumulation
             steps = [batches[start : start + n] for start in range(0, len(batches), n)]
             steps = steps[progress.step_of_epoch :][: n_steps - progress.step]
+            trainer.begin_epoch(progress.epoch)
             watcher.begin_epoch(len(steps))
             for chosen in steps:
                 _step(trainer, chosen, progress)

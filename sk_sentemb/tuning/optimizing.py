@@ -65,6 +65,7 @@ def make_optimizer(
     *,
     learning_rate: float,
     head_learning_rate: float,
+    layer_decay: float,
     weight_decay: float,
 ) -> torch.optim.AdamW:
     """Make AdamW, which does not decay biases and the weights of normalisations.
@@ -77,6 +78,8 @@ def make_optimizer(
         What is trained along.
     learning_rate, head_learning_rate : float
         Of the one and the other.
+    layer_decay : float
+        Each layer of the model has the learning rate of the one above it times this.
     weight_decay : float
         Of both.
 
@@ -85,18 +88,31 @@ def make_optimizer(
     torch.optim.AdamW
         Over all weights that are trained.
     """
-    of_head = [] if head is None else list(head.parameters())
-    groups = []
-    for parameters, rate in (
-        ([p for _, p in model.named_parameters()], learning_rate),
-        (of_head, head_learning_rate),
-    ):
-        for decays in (True, False):
-            chosen = [p for p in parameters if (p.ndim >= 2) == decays]
-            decay = weight_decay if decays else 0.0
-            if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups, fused=True)
+    rated = [(p, learning_rate * layer_decay**n) for p, n in _layers_above(model)]
+    rated += [] if head is None else [(p, head_learning_rate) for p in head.parameters()]
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter, rate in rated:
+        decay = weight_decay if parameter.ndim >= 2 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": p, "lr": rate, "weight_decay": d} for (rate, d), p in groups.items()],
+        fused=True,
+    )
+
+
+def _layers_above(model: TrainableEncoder) -> list[tuple[nn.Parameter, int]]:
+    """Return what is trained, and how many of the transformer's layers are above it, the top first."""
+    if not model.learns:
+        return []
+    layers = list(model.layers)
+    place = {id(p): i for i, layer in enumerate(layers) for p in layer.parameters()}
+    table = {id(p) for p in model.table.parameters()}
+    found = []
+    for name, parameter in model.named_parameters():
+        is_below = id(parameter) in table or "embeddings" in name
+        at = -1 if is_below else place.get(id(parameter), len(layers) - 1)
+        found.append((parameter, len(layers) - 1 - at))
+    return sorted(found, key=lambda pair: pair[1])
 
 
 def make_scheduler(

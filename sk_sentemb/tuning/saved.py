@@ -65,6 +65,7 @@ def folder_of(
         examples.target,
         examples.weight,
         examples.lists,
+        examples.features,
     ):
         digest.update(b"-" if array is None else array.tobytes())
     assert fine_tuner.checkpoint_dir is not None

@@ -44,6 +44,8 @@ class Trainer:
         Batches whose gradients make one step.
     forward_batch_size : int or None
         Texts that go through the model at once, where a batch is more than memory holds.
+    freeze_epochs : int
+        The model begins to learn after so many epochs.
     guide : ndarray of shape (n_texts, dim) or None
         The texts' vectors by a model that is not trained.
     """
@@ -60,7 +62,13 @@ class Trainer:
     max_grad_norm: float
     gradient_accumulation: int
     forward_batch_size: int | None
+    freeze_epochs: int = 0
     guide: np.ndarray | None = None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the model learn, if it is time."""
+        if self.model.learns and epoch >= self.freeze_epochs:
+            self.model.fixed = None
 
     def step(self, batches: Sequence[np.ndarray], number: int) -> float:
         """Learn from some batches, and return their loss."""
@@ -89,7 +97,7 @@ class Trainer:
     def _backward(self, rows: np.ndarray, share: float) -> float:
         texts = self._texts(rows)
         n_at_once = self.forward_batch_size or len(texts)
-        if n_at_once >= len(texts):
+        if n_at_once >= len(texts) or self.model.fixed is not None:
             loss = self._loss(rows, self._embed(texts))
             (loss * share).backward()
             return loss.item()

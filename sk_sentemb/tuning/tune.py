@@ -17,13 +17,11 @@ from ..encoder import (
     Text,
     TextTooLongError,
     Tokens,
-    TrainableEncoder,
     TruncationWarning,
-    UsedRows,
     fork_safe,
-    pick_dtype,
     unit_rows,
 )
+from .building import make_trainer
 from .data import Data, check_classes, read_data, seed_of, split
 from .examples import Examples
 from .fine_tuner import FineTuner
@@ -31,11 +29,9 @@ from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning, Progress, train
 from .losses import BINARY, PAIRS, TEXTS, TRIPLETS, Loss
 from .negatives import with_negatives
-from .optimizing import choose_trainable, lora, make_optimizer, make_scheduler
 from .pair_losses import RandomNegatives
 from .sampling import batches_of_epoch
 from .saved import folder_of, load_training, resume, set_weights
-from .trainer import Trainer, seeded
 from .validation import Validator
 from .watching import Listener, TuningWatcher
 
@@ -56,11 +52,14 @@ class Tuned(NamedTuple):
         A row for each step.
     score_range : (float, float)
         The numbers of `y` that the targets 0 and 1 stood for.
+    head : nn.Module or None
+        What the loss trained along.
     """
 
     encoder: Encoder
     history: pd.DataFrame
     score_range: tuple[float, float]
+    head: nn.Module | None
 
 
 @fork_safe
@@ -132,7 +131,9 @@ def tune(
         return _batches(fine_tuner, kind, loss, learnt, draw)
 
     n_epochs, n_steps = _length(fine_tuner, len(batches_of(0)))
-    trainer = _make_trainer(fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps)
+    trainer = make_trainer(fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps)
+    if not trainer.model.learns or fine_tuner.freeze_epochs:
+        trainer.model.fixed = torch.from_numpy(embed(examples.texts)).to(encoder.device)
     progress = resume(trainer, saved) if saved else Progress()
     if saved:
         logger.info("going on after %d steps, from %s", progress.step, folder)
@@ -172,48 +173,8 @@ def tune(
     encoder = trainer.model.finished()
     if encoder.head is not None:
         encoder = encoder.with_head(encoder.head.with_activation(loss.activation()))
-    return Tuned(encoder, pd.DataFrame(progress.history), examples.score_range)
-
-
-def _make_trainer(
-    fine_tuner: FineTuner,
-    encoder: Encoder,
-    loss: Loss,
-    examples: Examples,
-    tokens: Tokens,
-    guide: np.ndarray | None,
-    seed: int,
-    n_steps: int,
-) -> Trainer:
-    with seeded(seed):
-        model, head = _make_model(fine_tuner, encoder, loss, examples, tokens)
-    optimizer = make_optimizer(
-        model,
-        head,
-        learning_rate=fine_tuner.learning_rate,
-        head_learning_rate=fine_tuner.head_learning_rate,
-        weight_decay=fine_tuner.weight_decay,
-    )
-    return Trainer(
-        model=model,
-        head=head,
-        loss=loss,
-        examples=examples,
-        tokens=tokens,
-        optimizer=optimizer,
-        scheduler=make_scheduler(
-            optimizer,
-            fine_tuner.schedule,
-            warmup_ratio=fine_tuner.warmup_ratio,
-            n_steps=n_steps,
-        ),
-        seed=seed,
-        dtype=_number_format(fine_tuner.dtype, encoder.device),
-        max_grad_norm=fine_tuner.max_grad_norm,
-        gradient_accumulation=fine_tuner.gradient_accumulation,
-        forward_batch_size=fine_tuner.forward_batch_size,
-        guide=guide,
-    )
+    head = trainer.head and trainer.head.eval().requires_grad_(False)
+    return Tuned(encoder, pd.DataFrame(progress.history), examples.score_range, head)
 
 
 def _tokenize(
@@ -283,33 +244,3 @@ def _length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
         n_epochs = min(n_epochs, max(1, -(-_AUTO_STEPS // steps_per_epoch)))
     n_steps = n_epochs * steps_per_epoch
     return n_epochs, min(n_steps, fine_tuner.max_steps or n_steps)
-
-
-def _make_model(
-    fine_tuner: FineTuner, encoder: Encoder, loss: Loss, examples: Examples, tokens: Tokens
-) -> tuple[TrainableEncoder, nn.Module | None]:
-    """Return a copy of the encoder with what shall change, and the head of the loss."""
-    model = TrainableEncoder(encoder)
-    choose_trainable(model, fine_tuner.trainable, train_embeddings=fine_tuner.train_embeddings)
-    if fine_tuner.lora_rank is not None:
-        model.adapt(lora(fine_tuner.lora_rank, fine_tuner.lora_alpha, fine_tuner.lora_targets))
-    table = model.table
-    if type(table) is nn.Embedding and table.weight.requires_grad:
-        model.table = UsedRows(table, np.unique(tokens.ids))
-    if fine_tuner.gradient_checkpointing:
-        model.keep_fewer_activations()
-    head = loss.make_head(model.dim, examples.n_outputs)
-    if head is not None:
-        head.to(model.device)
-    if head is None and not any(True for _ in model.named_parameters()):
-        raise ValueError(
-            f"trainable={fine_tuner.trainable!r} leaves nothing to train in this model: what follows "
-            "its transformer has no weights. Pass 'all' or a number of layers."
-        )
-    return model, head
-
-
-def _number_format(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the format that matrices are multiplied in; float16 would need its loss scaled."""
-    picked = pick_dtype(dtype, device)
-    return torch.float32 if picked == torch.float16 else picked

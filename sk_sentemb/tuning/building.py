@@ -1,0 +1,120 @@
+"""The trainer of a training: the model, what changes of it, the head, and the optimiser."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..encoder import Encoder, Tokens, TrainableEncoder, UsedRows, pick_dtype
+from .examples import Examples
+from .fine_tuner import FineTuner
+from .losses import Loss
+from .optimizing import choose_trainable, lora, make_optimizer, make_scheduler
+from .trainer import Trainer, seeded
+
+
+def make_trainer(
+    fine_tuner: FineTuner,
+    encoder: Encoder,
+    loss: Loss,
+    examples: Examples,
+    tokens: Tokens,
+    guide: np.ndarray | None,
+    seed: int,
+    n_steps: int,
+) -> Trainer:
+    """Make it.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        How to train.
+    encoder : Encoder
+        What is copied.
+    loss : Loss
+        What is to become smaller.
+    examples : Examples
+        What is learnt from.
+    tokens : Tokens
+        Of their texts.
+    guide : ndarray of shape (n_texts, dim) or None
+        Their vectors by a model that is not trained.
+    seed : int
+        Of new weights and of dropout.
+    n_steps : int
+        Over which the learning rate falls.
+
+    Returns
+    -------
+    Trainer
+        Before its first step.
+    """
+    with seeded(seed):
+        model, head = _make_model(fine_tuner, encoder, loss, examples, tokens)
+    optimizer = make_optimizer(
+        model,
+        head,
+        learning_rate=fine_tuner.learning_rate,
+        head_learning_rate=fine_tuner.head_learning_rate,
+        layer_decay=fine_tuner.layer_decay,
+        weight_decay=fine_tuner.weight_decay,
+    )
+    return Trainer(
+        model=model,
+        head=head,
+        loss=loss,
+        examples=examples,
+        tokens=tokens,
+        optimizer=optimizer,
+        scheduler=make_scheduler(
+            optimizer,
+            fine_tuner.schedule,
+            warmup_ratio=fine_tuner.warmup_ratio,
+            n_steps=n_steps,
+        ),
+        seed=seed,
+        dtype=_number_format(fine_tuner.dtype, encoder.device),
+        max_grad_norm=fine_tuner.max_grad_norm,
+        gradient_accumulation=fine_tuner.gradient_accumulation,
+        forward_batch_size=fine_tuner.forward_batch_size,
+        freeze_epochs=fine_tuner.freeze_epochs,
+        guide=guide,
+    )
+
+
+def _make_model(
+    fine_tuner: FineTuner, encoder: Encoder, loss: Loss, examples: Examples, tokens: Tokens
+) -> tuple[TrainableEncoder, nn.Module | None]:
+    """Return a copy of the encoder with what shall change, and the head of the loss."""
+    model = TrainableEncoder(encoder, learns=fine_tuner.trainable != "head")
+    head = loss.make_head(model.dim, examples.n_outputs)
+    if head is None and (fine_tuner.freeze_epochs or not model.learns):
+        raise ValueError(
+            f"trainable={fine_tuner.trainable!r} and freeze_epochs={fine_tuner.freeze_epochs} leave "
+            f"nothing to train: {loss} trains nothing along. Pass trainable='all' and freeze_epochs=0."
+        )
+    if model.learns:
+        _choose(fine_tuner, model, tokens)
+        if head is None and not any(True for _ in model.named_parameters()):
+            raise ValueError(
+                f"trainable={fine_tuner.trainable!r} leaves nothing to train in this model: what "
+                "follows its transformer has no weights. Pass 'all' or a number of layers."
+            )
+    return model, head and head.to(model.device)
+
+
+def _choose(fine_tuner: FineTuner, model: TrainableEncoder, tokens: Tokens) -> None:
+    """Choose the weights that change, and prepare them for that."""
+    choose_trainable(model, fine_tuner.trainable, train_embeddings=fine_tuner.train_embeddings)
+    if fine_tuner.lora_rank is not None:
+        model.adapt(lora(fine_tuner.lora_rank, fine_tuner.lora_alpha, fine_tuner.lora_targets))
+    table = model.table
+    if type(table) is nn.Embedding and table.weight.requires_grad:
+        model.table = UsedRows(table, np.unique(tokens.ids))
+    if fine_tuner.gradient_checkpointing:
+        model.keep_fewer_activations()
+
+
+def _number_format(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the format that matrices are multiplied in; float16 would need its loss scaled."""
+    picked = pick_dtype(dtype, device)
+    return torch.float32 if picked == torch.float16 else picked
