@@ -2,17 +2,15 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from torch import nn
 
 from .cache import DiskCache, MemoryCache, open_cache
 from .cache.key import space_of
@@ -25,52 +23,36 @@ from .encoder import (
     Text,
     TextTooLongError,
     TruncationWarning,
-    assemble,
-    dismantle,
     load_encoder,
     new_folder,
     write_encoder,
 )
 from .parallel import count_workers, spread
 from .progress import EpochTasks, reporting
+from .sharing import SharesModel
+from .sharing import with_callbacks as with_callbacks
 from .tuning import FineTuner
 from .tuning.data import Data
 from .tuning.kinds import Kind
 from .tuning.tune import Tuned, most_epochs, tune
-
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # scikit-learn before 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in where scikit-learn has no callbacks."""
-
-    def with_callbacks(method: Callable) -> Callable:
-        """Return the method as it is."""
-        return method
 
 
 class MissingTextWarning(UserWarning):
     """Cells without text became vectors of zeros."""
 
 
-class ModelHolder(CallbackSupportMixin, BaseEstimator):
+class ModelHolder(SharesModel):
     """An estimator around a model, which it has as ``encoder_`` once it is fitted."""
 
-    model: Any
-    revision: str | None
     prompt: str | None
     max_length: int | None
     long_text: str
     missing: str
-    dtype: str
-    device: str | None
     batch_tokens: int | str
     cache: Any
     n_jobs: int | None
     fine_tuner: FineTuner | None
     warm_start: bool
-    weights_in_pickle: str
     verbose: int
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
@@ -122,27 +104,16 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
         )
 
     def _load(self, *, pairs: bool = False) -> Encoder:
-        if not isinstance(self.model, Encoder):
-            return load_encoder(
-                self.model,
-                revision=self.revision,
-                device=self.device,
-                dtype=self.dtype,
-                pairs=pairs,
-            )
-        # A default cannot be told from a choice: float32 and None leave the encoder as it is.
-        kept = {"revision": None, "device": None, "dtype": "float32"}
-        for name, default in kept.items():
-            if getattr(self, name) not in (default, str(getattr(self.model, name, default))):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect on a model that is loaded; pass "
-                    "it to load_encoder, or pass the model's name here."
-                )
-        return self.model
+        return self._loaded(load_encoder, pairs=pairs)
 
     def _goes_on(self, go_on: bool) -> bool:
         """Say whether a fit begins with the weights of the last one."""
-        return (go_on or self.warm_start) and self.fine_tuner is not None and self._is_fitted()
+        return (go_on or self.warm_start) and self._learner is not None and self._is_fitted()
+
+    @property
+    def _learner(self) -> FineTuner | None:
+        """How the model is fine-tuned, if it is."""
+        return self.fine_tuner
 
     def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
         if sample_weight is None:
@@ -150,7 +121,7 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
         weight = _check_sample_weight(sample_weight, columns.missing, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("sample_weight is zero in all rows; pass one that is not.")
-        if self.fine_tuner is None:
+        if self._learner is None:
             warnings.warn(
                 "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
                 UserWarning,
@@ -168,10 +139,10 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
 
     def _tune(self, encoder: Encoder, data: Data, kind: Kind, listener: Any) -> Tuned:
         """Fine-tune, and keep the history."""
-        assert self.fine_tuner is not None
+        assert self._learner is not None
         self._check_missing(data.columns)
         tuned = tune(
-            self.fine_tuner,
+            self._learner,
             encoder,
             data,
             kind=kind,
@@ -188,20 +159,27 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
     def _listener(self, context: Any, X: Any, y: Any) -> EpochTasks | None:
         return context and EpochTasks(self, context, X, y, self._as_fitted)
 
-    def _as_fitted(self, encoder: Encoder) -> dict[str, Any]:
-        """Return the attributes of an estimator that has been fitted to that encoder."""
+    def _as_fitted(
+        self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
+    ) -> dict[str, Any]:
+        """Return the attributes of an estimator that has been fitted to that encoder and head."""
+        del score_range
         fitted = self._copied(self.__dict__)
         fitted._take(encoder)
+        fitted._take_head(head)
         return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
 
     def _take(self, encoder: Encoder) -> None:
         self.encoder_ = encoder
         self.fingerprint_ = encoder.fingerprint
 
+    def _take_head(self, head: nn.Module | None) -> None:
+        """Keep what was trained along, if that is needed."""
+
     @property
     def _n_epochs(self) -> int:
         """How many epochs scikit-learn's callbacks shall expect."""
-        return 0 if self.fine_tuner is None else most_epochs(self.fine_tuner)
+        return 0 if self._learner is None else most_epochs(self._learner)
 
     def _run(self, distinct: DistinctTexts, context: Any = None) -> Embedded:
         """Let the model read distinct texts, and say which row has one that is too long."""
@@ -256,49 +234,6 @@ class ModelHolder(CallbackSupportMixin, BaseEstimator):
                 TruncationWarning,
                 stacklevel=3,
             )
-
-    @contextmanager
-    def _task(self, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
-        """Tell scikit-learn's callbacks, where they exist, about the beginning and the end of a fit."""
-        if not hasattr(self, "_init_callback_context"):
-            yield None
-            return
-        context = self._init_callback_context(task_name=name, max_subtasks=max_subtasks)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        yield context
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
-
-    def _is_fitted(self) -> bool:
-        return hasattr(self, "encoder_")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._is_fitted()
-
-    def __copy__(self) -> Self:
-        return self._copied(self.__dict__)
-
-    def __deepcopy__(self, memo: dict) -> Self:
-        return self._copied(deepcopy(self.__dict__, memo))
-
-    def _copied(self, state: dict[str, Any]) -> Self:
-        """Make a copy that shares the model; by way of a pickle, the model would be read again."""
-        copied = type(self).__new__(type(self))
-        copied.__dict__.update(state)
-        return copied
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        embed = self.weights_in_pickle == "embed"
-        for name in ("model", "encoder_"):
-            if isinstance(state.get(name), Encoder):
-                state[name] = dismantle(state[name], embed=embed)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in ("model", "encoder_"):
-            if isinstance(state.get(name), dict):
-                state = state | {name: assemble(state[name])}
-        super().__setstate__(state)
 
 
 def has_a_fine_tuner(estimator: ModelHolder) -> bool:

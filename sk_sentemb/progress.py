@@ -69,11 +69,11 @@ class EpochTasks:
     X, y : array-like
         What it is fitted on.
     as_fitted : callable
-        Returns the attributes that the estimator would have with an encoder, as a dict.
+        Returns the attributes that the estimator would have after what was learnt so far, as a dict.
     """
 
     def __init__(
-        self, estimator: Any, context: Any, X: Any, y: Any, as_fitted: Callable[[Any], dict]
+        self, estimator: Any, context: Any, X: Any, y: Any, as_fitted: Callable[..., dict]
     ) -> None:
         self.estimator, self.context, self.as_fitted = estimator, context, as_fitted
         self.data = {"X": X, "y": y}
@@ -89,13 +89,13 @@ class EpochTasks:
         step.call_on_fit_task_begin(estimator=self.estimator)
         step.call_on_fit_task_end(estimator=self.estimator)
 
-    def end_epoch(self, snapshot: Callable[[], Any]) -> bool:
+    def end_epoch(self, snapshot: Callable[[], tuple[Any, ...]]) -> bool:
         """End the task, and say whether a callback wants to stop."""
         return bool(
             self.epoch.call_on_fit_task_end(
                 estimator=self.estimator,
                 **self.data,
                 # As a function: most callbacks do not ask, and a copy of the model takes long.
-                reconstruction_attributes=lambda: self.as_fitted(snapshot()),
+                reconstruction_attributes=lambda: self.as_fitted(*snapshot()),
             )
         )

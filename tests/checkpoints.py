@@ -105,12 +105,12 @@ _TOKENIZERS: dict[str, tuple[Any, ...]] = {
     "llama": (hf.PreTrainedTokenizerFast, _bpe, _LLAMA, _LLAMA_NAMES),
     "mistral": (hf.PreTrainedTokenizerFast, _bpe, _LLAMA, _LLAMA_LEFT),
 }
-# What surrounds a text, where the tokenizer's class does not say.
+# What surrounds a text, or two, where the tokenizer's class does not say.
 _TEMPLATES = {
-    "modernbert": "[CLS] $A [SEP]",
-    "qwen3": "$A <|endoftext|>",
-    "llama": "<s> $A",
-    "mistral": "<s> $A",
+    "modernbert": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"),
+    "qwen3": ("$A <|endoftext|>", "$A $B"),
+    "llama": ("<s> $A", "<s> $A <s>:1 $B:1"),
+    "mistral": ("<s> $A", "$A $B"),
 }
 
 
@@ -122,8 +122,9 @@ def make_tokenizer(backbone: str, folder: Path) -> hf.PreTrainedTokenizerFast:
     tokenizer = tokenizer_class.from_pretrained(folder, **options, model_max_length=MAX_TOKENS)
     if template := _TEMPLATES.get(backbone):
         ids = [(token, idx) for idx, token in enumerate(special_tokens)]
+        single, pair = template
         tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-            single=template, special_tokens=ids
+            single=single, pair=pair, special_tokens=ids
         )
     tokenizer.save_pretrained(folder)
     return tokenizer

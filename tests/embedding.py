@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from checkpoints import make_checkpoint
+from checkpoints import make_checkpoint, make_cross_encoder
 
 # Not a fixture, because `parametrize_with_checks` takes estimators before any fixture runs.
 _SCRATCH = TemporaryDirectory(prefix="sk_sentemb-")
@@ -21,6 +21,13 @@ OTHER = make_checkpoint(Path(_SCRATCH.name, "other"), seed=1)
 PROMPTED = make_checkpoint(
     Path(_SCRATCH.name, "prompted"), prompts=PROMPTS, default_prompt_name="document"
 )
+
+TINY_SCORER = make_cross_encoder(Path(_SCRATCH.name, "scorer"))
+OTHER_SCORER = make_cross_encoder(Path(_SCRATCH.name, "other-scorer"), seed=1)
+# Not in the order of the alphabet, so that logits and classes have an order each.
+NLI = ("neutral", "entailment", "contradiction")
+TINY_NLI = make_cross_encoder(Path(_SCRATCH.name, "nli"), labels=NLI, seed=24)
+OTHER_NLI = make_cross_encoder(Path(_SCRATCH.name, "other-nli"), labels=NLI, seed=1)
 
 
 def without_dropout(model: Path, folder: Path) -> Path:

@@ -1,4 +1,3 @@
-import json
 import os
 import pickle
 import re
@@ -6,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from checkpoints import make_checkpoint, make_static_checkpoint
+from checkpoints import edit, make_checkpoint, make_static_checkpoint
 from safetensors.torch import load_file, save_file
 
 from sk_sentemb.encoder import CheckpointError, load_encoder
@@ -21,12 +20,6 @@ def error_of(folder):
     with pytest.raises(CheckpointError) as caught:
         load_encoder(folder, device="cpu")
     return str(caught.value)
-
-
-def edit(file, change):
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content))
 
 
 def cut(file, size):
@@ -48,7 +41,7 @@ class RunsCode:
 MODULES, POOLING, FIRST = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
 EDITS = [
     (MODULES, lambda m: m[1].update(type="lib.CNN"), "lists the module 'lib.CNN', which is not"),
-    (MODULES, lambda m: m.pop(0), "must begin with one of ['Transformer', 'StaticEmbedding']"),
+    (MODULES, lambda m: m.pop(0), "must begin with one of ['Transformer', 'StaticEmbedding', 'CLIPModel']"),
     (MODULES, lambda m: m.insert(1, m.pop()), "as ['Dense', 'Pooling'], which is not supported"),
     (MODULES, lambda m: m.insert(1, m[1]), "as ['Pooling', 'Pooling', 'Dense'], which is not"),
     (POOLING, lambda c: c.update(pooling_mode="attention"), "the pooling ['attention']; known are"),

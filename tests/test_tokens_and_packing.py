@@ -1,16 +1,20 @@
 import re
+from itertools import chain
 
 import numpy as np
 import pytest
 from checkpoints import make_tokenizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tokenizers.models import Unigram
+from tokenizers import Tokenizer
+from tokenizers.models import BPE, Unigram, WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from sk_sentemb.encoder import TextTooLongError
 from sk_sentemb.encoder.packing import make_packs
-from sk_sentemb.encoder.tokenizer import _windows, fast_tokenizer
+from sk_sentemb.encoder.tokenizer import TextTokenizer, _windows, fast_tokenizer
 
 # WordPiece, Unigram with and without a normaliser, byte-level BPE; special tokens around and after.
 KINDS = ["bert", "mpnet", "xlm-roberta", "t5", "roberta", "qwen3"]
@@ -141,6 +145,115 @@ def test_a_long_text_may_keep_its_end(tmp_path):
     expected = reference(text, truncation=True, max_length=16)["input_ids"]
     found = tokenize(fast_tokenizer(reference, lowercase=False), [text], max_length=16)
     assert found.ids.tolist() == expected
+
+
+def assert_same_pairs(both, pairs, max_length=None):
+    """Compare ids, types where the tokenizer gives some, and which pairs were cut."""
+    reference, tokenizer = both
+    whole = [reference([first], [second])["input_ids"][0] for first, second in pairs]
+    options = {"truncation": "longest_first", "max_length": max_length} if max_length else {}
+    expected = reference(*map(list, zip(*pairs, strict=True)), **options)
+    found = tokenize(tokenizer, pairs, max_length=max_length)
+    assert found.ids.tolist() == list(chain.from_iterable(expected["input_ids"]))
+    assert found.lengths.tolist() == [len(ids) for ids in expected["input_ids"]]
+    types = list(chain.from_iterable(expected.get("token_type_ids", [])))
+    assert found.types.tolist() == types if any(types) else found.types is None
+    limit = np.inf if max_length is None else max_length
+    assert found.truncated.tolist() == [len(ids) > limit for ids in whole]
+
+
+@given(first=TEXT, second=TEXT, max_length=st.none() | st.integers(6, 40))
+@example(first="", second="", max_length=None)
+@example(first="", second="the ferry passed the pier", max_length=7)
+@example(first="the ferry passed the pier", second="the ferry passed the pier", max_length=8)
+@example(first="the ferry passed the pier", second="the ferry passed the pier", max_length=9)
+def test_tokens_of_pairs_are_those_of_transformers(both, first, second, max_length):
+    pairs = [(first, second), (second, first), (first, first)]
+    assert_same_pairs(both, pairs, max_length)
+
+
+@pytest.mark.parametrize("max_length", [40, 41])
+def test_a_long_side_is_cut_as_transformers_does(both, max_length):
+    # As words, because the far end of one without end may decide how Unigram splits it.
+    texts = [f"the ferry passed the pier {'and the gulls ' * n}" for n in (0, 1, 200)]
+    assert_same_pairs(both, [(first, second) for first in texts for second in texts], max_length)
+
+
+@pytest.mark.parametrize("max_length", [6, 7, 16, 17])
+def test_long_pairs_may_keep_their_ends(max_length, tmp_path):
+    reference = make_tokenizer("bert", tmp_path)
+    reference.truncation_side = "left"
+    # One of its own, because transformers changes the backend that the two would share.
+    again = AutoTokenizer.from_pretrained(tmp_path, truncation_side="left")
+    both = reference, fast_tokenizer(again, lowercase=False)
+    texts = ["", "the ferry", "the pier passed the ferry " * 9, "Nobody remembers " * 8]
+    assert_same_pairs(both, [(first, second) for first in texts for second in texts], max_length)
+
+
+def tokenizer_with(**templates):
+    """Make a tokenizer of words with a template of its own."""
+    words = ["?", "<s>", "</s>", "<sep>", "text", "a", "the", "ferry"]
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    special_tokens = [(word, i) for i, word in enumerate(words[1:4], 1)]
+    tokenizer.post_processor = TemplateProcessing(**templates, special_tokens=special_tokens)
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("pair", "ids", "types"),
+    [
+        ("$A $B", [4, 5, 6], [0, 0, 0]),
+        ("$A $B:1", [4, 5, 6], [0, 0, 1]),
+        ("$A:1 $B:0", [4, 5, 6], [1, 1, 0]),
+        ("<s> $A </s> </s> $B:0 </s>", [1, 4, 5, 2, 2, 6, 2], [0] * 7),
+        ("$A <sep> $B:1 <sep>:1 <s>:2", [4, 5, 3, 6, 3, 1], [0, 0, 0, 1, 1, 2]),
+        ("<s>:3 $A:1 <sep>:0 $B:2", [1, 4, 5, 3, 6], [3, 1, 1, 0, 2]),
+    ],
+)
+def test_templates_of_pairs(pair, ids, types):
+    backend = tokenizer_with(single="<s> $A", pair=pair)
+    found = tokenize(TextTokenizer(backend, types=True), [("text a", "the")])
+    assert found.ids.tolist() == ids
+    assert found.types.tolist() == types if any(types) else found.types is None
+    assert tokenize(TextTokenizer(backend), [("text a", "the")]).types is None
+
+
+@pytest.mark.parametrize("pair", ["$B $A", "<s> $B:1 <sep> $A:0", "$A $B $A", "$B $A <sep> $B"])
+def test_templates_that_swap_or_repeat_a_text_are_refused(pair):
+    tokenizer = TextTokenizer(tokenizer_with(single="<s> $A", pair=pair))
+    assert tokenize(tokenizer, ["the ferry"]).ids.tolist() == [1, 6, 7]
+    with pytest.raises(ValueError, match="does not keep each text in one piece and in its place"):
+        tokenize(tokenizer, [("the", "ferry")])
+
+
+def test_templates_that_repeat_the_only_text_are_refused():
+    with pytest.raises(ValueError, match="does not keep each text in one piece and in its place"):
+        TextTokenizer(tokenizer_with(single="$A <sep> $A", pair="$A $B"))
+    with pytest.raises(ValueError, match=r"gives the tokens of 'text' the types \[0, 2\]"):
+        TextTokenizer(tokenizer_with(single="$A <s>:2", pair="$A $B"))
+
+
+def test_a_tokenizer_that_knows_no_word_of_the_samples():
+    tokenizer = tokenizer_with(single="<s> $A", pair="<s> $A <sep> $B")
+    tokenizer.model = WordLevel({"?": 0, "Ω": 1}, unk_token="?")
+    found = tokenize(TextTokenizer(tokenizer), [("Ω the", "Ω")])
+    assert found.ids.tolist() == [1, 1, 0, 3, 1]
+    tokenizer.model = BPE({"Ω": 1}, [])
+    with pytest.raises(ValueError, match="the tokenizer finds no token in any of"):
+        TextTokenizer(tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert", "roberta"])
+def test_a_pair_needs_room_for_both_texts(kind, tmp_path):
+    make_tokenizer(kind, tmp_path)
+    tokenizer = fast_tokenizer(AutoTokenizer.from_pretrained(tmp_path), lowercase=False)
+    pairs, n = [("the ferry passed", "the pier")], 4 if kind == "roberta" else 3
+    n_prompt = len(tokenize(tokenizer, ["the "]).ids) - 2
+    least = n + n_prompt + 2
+    with pytest.raises(ValueError, match=rf"no room .* beside {n} special and .* least {least}\."):
+        tokenize(tokenizer, pairs, prompt="the ", max_length=least - 1)
+    assert tokenize(tokenizer, pairs, prompt="the ", max_length=least).lengths == [least]
 
 
 MEMORY_OF_LONG_TEXTS = """

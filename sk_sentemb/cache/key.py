@@ -5,10 +5,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import index
+from typing import Any
 
 import numpy as np
 
-from ..encoder import Embedded, Encoder, Text, bytes_of
+from ..encoder import Embedded, Encoder, ImageEncoder, Text, bytes_of
 
 # Counts up whenever the same recipe and text would give another vector, or a record another layout.
 FORMAT = 1
@@ -117,6 +118,24 @@ def space_of(
         Equal for equal files and settings, whatever the machine, device or name of the model.
     """
     recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
+    return space_of_recipe(encoder, recipe)
+
+
+def space_of_recipe(encoder: Encoder | ImageEncoder, recipe: dict[str, Any]) -> Space:
+    """Return the space of the embeddings that a model makes by a recipe.
+
+    Parameters
+    ----------
+    encoder : Encoder or ImageEncoder
+        The model.
+    recipe : dict
+        Strings, numbers and None: all that decides a vector, beside the text or the image.
+
+    Returns
+    -------
+    Space
+        Equal for equal recipes.
+    """
     told = json.dumps([FORMAT, recipe], sort_keys=True, default=index).encode()
     return Space(
         hashlib.blake2b(told, digest_size=32).digest(),

@@ -18,7 +18,7 @@ _WINDOW = 4096
 _SPREAD = 4
 
 # A rough number, to cut turns by; nothing depends on it but their size.
-_CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
 
 
 # Embeds texts, and reports how many are done.
@@ -111,7 +111,7 @@ def embed_once(
     n_runs = cache.runs_per_turn if n_workers == 1 else cache.runs_per_turn * _SPREAD * n_workers
     while todo:
         window = [todo.popleft() for _ in range(min(_WINDOW * n_workers, len(todo)))]
-        left = call.take_turn(window, _CHARACTERS_PER_TOKEN * tokens_per_run * n_runs)
+        left = call.take_turn(window, CHARACTERS_PER_TOKEN * tokens_per_run * n_runs)
         todo.extendleft(reversed(left))
     return Embedded(call.vectors, call.truncated)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ..encoder import SequenceHead
 
@@ -15,7 +16,7 @@ def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarra
     head : SequenceHead
         With names for its logits, or without.
     y : ndarray or None
-        Classes that it shall know; numbers stand for places, whatever the names.
+        Classes that it shall know; numbers stand for places, unless the names are numbers, too.
 
     Returns
     -------
@@ -27,16 +28,11 @@ def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarra
     ValueError
         If the model does not know a class in ``y``.
     """
-    wants_names = y is None or y.dtype.kind not in "biuf"
-    if head.out_dim == 1:
-        by_logit = np.arange(2)
-    elif wants_names and head.has_names:
-        by_logit = np.array(head.labels)
-    else:
-        by_logit = np.arange(head.out_dim)
+    by_logit = _known_classes(head, y)
     known = set(by_logit.tolist())
     if y is not None and (unknown := [c for c in np.unique(y).tolist() if c not in known]):
-        names = f", by name {head.labels}" if head.has_names else ""
+        by_name = by_logit.dtype.kind == "U"
+        names = f", by name {head.labels}" if head.has_names and not by_name else ""
         raise ValueError(
             f"y has the classes {unknown}, which the model does not know: it has "
             f"{by_logit.tolist()}{names}. Pass these, or a FineTuner, which learns others."
@@ -44,11 +40,25 @@ def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarra
     return by_logit
 
 
+def _known_classes(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
+    if head.out_dim == 1:
+        return np.arange(2)
+    if not head.has_names or len(set(head.labels)) < head.out_dim:
+        return np.arange(head.out_dim)
+    if y is not None and y.dtype.kind not in "biuf":
+        return np.array(head.labels)
+    numbers = _as_numbers(head.labels)
+    if numbers is not None:
+        return numbers
+    return np.array(head.labels) if y is None else np.arange(head.out_dim)
+
+
 def classes_to_learn(y: Any) -> np.ndarray:
     """Return the classes in ``y``, or raise if there are no two."""
     if y is None:
         raise ValueError(
-            "y is None, and the fine_tuner learns from it: pass the class of each pair."
+            "CrossEncoderClassifier requires y to be passed, but the target y is None: with a "
+            "fine_tuner, pass the class of each pair."
         )
     classes = np.unique(y)
     if len(classes) < 2:
@@ -80,3 +90,22 @@ def in_order_of_logits(head: SequenceHead, classes: np.ndarray) -> np.ndarray:
     if set(head.labels) != set(names):
         return classes
     return classes[[names.index(label) for label in head.labels]]
+
+
+def for_classes(head: SequenceHead, by_logit: np.ndarray) -> SequenceHead:
+    """Return a head that says, to whoever loads it, what its logits stand for."""
+    if head.out_dim > 1:
+        return head.with_labels([str(label) for label in by_logit])
+    # One logit has no room for two names; its sigmoid is the probability of the second class.
+    return head.with_activation(nn.Sigmoid())
+
+
+def _as_numbers(names: list[str]) -> np.ndarray | None:
+    """Return the numbers that names are, if all are some."""
+    try:
+        numbers = np.array([float(name) for name in names])
+    except ValueError:
+        return None
+    if not np.isfinite(numbers).all() or len(set(numbers)) < len(numbers):
+        return None
+    return numbers.astype(np.int64) if (numbers % 1 == 0).all() else numbers

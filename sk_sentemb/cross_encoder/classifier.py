@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils import column_or_1d
+from sklearn.utils import Tags, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
@@ -21,6 +21,7 @@ from .classes import (
     classes_of_checkpoint,
     classes_to_learn,
     fits,
+    for_classes,
     in_order_of_logits,
     n_logits_for,
 )
@@ -198,8 +199,8 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         Raises
         ------
         ValueError
-            If ``X`` has no two columns, the model no head and there is no ``fine_tuner``, ``y`` has one
-            class only, or classes that a model as it is does not know.
+            If ``X`` has no two columns, or ``y`` not a class for each; without a ``fine_tuner``, if the
+            model has no head or does not know a class; with one, if there is one class only.
         """
         with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(X, y, sample_weight, context)
@@ -263,12 +264,12 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
     def _fit(self, X: Any, y: Any, sample_weight: Any, context: Any) -> None:
         go_on = self._goes_on(False)
         columns = self._read(X, reset=True)
-        self._check_y(y, columns)
-        sample_weight = self._check_weight(sample_weight, columns)
-        self.__dict__.pop("history_", None)
         if y is not None:
+            self._check_y(y, columns)
             check_classification_targets(y)
             y = column_or_1d(y, warn=True)
+        sample_weight = self._check_weight(sample_weight, columns)
+        self.__dict__.pop("history_", None)
         if self.fine_tuner is None:
             self._check_missing(columns)
             encoder = self._pretrained()
@@ -279,12 +280,15 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
             encoder = self._begun(classes, go_on=go_on)
             assert encoder.head is not None
             by_logit = in_order_of_logits(encoder.head, classes)
+            self._take_classes(by_logit)  # before, for callbacks that predict in the meantime
             data = Data(columns, y, sample_weight, classes=by_logit)
             encoder = self._tune(encoder, data, OF_CLASSES, self._listener(context, X, y)).encoder
             assert encoder.head is not None
-            if encoder.head.out_dim > 1:
-                encoder = encoder.with_head(encoder.head.with_labels(list(map(str, by_logit))))
+            encoder = encoder.with_head(for_classes(encoder.head, by_logit))
         self._take(encoder)
+        self._take_classes(by_logit)
+
+    def _take_classes(self, by_logit: np.ndarray) -> None:
         self._logit_of_class = np.argsort(by_logit)
         self.classes_ = by_logit[self._logit_of_class]
 
@@ -298,3 +302,9 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
                 f"last fit: {self.classes_.tolist()}."
             )
         return self.encoder_
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.fine_tuner is not None
+        tags.classifier_tags.poor_score = True
+        return tags

@@ -10,10 +10,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names, check_consistent_length
 
 from ..columns import TextColumns, read_text_columns
-from ..distinct import distinct_texts, pair_columns
+from ..distinct import NO_TEXT, distinct_texts, pair_columns
 from ..encoder import Encoder, NoHeadError, SequenceHead
 from ..holder import ModelHolder
 from ..tuning.data import seed_of
+from ..tuning.examples import check_no_missing
+from ..tuning.trainer import seeded
 
 
 class NewHeadWarning(UserWarning):
@@ -43,19 +45,21 @@ class PairModelHolder(ModelHolder):
             )
         columns = read_text_columns(X)
         n_rows, n_columns = columns.missing.shape
+        if reset and not n_rows:
+            raise ValueError(
+                "Found array with 0 sample(s) while a minimum of 1 is required by fit."
+            )
+        if not n_rows and np.ndim(X) == 1:  # [], which has no columns to count
+            return TextColumns([[], []], np.zeros((0, 2), dtype=bool), None)
         if reset and not (n_columns == 2 or (triplets and n_columns == 3)):
             raise ValueError(
                 f"X has {n_columns} column{'s' * (n_columns > 1)} of text, and a pair has two. Pass a "
                 "data frame of two columns, an array of shape (n, 2), or a list of (first, second)."
             )
-        if reset and not n_rows:
-            raise ValueError(
-                "Found array with 0 sample(s) while a minimum of 1 is required by fit."
-            )
-        if not reset and n_columns != 2 and n_rows:
+        if n_columns != 2 and not reset:
             raise ValueError(
                 f"X has {n_columns} features, but {type(self).__name__} is expecting 2 features as "
-                "input: the two texts of a pair."
+                "input: the two texts of a pair. Reshape your data: one row for each pair."
             )
         if reset:
             self.n_features_in_ = 2
@@ -93,7 +97,8 @@ class PairModelHolder(ModelHolder):
             stacklevel=4,
         )
         seed = seed_of(self.fine_tuner.random_state)
-        return encoder.with_fresh_head(n_logits, seed)
+        with seeded(seed):  # trainings in other threads wait for their turn
+            return encoder.with_fresh_head(n_logits, seed)
 
     def _logits(self, columns: TextColumns, context: Any = None) -> np.ndarray:
         """Return (n_rows, n_logits), NaN where a text is missing and that is the policy."""
@@ -101,9 +106,10 @@ class PairModelHolder(ModelHolder):
         pairs = pair_columns(columns, symmetric=self.symmetric)
         distinct = distinct_texts(pairs, missing_is_empty=self.missing == "empty")
         found = self._run(distinct, context)
+        read = distinct.which[0][distinct.which[0] != NO_TEXT]
         self._warn_of_truncation(
-            int(found.truncated.sum()),
-            len(distinct.texts),
+            int(found.truncated[read].sum()),
+            len(read),
             "Pass a model with a larger limit, or shorten the texts.",
         )
         logits = distinct.spread(found.vectors, fill=np.nan)
@@ -111,8 +117,8 @@ class PairModelHolder(ModelHolder):
         return logits.reshape(n_rows, n_orders, found.vectors.shape[1]).mean(axis=1)
 
     def _check_y(self, y: Any, columns: TextColumns) -> None:
-        if y is not None:
-            check_consistent_length(columns.missing, y)
+        check_consistent_length(columns.missing, y)
+        check_no_missing(y)
 
     def _place(self, row: int, column: int) -> str:
         del column
@@ -122,7 +128,7 @@ class PairModelHolder(ModelHolder):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = True
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = self.missing != "error"
         return tags
 
 

@@ -12,8 +12,8 @@ from ..columns import TextColumns, read_text_columns
 
 def rank_candidates(
     score: Callable[[TextColumns], np.ndarray],
-    queries: Any,
-    candidates: Sequence[Any],
+    queries: TextColumns,
+    candidates: Sequence[TextColumns],
     *,
     top_k: int | None,
     return_documents: bool,
@@ -24,10 +24,10 @@ def rank_candidates(
     ----------
     score : callable
         Gives a number for each row of two columns; the higher the better.
-    queries : array-like of shape (n_queries,)
-        Texts.
-    candidates : sequence of array-like of shape (n_candidates,)
-        The documents of each query.
+    queries : TextColumns
+        One column.
+    candidates : sequence of TextColumns
+        The documents of each query, one column each.
     top_k : int or None
         How many to keep for each query; None for all.
     return_documents : bool
@@ -41,20 +41,18 @@ def rank_candidates(
     """
     if top_k is not None and not (isinstance(top_k, Integral) and top_k > 0):
         raise ValueError(f"top_k={top_k!r}: pass an int above 0, or None for all.")
-    asked = _read_column(queries, "X")
-    lists = [_read_column(given, f"candidates[{i}]") for i, given in enumerate(candidates)]
-    if len(lists) != len(asked.missing):
+    if len(candidates) != len(queries.missing):
         raise ValueError(
-            f"candidates has {len(lists)} lists of documents, and there are {len(asked.missing)} "
-            "queries; pass one for each."
+            f"candidates has {len(candidates)} lists of documents, and there are "
+            f"{len(queries.missing)} queries; pass one for each."
         )
-    sizes = [len(documents.missing) for documents in lists]
+    sizes = [len(documents.missing) for documents in candidates]
     query = np.repeat(np.arange(len(sizes)), sizes)
-    texts = [text for documents in lists for text in documents.texts[0]]
-    missing = [gone for documents in lists for gone in documents.missing[:, 0]]
+    texts = [text for documents in candidates for text in documents.texts[0]]
+    missing = [gone for documents in candidates for gone in documents.missing[:, 0]]
     pairs = TextColumns(
-        [[asked.texts[0][i] for i in query], texts],
-        np.column_stack([asked.missing[query, 0], np.array(missing, dtype=bool)]),
+        [[queries.texts[0][i] for i in query], texts],
+        np.column_stack([queries.missing[query, 0], np.array(missing, dtype=bool)]),
         None,
     )
     found = pd.DataFrame(
@@ -74,10 +72,38 @@ def rank_candidates(
     return ranked.reset_index(drop=True)
 
 
-def _read_column(X: Any, name: str) -> TextColumns:
+def read_column(X: Any, name: str, *, may_be_missing: bool) -> TextColumns:
+    """Read queries or documents.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_texts,)
+        Texts.
+    name : str
+        Of the argument.
+    may_be_missing : bool
+        Whether some may be missing.
+
+    Returns
+    -------
+    TextColumns
+        One column.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a single string.
+    ValueError
+        If it has several columns, or a text is missing that may not be.
+    """
     if isinstance(X, str):
         raise TypeError(f"{name} is a single str; pass a list of texts.")
-    columns = read_text_columns(X)
-    if (n_columns := columns.missing.shape[1]) != 1:
+    column = read_text_columns(X)
+    if (n_columns := column.missing.shape[1]) != 1:
         raise ValueError(f"{name} has {n_columns} columns; pass one of texts.")
-    return columns
+    if column.missing.any() and not may_be_missing:
+        raise ValueError(
+            f"{name}[{column.missing[:, 0].argmax()}] has no text. Leave it out, or pass "
+            "missing='empty' or 'nan'."
+        )
+    return column

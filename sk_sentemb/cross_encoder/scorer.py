@@ -1,6 +1,7 @@
 """CrossEncoderScorer: a number for each pair of texts."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -13,9 +14,10 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import Tags
+from sklearn.utils import Tags, assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from torch import nn
 
 from ..cache import DiskCache, MemoryCache
 from ..columns import TextColumns
@@ -24,9 +26,10 @@ from ..holder import with_callbacks
 from ..progress import N_TASKS
 from ..tuning import FineTuner
 from ..tuning.data import Data
+from ..tuning.examples import check_no_missing
 from ..tuning.kinds import OF_SCORES
 from .holder import PairModelHolder
-from .ranking import rank_candidates
+from .ranking import rank_candidates, read_column
 
 
 class CrossEncoderScorer(
@@ -248,7 +251,7 @@ class CrossEncoderScorer(
         """
         n_tasks = self._n_epochs + N_TASKS
         with self._task("fit-transform", X, y, max_subtasks=n_tasks) as context:
-            columns = self._fit(X, y, sample_weight, query_id, context)
+            columns = self._fit(X, y, sample_weight, query_id, context, triplets=False)
             return self._scores(self._logits(columns, context))[:, None]
 
     def predict(self, X: Any) -> np.ndarray:
@@ -330,7 +333,13 @@ class CrossEncoderScorer(
             raise TypeError(
                 f"query is of type {type(query).__name__}; pass one str, or use rerank."
             )
-        ranking = self.rerank([query], [documents], top_k=top_k, return_documents=return_documents)
+        check_is_fitted(self)
+        ranking = self._ranked(
+            self._column([query], "query"),
+            [self._column(documents, "documents")],
+            top_k=top_k,
+            return_documents=return_documents,
+        )
         return ranking.drop(columns="query")
 
     def rerank(
@@ -366,19 +375,36 @@ class CrossEncoderScorer(
             If there are not as many lists of candidates as queries, or ``top_k`` is below 1.
         """
         check_is_fitted(self)
-        return rank_candidates(
-            lambda pairs: self._scores(self._logits(pairs)),
-            X,
-            candidates,
-            top_k=top_k,
-            return_documents=return_documents,
+        lists = [self._column(given, f"candidates[{i}]") for i, given in enumerate(candidates)]
+        return self._ranked(
+            self._column(X, "X"), lists, top_k=top_k, return_documents=return_documents
         )
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, query_id: Any, context: Any) -> TextColumns:
+    def _column(self, X: Any, name: str) -> TextColumns:
+        return read_column(X, name, may_be_missing=self.missing != "error")
+
+    def _ranked(
+        self, queries: TextColumns, candidates: list[TextColumns], **how: Any
+    ) -> pd.DataFrame:
+        return rank_candidates(
+            lambda pairs: self._scores(self._logits(pairs)), queries, candidates, **how
+        )
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        query_id: Any,
+        context: Any,
+        *,
+        triplets: bool = True,
+    ) -> TextColumns:
         go_on = self._goes_on(False)
-        columns = self._read(X, reset=True, triplets=self.fine_tuner is not None)
-        self._check_y(y, columns)
+        columns = self._read(X, reset=True, triplets=triplets and self.fine_tuner is not None)
+        y = self._numbers(y, columns)
         sample_weight = self._check_weight(sample_weight, columns)
+        query_id = self._check_query_id(query_id, columns)
         self.__dict__.pop("history_", None)
         score_range = (0.0, 1.0)
         if self.fine_tuner is None:
@@ -401,9 +427,46 @@ class CrossEncoderScorer(
         self.score_range_ = score_range
         return columns
 
+    def _as_fitted(
+        self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
+    ) -> dict[str, Any]:
+        attributes = super()._as_fitted(encoder, head, score_range)
+        return attributes | {"score_range_": score_range}
+
+    def _numbers(self, y: Any, columns: TextColumns) -> np.ndarray | None:
+        """Check ``y`` as that of any regressor."""
+        if y is None:
+            return None
+        self._check_y(y, columns)
+        if columns.missing.shape[1] == 2:
+            y = column_or_1d(y, warn=True)
+        numbers = np.asarray(y)
+        if numbers.dtype == object:  # a column of a frame with mixed types
+            numbers = np.asarray(numbers.tolist())
+        if numbers.dtype.kind not in "fiub":
+            raise ValueError(
+                f"y has values such as {str(numbers.flat[0])!r}, and a score is a number. Pass "
+                "numbers, or fit a CrossEncoderClassifier on classes."
+            )
+        assert_all_finite(numbers, input_name="y")
+        return numbers
+
+    def _check_query_id(self, query_id: Any, columns: TextColumns) -> np.ndarray | None:
+        if query_id is None:
+            return None
+        check_consistent_length(columns.missing, query_id)
+        check_no_missing(query_id, "query_id")
+        if self.fine_tuner is None:
+            warnings.warn(
+                "query_id has no effect without a fine_tuner: nothing is learnt from the lists.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return column_or_1d(query_id)
+
     def _scores(self, logits: np.ndarray) -> np.ndarray:
         assert self.encoder_.head is not None
-        activated = self.encoder_.head.activation(torch.from_numpy(logits[:, 0])).numpy()
+        activated = self.encoder_.head.activation(torch.from_numpy(logits)).numpy()[:, 0]
         low, high = self.score_range_
         return (low + (high - low) * activated).astype(np.float32)
 

@@ -5,9 +5,10 @@ from .encoder import Embedded, Encoder
 from .files import CheckpointError, NoHeadError
 from .forks import ForkSafeLock, fork_safe
 from .head import SequenceHead
+from .patches import IMAGE_POOLINGS
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
-from .registry import ModelChangedError, load_encoder, release_models
+from .registry import ModelChangedError, load_encoder, load_image_encoder, release_models
 from .resolve import ModelNotFoundError, resolve_model
 from .running import is_out_of_memory, unit_rows
 from .save import new_folder, write_encoder
@@ -21,14 +22,20 @@ from .tokens import (
     n_characters,
 )
 from .trainable import TrainableEncoder, UsedRows
+from .vision import ImageEncoder
+from .vision_portable import assemble_images, dismantle_images
+from .vision_reading import require_pillow
+from .vision_writing import write_image_encoder
 
 __all__ = [
+    "IMAGE_POOLINGS",
     "LONG_TEXT",
     "POOLINGS",
     "CheckpointError",
     "Embedded",
     "Encoder",
     "ForkSafeLock",
+    "ImageEncoder",
     "ModelChangedError",
     "ModelNotFoundError",
     "NoHeadError",
@@ -40,16 +47,21 @@ __all__ = [
     "TruncationWarning",
     "UsedRows",
     "assemble",
+    "assemble_images",
     "bytes_of",
     "dismantle",
+    "dismantle_images",
     "fork_safe",
     "is_out_of_memory",
     "load_encoder",
+    "load_image_encoder",
     "n_characters",
     "new_folder",
     "pick_dtype",
     "release_models",
+    "require_pillow",
     "resolve_model",
     "unit_rows",
     "write_encoder",
+    "write_image_encoder",
 ]

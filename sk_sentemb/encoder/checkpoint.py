@@ -17,6 +17,8 @@ from .loading import load_backbone, load_classifier
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokenizer import TextTokenizer, fast_tokenizer
+from .towers import KIND as CLIP
+from .towers import TwoTowers, is_clip, shared_towers
 
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt")
 _KNOWN_PROCESSING = {"add_special_tokens", "padding", "return_tensors", "truncation"}
@@ -27,14 +29,14 @@ SETTINGS_FILES = [
         for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
     ),
 ]
-_BACKBONES = ("Transformer", "StaticEmbedding")
+_BACKBONES = ("Transformer", "StaticEmbedding", CLIP)
 
 # What sentence-transformers calls what embedders do, and cross-encoders.
 TEXTS_TASK, PAIRS_TASK = "feature-extraction", "sequence-classification"
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """One line of modules.json: the kind of a module and its folder."""
 
     kind: str
@@ -77,11 +79,12 @@ def read_encoder(
     CheckpointError
         If a file is missing, damaged, or asks for what is not supported.
     """
-    first, *rest = _entries(folder)
+    first, *rest = entries_of(folder)
     task = PAIRS_TASK if pairs else TEXTS_TASK
-    settings = _settings(first.folder, task)
+    settings = settings_of(first.folder, task)
     backbone: Backbone | StaticBackbone
     modules: list[Any] = []
+    towers = None
     if first.kind == "StaticEmbedding":
         if pairs:
             raise CheckpointError(
@@ -93,19 +96,23 @@ def read_encoder(
         if pairs:
             backbone, *modules = load_classifier(first.folder, device, dtype)
         else:
-            backbone = load_backbone(first.folder, device, dtype)
+            towers = read_towers(first, device, dtype)
+            if towers is None:
+                backbone = load_backbone(first.folder, device, dtype)
         saved = _read_tokenizer(first.folder, settings)
         tokenizer = fast_tokenizer(
             saved,
             lowercase=settings.get("do_lower_case", False),
             special_tokens=_text_processing(settings).get("add_special_tokens", True),
         )
+        if towers is not None:
+            backbone, *modules = towers.of_texts(tokenizer, first.folder)
     if not pairs:
-        modules = [MODULES[entry.kind].read(entry.folder) for entry in rest]
+        modules += [MODULES[entry.kind].read(entry.folder) for entry in rest]
         if not any(isinstance(module, Pooling) for module in modules):
             modules.insert(0, Pooling(backbone.dim, ["mean"]))
         _check_order(modules, backbone.dim, folder)
-    config = _read_config(folder)
+    config = config_of(folder)
     return Encoder(
         tokenizer=tokenizer,
         backbone=backbone,
@@ -118,7 +125,20 @@ def read_encoder(
         truncate_dim=config.get("truncate_dim"),
         source=source,
         saved_tokenizer=saved,
+        towers=towers,
     )
+
+
+def read_towers(entry: "Entry", device: torch.device, dtype: torch.dtype) -> TwoTowers | None:
+    """Return the CLIP that a checkpoint begins with, which the process has once, or None."""
+    if is_clip(entry.folder):
+        return shared_towers(entry.folder, fingerprint(entry.folder), device, dtype)
+    if entry.kind == CLIP:
+        raise CheckpointError(
+            f"modules.json says that {entry.folder} holds a {CLIP}, and its config.json is of another "
+            "model. Fetch the model again."
+        )
+    return None
 
 
 def fingerprint(folder: Path) -> str:
@@ -135,7 +155,7 @@ def fingerprint(folder: Path) -> str:
         64 hexadecimal digits. Equal files give equal digits wherever they lie.
     """
     digest = hashlib.sha256()
-    for module_folder in dict.fromkeys([folder, *(entry.folder for entry in _entries(folder))]):
+    for module_folder in dict.fromkeys([folder, *(entry.folder for entry in entries_of(folder))]):
         files = [file for pattern in DEFINING_FILES for file in module_folder.glob(pattern)]
         weights = sorted(module_folder.glob("model*.safetensors*"))
         files += weights or module_folder.glob("pytorch_model*.bin*")
@@ -144,7 +164,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _entries(folder: Path) -> list[_Entry]:
+def entries_of(folder: Path) -> list[Entry]:
     """Read modules.json; without one, the folder is a plain transformers checkpoint."""
     listing = folder / "modules.json"
     if not listing.is_file():
@@ -153,14 +173,14 @@ def _entries(folder: Path) -> list[_Entry]:
                 f"{folder} has neither modules.json nor config.json, so it holds no model that "
                 "sentence-transformers or transformers saved."
             )
-        return [_Entry("Transformer", folder)]
+        return [Entry("Transformer", folder)]
     entries = [_entry(line, folder) for line in read_json(listing, list)]
     if not entries or entries[0].kind not in _BACKBONES:
         raise CheckpointError(f"{listing} must begin with one of {list(_BACKBONES)}.")
     return entries
 
 
-def _entry(line: dict[str, Any], folder: Path) -> _Entry:
+def _entry(line: dict[str, Any], folder: Path) -> Entry:
     if not {"path", "type"} <= {key for key, value in line.items() if isinstance(value, str)}:
         raise CheckpointError(
             f"{folder / 'modules.json'} has the line {line}, without a path and a type."
@@ -177,7 +197,7 @@ def _entry(line: dict[str, Any], folder: Path) -> _Entry:
             f"{folder / 'modules.json'} points to {line['path']!r}, outside the checkpoint's folder. "
             "That is refused: it could read any file."
         )
-    return _Entry(kind, folder / line["path"])
+    return Entry(kind, folder / line["path"])
 
 
 def _check_order(modules: list[Any], dim: int, folder: Path) -> None:
@@ -203,7 +223,8 @@ def _check_order(modules: list[Any], dim: int, folder: Path) -> None:
         )
 
 
-def _settings(folder: Path, expected_task: str) -> dict[str, Any]:
+def settings_of(folder: Path, expected_task: str) -> dict[str, Any]:
+    """Read sentence_bert_config.json, by any of its names; empty if there is none."""
     for name in SETTINGS_FILES:
         if (folder / name).is_file():
             settings = read_json(folder / name)
@@ -279,7 +300,8 @@ def _read_static(folder: Path, device: torch.device) -> tuple[StaticBackbone, Te
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def config_of(folder: Path) -> dict[str, Any]:
+    """Read config_sentence_transformers.json; empty if there is none."""
     file = folder / "config_sentence_transformers.json"
     return read_json(file) if file.is_file() else {}
 

@@ -1,6 +1,5 @@
 """A sentence embedding model: texts in, float32 vectors out."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -17,15 +16,16 @@ from .blocks import tokenized_blocks
 from .files import CheckpointError
 from .forks import fork_safe
 from .head import SequenceHead, fresh_head, pooling_of
-from .modules import Dropout, Normalize
+from .modules import Dropout, Normalize, digest_of
 from .packing import Pack
 from .pooling import POOLINGS, Pooling, WeightedLayerPooling
 from .running import join_windows, run_packs
 from .tokenizer import TextTokenizer
 from .tokens import LONG_TEXT, Text, Tokens
+from .towers import TwoTowers
 
 # A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
-_AUTO_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+AUTO_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 
 
 class Source(NamedTuple):
@@ -75,6 +75,8 @@ class Encoder:
         knowing that it has these weights.
     saved_tokenizer : PreTrainedTokenizerBase or None
         The tokenizer as transformers writes it.
+    towers : TwoTowers or None
+        The CLIP whose texts it encodes.
     """
 
     tokenizer: TextTokenizer
@@ -89,6 +91,7 @@ class Encoder:
     source: Source | None = None
     origin: "Encoder | None" = None
     saved_tokenizer: PreTrainedTokenizerBase | None = None
+    towers: TwoTowers | None = None
 
     def __repr__(self) -> str:
         name = self.source.model if self.source else "unnamed"
@@ -111,9 +114,14 @@ class Encoder:
         return str(next(_weights(self.backbone).parameters()).dtype).removeprefix("torch.")
 
     @property
+    def network(self) -> nn.Module:
+        """The model whose weights it keeps in memory; another encoder may share it."""
+        return self.towers.model if self.towers else _weights(self.backbone)
+
+    @property
     def n_bytes(self) -> int:
-        """Memory of the backbone's weights."""
-        return sum(weight.nbytes for weight in _weights(self.backbone).parameters())
+        """Memory of its weights."""
+        return sum(weight.nbytes for weight in self.network.parameters())
 
     @property
     def normalizes(self) -> bool:
@@ -275,14 +283,7 @@ class Encoder:
 
     @cached_property
     def _modules_digest(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for module in self.modules:
-            plain = {k: v for k, v in vars(module).items() if isinstance(v, int | str | tuple)}
-            digest.update(f"{module} {plain}".encode())
-            for name, tensor in module.state_dict().items():
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return digest_of(self.modules)
 
     def _repooled(self, names: tuple[str, ...]) -> Pooling:
         if not names or not all(isinstance(name, str) and name in POOLINGS for name in names):
@@ -406,7 +407,7 @@ class Encoder:
         int
             The budget.
         """
-        return _AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
+        return AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
 
     def length_limit(self, max_length: int | None) -> int | None:
         """Return how many tokens of a text are read.

@@ -18,7 +18,7 @@ PICKLED = "pytorch_model.bin"
 DEFINING_FILES = (
     *("modules.json", "config*.json", "sentence_*_config.json"),
     *("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json"),
-    "added_tokens.json",
+    *("added_tokens.json", "*processor_config.json"),
 )
 
 

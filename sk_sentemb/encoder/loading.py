@@ -54,16 +54,16 @@ def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Bac
     CheckpointError
         If files are missing or damaged, or the weights do not fit the configuration.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     # Of a model with a decoder, this takes the encoder alone.
     is_text_encoder = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
     kind = AutoModelForTextEncoding if is_text_encoder else AutoModel
-    model, missing = _read(kind, config, folder, dtype)
+    model, missing = read_model(kind, config, folder, dtype)
     # The pooler of BERT-like models is often not saved, and no module here reads it.
-    _check_none_missing(model, [name for name in missing if "pooler" not in name], folder)
+    check_none_missing(model, [name for name in missing if "pooler" not in name], folder)
     if any(name.startswith("pooler.") for name in missing):
         model.pooler = None  # type: ignore[assignment]  # its weights are random, and a head would get them
-    return _backbone_of(_placed(model, device), folder)
+    return backbone_of(placed(model, device), folder)
 
 
 def load_classifier(
@@ -97,25 +97,25 @@ def load_classifier(
         If files are missing or damaged, the weights do not fit the configuration, or the logits are
         not those that transformers computes.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     kinds = config.architectures or []
     if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
         raise NoHeadError(
             f"the model in {folder} is {' and '.join(kinds) or 'of an unnamed architecture'}: it has "
             "no head that scores pairs."
         )
-    model, missing = _read(AutoModelForSequenceClassification, config, folder, dtype)
+    model, missing = read_model(AutoModelForSequenceClassification, config, folder, dtype)
     if has_decoder(model):
         raise CheckpointError(
             f"the model in {folder} is {type(model).__name__}, which has a decoder: it is not supported "
             "as a cross-encoder."
         )
-    _check_none_missing(model, missing, folder)
-    _placed(model, device)
+    check_none_missing(model, missing, folder)
+    placed(model, device)
     texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
     with torch.inference_mode():
         alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
-    backbone = _backbone_of(split(model), folder)
+    backbone = backbone_of(split(model), folder)
     head = SequenceHead(model.float(), _activation(config, folder))
     pooling = pooling_of(head, backbone.dim)
     with torch.inference_mode():
@@ -129,12 +129,13 @@ def load_classifier(
     return backbone, pooling, head
 
 
-def _read_config(folder: Path) -> PretrainedConfig:
+def read_config(folder: Path) -> PretrainedConfig:
+    """Read config.json."""
     with _readable(folder), quiet_transformers():
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
-def _read(
+def read_model(
     kind: Any, config: PretrainedConfig, folder: Path, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, list[str]]:
     """Read a model, and the names of the tensors that the folder lacks."""
@@ -168,7 +169,8 @@ def _readable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_none_missing(model: PreTrainedModel, missing: list[str], folder: Path) -> None:
+def check_none_missing(model: PreTrainedModel, missing: list[str], folder: Path) -> None:
+    """Raise if the folder lacks tensors of a model."""
     if missing:
         raise CheckpointError(
             f"the weights in {folder} lack {len(missing)} tensors that {type(model).__name__} needs, "
@@ -177,7 +179,8 @@ def _check_none_missing(model: PreTrainedModel, missing: list[str], folder: Path
         )
 
 
-def _placed(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+def placed(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """Put a model on its device, to be run and not trained; it is changed, and returned."""
     model = model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
     if device.type == "cpu":
         # Weights that are mapped from a file would change, or vanish, with it.
@@ -186,10 +189,16 @@ def _placed(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     return model
 
 
-def _backbone_of(model: PreTrainedModel, folder: Path) -> Backbone:
+def backbone_of(model: PreTrainedModel, folder: Path) -> Backbone:
+    """Find out how a model can run."""
     try:
         return best_way(model)
     except DOES_NOT_FIT as error:
+        if model.main_input_name == "pixel_values" or hasattr(model.config, "vision_config"):
+            raise CheckpointError(
+                f"{type(model).__name__} in {folder} reads images, and of the models that do, only a "
+                "CLIP embeds texts here. Pass it to an ImageEmbedder."
+            ) from error
         raise CheckpointError(
             f"{type(model).__name__} in {folder} does not run as other text encoders do: "
             f"{type(error).__name__}: {error}"

@@ -3,6 +3,8 @@
 Names and configuration keys are those of sentence-transformers, so that models move both ways.
 """
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -160,6 +162,18 @@ MODULES: dict[str, Any] = {
     module.__name__: module
     for module in (Pooling, Dense, LayerNorm, Dropout, Normalize, WeightedLayerPooling)
 }
+
+
+def digest_of(modules: Iterable[nn.Module]) -> str:
+    """Digest what modules compute: their settings and weights, as hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for module in modules:
+        plain = {k: v for k, v in vars(module).items() if isinstance(v, int | str | tuple)}
+        digest.update(f"{module} {plain}".encode())
+        for name, tensor in module.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def activation_of(path: str, where: Path) -> nn.Module:

@@ -4,16 +4,15 @@ import copyreg
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from .checkpoint import read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder
-from .registry import load_encoder, shared
+from .registry import E, load_encoder, shared
 from .save import write_encoder
 
 # What `Encoder.derived` may have changed, beside pooling and normalisation.
@@ -42,11 +41,12 @@ def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
         "pooling": list(encoder.pooling),
         "normalize": encoder.normalizes,
         "modules": encoder.recipe()["modules"],
+        "labels": encoder.head.labels if encoder.head is not None else None,
         "pairs": encoder.head is not None,
         "settings": {name: getattr(encoder, name) for name in _SETTINGS},
     }
     if embed or encoder.source is None:
-        return state | {"files": _to_files(encoder)}
+        return state | {"files": to_files(partial(write_encoder, encoder))}
     return state | {"model": encoder.source.model, "revision": encoder.source.revision}
 
 
@@ -70,15 +70,19 @@ def assemble(state: dict[str, Any]) -> Encoder:
     ModelChangedError
         If the weights are not those that were taken apart.
     """
-    device = _available(state["device"])
+    device = available(state["device"])
     pairs = state.get("pairs", False)  # not in those of earlier versions
     if "files" in state:
         on = pick_device(device)
         dtype = pick_dtype(state["dtype"], on)
         # Not the key of the model that it was made from: its pooling is its own, or its head.
-        made_up = state.get("modules")  # not in those of earlier versions
+        made_up = state.get("modules"), state.get("labels")  # not in those of earlier versions
         carried = f"{state['fingerprint']} {state['pooling']} {state['normalize']} {made_up}"
-        read = _reader(state["files"], state["fingerprint"], on, dtype, pairs)
+        read = from_files(
+            state["files"],
+            state["fingerprint"],
+            partial(read_encoder, device=on, dtype=dtype, pairs=pairs),
+        )
         encoder = shared((carried, str(on), str(dtype), "pairs" if pairs else "texts"), read)
     else:
         encoder = load_encoder(
@@ -94,7 +98,8 @@ def assemble(state: dict[str, Any]) -> Encoder:
     return encoder.derived(**changed) if changed else encoder
 
 
-def _available(device: str) -> str | None:
+def available(device: str) -> str | None:
+    """Return a device, or None for the best there is where it is not here."""
     try:
         pick_device(device)
     except ValueError:
@@ -107,28 +112,27 @@ def _available(device: str) -> str | None:
     return device
 
 
-def _to_files(encoder: Encoder) -> dict[str, bytes]:
+def to_files(write: Callable[[Path], object]) -> dict[str, bytes]:
+    """Return what is written to an empty folder, by path."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_encoder(encoder, folder)
+        write(folder)
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-def _reader(
-    files: dict[str, bytes],
-    fingerprint: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    pairs: bool,
-) -> Callable[[], Encoder]:
-    def read() -> Encoder:
+def from_files(
+    files: dict[str, bytes], fingerprint: str, read_folder: Callable[[Path], E]
+) -> Callable[[], E]:
+    """Return a function that reads an encoder from such files, under its old fingerprint."""
+
+    def read() -> E:
         with TemporaryDirectory() as scratch:
             for name, content in files.items():
                 file = Path(scratch, name)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
-            encoder = read_encoder(Path(scratch), device, dtype, pairs=pairs)
+            encoder: Any = read_folder(Path(scratch))
             return replace(encoder, fingerprint=fingerprint)
 
     return read

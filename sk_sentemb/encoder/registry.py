@@ -4,14 +4,22 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
+
+import torch
 
 from .checkpoint import fingerprint, read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder, Source
 from .forks import ForkSafeLock, fork_safe
 from .resolve import resolve_model
+from .vision import ImageEncoder
+from .vision_reading import read_image_encoder
+
+E = TypeVar("E", Encoder, ImageEncoder)
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +29,8 @@ Key = tuple[str, str, str, str]
 # Every model that somebody uses, and the latest few even while nobody does: a grid search drops each
 # candidate before it makes the next, and goes round all its models for each value of what it varies
 # beside them. Two stay whatever their size, and as many as have room in so many bytes.
-_ALIVE: WeakValueDictionary[Key, Encoder] = WeakValueDictionary()
-_LATEST: OrderedDict[Key, Encoder] = OrderedDict()
+_ALIVE: WeakValueDictionary[Key, Encoder | ImageEncoder] = WeakValueDictionary()
+_LATEST: OrderedDict[Key, Encoder | ImageEncoder] = OrderedDict()
 _N_LATEST = 2
 _LATEST_BYTES = 2 * 10**9
 _LOCK = ForkSafeLock()
@@ -83,6 +91,65 @@ def load_encoder(
     >>> encoder.encode(["A text.", "Another one."]).vectors.shape
     (2, 384)
     """
+    how = "pairs" if pairs else "texts"
+    read = partial(read_encoder, pairs=pairs)
+    return _load(model, revision, device, dtype, expected_fingerprint, how, read)
+
+
+def load_image_encoder(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    expected_fingerprint: str | None = None,
+) -> ImageEncoder:
+    """Load a model that reads images, or return the copy of it that the process has.
+
+    With the encoder of its texts, a CLIP shares one model in memory.
+
+    Parameters
+    ----------
+    model : str or path-like
+        A folder or a hub id; see :func:`~sk_sentemb.encoder.resolve_model`.
+    revision : str, default=None
+        A branch, tag or commit of the hub's repository.
+    device : str, default=None
+        ``"cpu"``, ``"cuda"``, ``"mps"``, …; None for the fastest that is there.
+    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
+        The number format of the transformer; ``"auto"`` for the fastest that the device runs
+        natively.
+    expected_fingerprint : str, default=None
+        Refuse a model with another fingerprint.
+
+    Returns
+    -------
+    ImageEncoder
+        Ready to run.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no place has the model.
+    CheckpointError
+        If a file of it is missing, damaged or not supported.
+    ModelChangedError
+        If its fingerprint is not the expected one.
+    ImportError
+        If Pillow is not installed.
+    """
+    return _load(model, revision, device, dtype, expected_fingerprint, "images", read_image_encoder)
+
+
+def _load(
+    model: str | os.PathLike[str],
+    revision: str | None,
+    device: str | None,
+    dtype: str,
+    expected_fingerprint: str | None,
+    how: str,
+    read_folder: Callable[[Path, torch.device, torch.dtype, Source], E],
+) -> E:
     folder = resolve_model(model, revision)
     found = fingerprint(folder)
     if expected_fingerprint is not None and found != expected_fingerprint:
@@ -94,20 +161,20 @@ def load_encoder(
     number_format = pick_dtype(dtype, on)
     source = Source(_lasting_name(model), revision)
 
-    def read() -> Encoder:
-        encoder = read_encoder(folder, on, number_format, source, pairs=pairs)
+    def read() -> E:
+        encoder = read_folder(folder, on, number_format, source)
         # A folder that is being written would give weights under the wrong fingerprint, for good where
         # their vectors are kept on disk.
         if encoder.fingerprint != found:
             raise ModelChangedError(f"the model in {folder} changed while it was read; try again.")
         return encoder
 
-    encoder = shared((found, str(on), str(number_format), "pairs" if pairs else "texts"), read)
+    encoder = shared((found, str(on), str(number_format), how), read)
     # Equal files under two names are one model, but a pickle says the name that was asked for.
     return encoder if encoder.source == source else encoder.derived(source=source)
 
 
-def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
+def shared(key: Key, read: Callable[[], E]) -> E:
     """Return the process's copy of a model, read now if there is none.
 
     Parameters
@@ -119,11 +186,11 @@ def shared(key: Key, read: Callable[[], Encoder]) -> Encoder:
 
     Returns
     -------
-    Encoder
+    Encoder or ImageEncoder
         The same object for the same key, as long as anybody holds it.
     """
     with _LOCK:
-        encoder = _ALIVE.get(key)
+        encoder: Any = _ALIVE.get(key)
         if encoder is None:
             logger.info("reading the model %s for %s as %s, for %s", *key)
             encoder = _ALIVE[key] = fork_safe(read)()
@@ -150,7 +217,8 @@ def release_models() -> None:
 
 
 def _bytes_of_latest() -> int:
-    return sum(encoder.n_bytes for encoder in _LATEST.values())
+    # That of the texts of a CLIP and that of its images have one network.
+    return sum({id(e.network): e.n_bytes for e in _LATEST.values()}.values())
 
 
 def _lasting_name(model: str | os.PathLike[str]) -> str:

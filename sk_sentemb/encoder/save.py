@@ -3,7 +3,7 @@
 import copy
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,10 +16,12 @@ from .checkpoint import PAIRS_TASK, SETTINGS_FILES
 from .encoder import Encoder
 from .files import DEFINING_FILES, SAFETENSORS, read_json, write_json
 from .head import SequenceHead, joined_state
-from .modules import path_of
+from .modules import Dense, path_of
 from .quiet import quiet_transformers
+from .towers import FOLDER, TwoTowers
+from .towers import KIND as CLIP
 
-_CONFIG = "config_sentence_transformers.json"
+CONFIG = "config_sentence_transformers.json"
 
 
 def _foreign_files(folder: Path) -> list[str]:
@@ -50,8 +52,11 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
         A folder that exists and is empty.
     """
     modules = list(encoder.modules)
-    kind = "Transformer"
-    if encoder.head is not None:
+    kind, path = "Transformer", ""
+    if encoder.towers is not None:
+        kind, path = CLIP, FOLDER
+        modules = _write_clip(encoder.towers, encoder, folder / path)
+    elif encoder.head is not None:
         modules = []  # the classifier has them
         _write_classifier(encoder, encoder.head, folder)
     elif isinstance(encoder.backbone, StaticBackbone):
@@ -66,7 +71,25 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
             folder / SETTINGS_FILES[0],
             {"max_seq_length": encoder.max_length, "do_lower_case": encoder.tokenizer.lowercase},
         )
-    kinds, paths = [kind], [""]
+    write_modules(folder, kind, path, modules)
+    write_json(folder / CONFIG, _written_config(encoder))
+
+
+def write_modules(folder: Path, kind: str, path: str, modules: Iterable[Any]) -> None:
+    """Write modules.json and what follows the model, which is written already.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the checkpoint.
+    kind : str
+        What sentence-transformers calls the model.
+    path : str
+        Where in the folder it is.
+    modules : iterable of nn.Module
+        What follows.
+    """
+    kinds, paths = [kind], [path]
     for module in modules:
         kinds.append(type(module).__name__)
         paths.append(f"{len(paths)}_{kinds[-1]}")
@@ -78,7 +101,6 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
             for i, (kind, path) in enumerate(zip(kinds, paths, strict=True))
         ],
     )
-    write_json(folder / _CONFIG, _written_config(encoder))
 
 
 @contextmanager
@@ -119,17 +141,15 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 def _write_classifier(encoder: Encoder, head: SequenceHead, folder: Path) -> None:
     """Write a sequence classifier as releases since 5.4 save it, so that earlier ones read it too."""
+    activation = path_of(head.activation)
     network = copy.copy(head.network)
     network.config = copy.deepcopy(network.config)
-    network.config.sentence_transformers = {"activation_fn": path_of(head.activation)}
+    network.config.sentence_transformers = {"activation_fn": activation}
+    network.config.sbert_ce_default_activation_function = activation  # before 4.0
     model: Any = encoder.backbone.model  # type: ignore[union-attr]
     with quiet_transformers():
         network.save_pretrained(folder, state_dict=joined_state(model, head))
-    tokenizer: Any = encoder.saved_tokenizer
-    tokenizer.save_pretrained(folder)
-    if encoder.max_length is not None:
-        file = folder / "tokenizer_config.json"
-        write_json(file, read_json(file) | {"model_max_length": encoder.max_length})
+    _write_limited_tokenizer(encoder, folder)
     write_json(
         folder / SETTINGS_FILES[0],
         {
@@ -139,6 +159,29 @@ def _write_classifier(encoder: Encoder, head: SequenceHead, folder: Path) -> Non
             "do_lower_case": encoder.tokenizer.lowercase,
         },
     )
+
+
+def _write_clip(towers: TwoTowers, encoder: Encoder, folder: Path) -> list[Any]:
+    """Write a CLIP, both towers, and return the modules that follow it."""
+    pooling, projection, *others = encoder.modules
+    if encoder.pooling != ("lasttoken",) or not isinstance(projection, Dense):
+        raise ValueError(
+            f"a CLIP's folder has no place for pooling={list(pooling.modes)}: its texts are read off "
+            "their last tokens. Pass pooling='auto'."
+        )
+    backbone: Any = encoder.backbone
+    towers.write(folder, backbone.model, projection.linear)
+    _write_limited_tokenizer(encoder, folder)
+    return others
+
+
+def _write_limited_tokenizer(encoder: Encoder, folder: Path) -> None:
+    """Write the tokenizer with the length limit."""
+    tokenizer: Any = encoder.saved_tokenizer
+    tokenizer.save_pretrained(folder)
+    if encoder.max_length is not None:
+        file = folder / "tokenizer_config.json"
+        write_json(file, read_json(file) | {"model_max_length": encoder.max_length})
 
 
 def _write_static(backbone: StaticBackbone, encoder: Encoder, folder: Path) -> None:

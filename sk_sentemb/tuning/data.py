@@ -12,9 +12,10 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from ..columns import TextColumns, read_text_columns
 from .examples import Examples, read_examples
 from .fine_tuner import FineTuner
-from .kinds import OF_TEXTS, Kind
+from .kinds import OF_CLASSES, OF_TEXTS, Kind
 from .loop import FineTuningWarning
 from .losses import PAIRS, TEXTS, Loss
+from .validation import Metric
 
 # The part that is validated on where early stopping is asked for and nothing else is said.
 _VALIDATION_FRACTION = 0.1
@@ -105,15 +106,33 @@ def read_data(
     compares_rows = loss.groups_classes or (examples.shape in (PAIRS, TEXTS) and kind is OF_TEXTS)
     if fine_tuner.batch_size == 1 and compares_rows:
         raise ValueError("batch_size=1, but the loss compares the rows of a batch; pass 2 or more.")
-    of_pairs = fine_tuner.metric in ("spearman", "average_precision")
-    if of_pairs and (len(examples.columns) != kind.n_compared or examples.target is None):
-        raise ValueError(
-            f"metric={fine_tuner.metric!r} is of pairs of texts and a number for each; pass 'auto', "
-            "'loss' or a function."
+    if data.query_id is not None and examples.lists is None:
+        warnings.warn(
+            f"query_id has no effect: loss={loss} does not compare the rows of a list.",
+            UserWarning,
+            stacklevel=2,
         )
-    if fine_tuner.metric == "ndcg" and examples.lists is None:
-        raise ValueError("metric='ndcg' is of lists, for losses of lists; pass 'auto' or another.")
+    _check_metric(fine_tuner.metric, examples, kind)
     return examples, loss
+
+
+def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
+    """Raise if it cannot be of such data."""
+    target = examples.target if len(examples.columns) == kind.n_compared else None
+    if kind is OF_CLASSES and examples.n_outputs > 2:
+        target = None
+    if metric in ("spearman", "average_precision") and target is None:
+        raise ValueError(
+            f"metric={metric!r} is of pairs of texts and a number for each; pass 'auto', 'loss' or a "
+            "function."
+        )
+    if metric == "average_precision" and target is not None and not set(target.tolist()) <= {0, 1}:
+        raise ValueError(
+            "metric='average_precision' is of 0 and 1, and y has other numbers; pass 'auto', "
+            "'spearman' or another."
+        )
+    if metric == "ndcg" and examples.lists is None:
+        raise ValueError("metric='ndcg' is of lists, for losses of lists; pass 'auto' or another.")
 
 
 def split(
@@ -152,14 +171,23 @@ def split(
         parts = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
         learnt, validated = next(parts.split(examples.rows, groups=examples.lists))
         return examples.take(learnt), examples.take(validated)
-    classes = None if examples.classes is None else examples.target
     learnt, validated = train_test_split(
         np.arange(len(examples)),
         test_size=fraction,
         random_state=seed,
-        stratify=classes if classes is not None and np.bincount(classes).min() > 1 else None,
+        stratify=examples.target if _has_all_classes_in(fraction, examples) else None,
     )
     return examples.take(np.sort(learnt)), examples.take(np.sort(validated))
+
+
+def _has_all_classes_in(fraction: float, examples: Examples) -> bool:
+    """Say whether rows of each class can stand on both sides of a split."""
+    if examples.classes is None or examples.target is None:
+        return False
+    sizes = np.bincount(examples.target)
+    n_validated = int(np.ceil(fraction * len(examples)))
+    fewer = min(n_validated, len(examples) - n_validated)
+    return bool(sizes[sizes > 0].min() > 1 and fewer >= np.count_nonzero(sizes))
 
 
 def check_classes(examples: Examples) -> None:
@@ -217,7 +245,8 @@ def _appended(data: Data, more: Data) -> Data:
     queries = data.query_id
     if queries is not None:
         # The lists of the rows that are held out are those of their queries.
-        own, other = (pd.factorize(np.asarray(of))[0] for of in (queries, more.columns.texts[0]))
+        numbered = (queries, np.asarray(more.columns.texts[0], dtype=object))
+        own, other = (pd.factorize(np.asarray(of))[0] for of in numbered)
         queries = np.concatenate([own, own.max() + 1 + other])
     weight = data.sample_weight
     if weight is not None:

@@ -228,11 +228,13 @@ def _class_codes(
 
 def _lists(columns: TextColumns, query_id: Any) -> np.ndarray:
     """Return the number of each row's list: its query."""
-    if query_id is None:
-        return np.unique(np.asarray(columns.texts[0], dtype=object), return_inverse=True)[1]
-    check_consistent_length(columns.missing, query_id)
-    check_no_missing(query_id, "query_id")
-    return np.unique(column_or_1d(query_id), return_inverse=True)[1]
+    names = np.asarray(columns.texts[0], dtype=object)
+    if query_id is not None:
+        check_consistent_length(columns.missing, query_id)
+        check_no_missing(query_id, "query_id")
+        names = column_or_1d(query_id)
+    # In the order of the rows, so that the batches do not depend on the names.
+    return pd.factorize(names)[0].astype(np.int64)
 
 
 def check_no_missing(values: Any, name: str = "y") -> None:

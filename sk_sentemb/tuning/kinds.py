@@ -43,7 +43,8 @@ class Kind:
     n_compared : int
         How many columns of what the model reads make one number for each row.
     compare : callable
-        From what the model makes of these columns to that number, by which rows are ranked.
+        From what the model makes of these columns to that number, by which rows are ranked; of
+        classes, where there are two.
     """
 
     possible_shapes: Callable[[int, Any, bool], list[str]]
@@ -141,6 +142,38 @@ def _first_logits(columns: Sequence[torch.Tensor]) -> torch.Tensor:
     return columns[0][:, 0]
 
 
+def _second_over_first(columns: Sequence[torch.Tensor]) -> torch.Tensor:
+    (logits,) = columns
+    return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+
+
 OF_TEXTS = Kind(_shapes_of_texts, find_loss, _as_they_are, 2, _cosines)
 OF_SCORES = Kind(_shapes_of_scores, find_pair_loss, pair_columns, 1, _first_logits)
-OF_CLASSES = Kind(_shapes_of_classes, find_pair_loss, pair_columns, 1, _first_logits)
+OF_CLASSES = Kind(_shapes_of_classes, find_pair_loss, pair_columns, 1, _second_over_first)
+
+
+def of_rows(loss: Loss, shape: str) -> Kind:
+    """Return the kind of a model with a head of its own, over texts and other features.
+
+    Parameters
+    ----------
+    loss : Loss
+        That trains the head along.
+    shape : str
+        Of the data.
+
+    Returns
+    -------
+    Kind
+        With that loss alone.
+    """
+
+    def find(asked: str | Loss, _: str | None) -> Loss:
+        if asked != "auto":
+            raise ValueError(
+                f"loss={asked!r}: the loss of an estimator with a head of its own follows from y; pass "
+                "'auto'."
+            )
+        return loss
+
+    return Kind(lambda n_columns, y, in_lists: [shape], find, _as_they_are, 0, _cosines)

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from ..encoder import Text
 from .examples import Examples
 
-# Draws before it is given up that a document of another query comes.
-_TRIES = 50
+# Draws before the documents of other queries are listed, to draw from these.
+_TRIES = 10
 
 
 def with_negatives(examples: Examples, n_negatives: int, seed: int) -> Examples:
@@ -35,25 +36,26 @@ def with_negatives(examples: Examples, n_negatives: int, seed: int) -> Examples:
     """
     draw = np.random.default_rng(seed)
     pairs = [examples.texts[i] for i in examples.columns[0]]
-    queries = np.unique([query for query, _ in pairs], return_inverse=True)[1]
-    documents = np.unique([document for _, document in pairs], return_inverse=True)[1]
-    n_rows, n_documents = len(pairs), int(documents.max()) + 1
+    sides = [np.array(side, dtype=object) for side in zip(*pairs, strict=True)]
+    (queries, _), (documents, texts) = map(pd.factorize, sides)
+    n_rows, n_documents = len(pairs), len(texts)
     belonging = np.unique(queries * n_documents + documents)
-    chosen = draw.integers(n_rows, size=(n_negatives, n_rows))
+    # As often as they stand in rows.
+    chosen = documents[draw.integers(n_rows, size=(n_negatives, n_rows))]
     for _ in range(_TRIES):
-        taken = np.isin(queries * n_documents + documents[chosen], belonging)
-        if not taken.any():
-            break
-        chosen[taken] = draw.integers(n_rows, size=int(taken.sum()))
-    else:
-        row = examples.rows[int(np.argwhere(taken)[0, 1])]
-        raise ValueError(
-            f"the query in row {row} of X has nearly every document as its own, so that none is left "
-            "to tell them from. Pass triplets, or pairs with 0 and 1."
-        )
+        taken = np.isin(queries * n_documents + chosen, belonging)
+        chosen[taken] = documents[draw.integers(n_rows, size=int(taken.sum()))]
+    for column, row in np.argwhere(np.isin(queries * n_documents + chosen, belonging)):
+        others = np.setdiff1d(np.arange(n_documents), documents[queries == queries[row]])
+        if not len(others):
+            raise ValueError(
+                f"the query in row {examples.rows[row]} of X has every document as its own, so that "
+                "none is left to tell them from. Pass triplets, or pairs with 0 and 1."
+            )
+        chosen[column, row] = draw.choice(others)
     index: dict[Text, int] = {pair: i for i, pair in enumerate(examples.texts)}
     drawn = [
-        [index.setdefault((pairs[i][0], pairs[j][1]), len(index)) for i, j in enumerate(column)]
+        [index.setdefault((pairs[i][0], texts[j]), len(index)) for i, j in enumerate(column)]
         for column in chosen
     ]
     columns = np.vstack([examples.columns, np.array(drawn, dtype=np.intp).reshape(-1, n_rows)])

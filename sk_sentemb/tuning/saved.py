@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..encoder import bytes_of
 from .examples import Examples
@@ -132,6 +131,9 @@ def set_weights(trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:
             parameter.copy_(weights[name])
 
 
-def _trained(trainer: Trainer) -> list[tuple[str, nn.Parameter]]:
-    head = trainer.head.named_parameters("head") if trainer.head is not None else ()
-    return [*trainer.model.named_parameters(), *head]
+def _trained(trainer: Trainer) -> list[tuple[str, torch.Tensor]]:
+    found: list[tuple[str, torch.Tensor]] = list(trainer.model.named_parameters())
+    if trainer.head is not None:
+        # What a normalisation counts is no parameter, but learnt as well.
+        found += [*trainer.head.named_parameters("head"), *trainer.head.named_buffers("head")]
+    return found

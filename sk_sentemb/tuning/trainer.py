@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..encoder import ForkSafeLock, Tokens, TrainableEncoder
+from ..encoder import Encoder, ForkSafeLock, Tokens, TrainableEncoder
 from .examples import Examples
 from .losses import TEXTS, Batch, Loss
 
@@ -89,6 +89,13 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         return total
+
+    def finished(self) -> Encoder:
+        """Return the encoder as it is now, with the activation that its loss is for."""
+        encoder = self.model.finished()
+        if encoder.head is None:
+            return encoder
+        return encoder.with_head(encoder.head.with_activation(self.loss.activation()))
 
     def n_tokens(self, batches: Sequence[np.ndarray]) -> int:
         """Count the tokens of some batches."""

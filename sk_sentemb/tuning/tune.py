@@ -108,11 +108,22 @@ def tune(
     """
     fine_tuner._validate_params()
     examples, loss = read_data(fine_tuner, data, kind=kind, missing_is_empty=missing_is_empty)
+    if fine_tuner.trainable == "head" and kind is OF_TEXTS:
+        raise ValueError(
+            "trainable='head' trains nothing of a SentenceEmbedder, which leaves the head of a loss "
+            "behind. Pass another one, or fit a SentenceClassifier or a SentenceRegressor."
+        )
     n_rows = data.n_rows
     seed = seed_of(fine_tuner.random_state)
     folder, saved = None, None
     if fine_tuner.checkpoint_dir is not None:
-        of_embedder = {"prompt": encoder.prompt_text(prompt), "max_length": max_length}
+        of_embedder = {
+            "prompt": encoder.prompt_text(prompt),
+            "max_length": max_length,
+            "chosen_loss": loss,
+            "pooling": encoder.pooling,
+            "dim": encoder.embedding_dim,
+        }
         folder = folder_of(fine_tuner, examples, n_rows, encoder.fingerprint, of_embedder)
         saved = load_training(folder, encoder.device)
         seed = saved["seed"] if saved else seed
@@ -121,7 +132,9 @@ def tune(
     learnt, validated = split(fine_tuner, examples, n_rows, seed)
     if loss.groups_classes:
         check_classes(learnt)
-    tokens = _tokenize(encoder, examples, prompt, max_length, long_text)
+    # What is not trained reads texts as predictions do, in windows if these are asked for.
+    in_windows = long_text == "chunk" and fine_tuner.trainable == "head"
+    tokens = _tokenize(encoder, examples, prompt, max_length, long_text, warn=not in_windows)
     guide = None
     if loss.guided:
         guide = unit_rows(embed(examples.texts))
@@ -130,7 +143,14 @@ def tune(
         draw = np.random.default_rng([seed, epoch])
         return _batches(fine_tuner, kind, loss, learnt, draw)
 
-    n_epochs, n_steps = _length(fine_tuner, len(batches_of(0)))
+    n_batches = len(batches_of(0))
+    n_epochs, n_steps = _length(fine_tuner, n_batches)
+    if learnt.lists is not None:
+        # Lists of many lengths make more batches in one epoch than in another.
+        epochs = range(n_epochs)
+        n_steps = sum(_steps_per_epoch(fine_tuner, len(batches_of(epoch))) for epoch in epochs)
+        n_steps = min(n_steps, fine_tuner.max_steps or n_steps)
+    _check_thaw(fine_tuner, n_batches, n_steps)
     trainer = make_trainer(fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps)
     if not trainer.model.learns or fine_tuner.freeze_epochs:
         trainer.model.fixed = torch.from_numpy(embed(examples.texts)).to(encoder.device)
@@ -170,11 +190,9 @@ def tune(
         set_weights(trainer, progress.best_state)
     if folder is not None and not interrupted:
         shutil.rmtree(folder, ignore_errors=True)
-    encoder = trainer.model.finished()
-    if encoder.head is not None:
-        encoder = encoder.with_head(encoder.head.with_activation(loss.activation()))
     head = trainer.head and trainer.head.eval().requires_grad_(False)
-    return Tuned(encoder, pd.DataFrame(progress.history), examples.score_range, head)
+    history = pd.DataFrame(progress.history)
+    return Tuned(trainer.finished(), history, examples.score_range, head)
 
 
 def _tokenize(
@@ -183,6 +201,8 @@ def _tokenize(
     prompt: str | None,
     max_length: int | None,
     long_text: str,
+    *,
+    warn: bool,
 ) -> Tokens:
     limit = encoder.length_limit(max_length)
     try:
@@ -196,13 +216,14 @@ def _tokenize(
         at = np.flatnonzero((examples.columns == error.position).any(axis=0))
         raise ValueError(
             f"row {examples.rows[at[0]] if len(at) else '?'} of X has more than "
-            f"{error.max_length} tokens, and long_text='error'. Shorten it, or pass "
-            "long_text='chunk' or 'truncate'."
+            f"{error.max_length} tokens, and long_text='error'. Shorten it, or pass long_text="
+            + ("'chunk' or 'truncate'." if encoder.head is None else "'truncate'.")
         ) from None
-    if n_cut := int(tokens.truncated.sum()):
+    if warn and (n_cut := int(tokens.truncated.sum())):
         warnings.warn(
-            f"{n_cut} of {len(examples.texts)} texts are longer than {limit} tokens, and nothing is "
-            "learnt from what is beyond. Split them into rows, or take a model with a larger limit.",
+            f"{n_cut} of {len(examples.texts)} {'texts' if encoder.head is None else 'pairs'} are "
+            f"longer than {limit} tokens, and nothing is learnt from what is beyond. Split them into "
+            "rows, or take a model with a larger limit.",
             TruncationWarning,
             stacklevel=5,
         )
@@ -238,9 +259,25 @@ def most_epochs(fine_tuner: FineTuner) -> int:
 
 def _length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
     """Return the number of epochs and of steps."""
-    steps_per_epoch = -(-n_batches // fine_tuner.gradient_accumulation)
+    steps_per_epoch = _steps_per_epoch(fine_tuner, n_batches)
     n_epochs = most_epochs(fine_tuner)
     if fine_tuner.epochs == "auto":
         n_epochs = min(n_epochs, max(1, -(-_AUTO_STEPS // steps_per_epoch)))
     n_steps = n_epochs * steps_per_epoch
     return n_epochs, min(n_steps, fine_tuner.max_steps or n_steps)
+
+
+def _steps_per_epoch(fine_tuner: FineTuner, n_batches: int) -> int:
+    return -(-n_batches // fine_tuner.gradient_accumulation)
+
+
+def _check_thaw(fine_tuner: FineTuner, n_batches: int, n_steps: int) -> None:
+    """Say if the training ends before the encoder begins to learn."""
+    frozen = fine_tuner.freeze_epochs * _steps_per_epoch(fine_tuner, n_batches)
+    if fine_tuner.trainable != "head" and frozen >= n_steps:
+        warnings.warn(
+            f"freeze_epochs={fine_tuner.freeze_epochs} are {frozen} steps, and training ends after "
+            f"{n_steps}: the encoder stays as it is. Pass fewer, or more epochs, or trainable='head'.",
+            FineTuningWarning,
+            stacklevel=6,
+        )

@@ -98,6 +98,8 @@ class Validator:
             return average_precision_score(target, scores)
         assert target is not None
         assert lists is not None
+        # Grades below 0 gain nothing, as for LambdaLoss.
+        target = target.clip(min=0)
         rows = [np.flatnonzero(lists == one) for one in np.unique(lists)]
         graded = [r for r in rows if len(r) > 1 and target[r].max() > 0]
         if not graded:

@@ -1,8 +1,11 @@
 """What is done between steps and epochs: show, keep, validate, tell."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
+
+from torch import nn
 
 from ..encoder import Encoder
 from .fine_tuner import FineTuner
@@ -10,6 +13,9 @@ from .loop import Progress
 from .saved import save_training, weights_of
 from .trainer import Trainer
 from .validation import Validator
+
+# An encoder, what its loss trains along, and the numbers of `y` that 0 and 1 stand for.
+Snapshot = tuple[Encoder, nn.Module | None, tuple[float, float]]
 
 
 class Listener(Protocol):
@@ -21,8 +27,8 @@ class Listener(Protocol):
     def end_step(self) -> None:
         """Hear that one is done."""
 
-    def end_epoch(self, snapshot: Callable[[], Encoder]) -> bool:
-        """Hear that an epoch is done, get the encoder as it is if wanted, and say whether to stop."""
+    def end_epoch(self, snapshot: Callable[[], Snapshot]) -> bool:
+        """Hear that an epoch is done, get what came of it if wanted, and say whether to stop."""
 
 
 class TuningWatcher:
@@ -75,14 +81,24 @@ class TuningWatcher:
         """Validate, and say whether to stop."""
         stop = self.validator is not None and self._validate(self.validator, progress)
         if self.listener is not None:
-            stop = self.listener.end_epoch(self.trainer.model.finished) or stop
+            stop = self.listener.end_epoch(self._snapshot) or stop
         progress.stopped = stop
         if self.folder is not None:
             save_training(self.folder, self.trainer, progress)
         return stop
 
+    def _snapshot(self) -> Snapshot:
+        head = self.trainer.head
+        score_range = self.trainer.examples.score_range
+        return self.trainer.finished(), head and deepcopy(head).eval(), score_range
+
     def _validate(self, validator: Validator, progress: Progress) -> bool:
-        score = validator.score(self.trainer.model, self.trainer.head)
+        head = self.trainer.head
+        if head is not None:
+            head.eval()
+        score = validator.score(self.trainer.model, head)
+        if head is not None:
+            head.train()
         progress.history[-1][validator.name] = score
         score = -score if validator.lower_is_better else score
         if score > progress.best_score:

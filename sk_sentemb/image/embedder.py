@@ -1,0 +1,470 @@
+"""ImageEmbedder: columns of images in, columns of numbers out."""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import TransformerMixin, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_feature_names_in,
+    check_is_fitted,
+)
+
+from ..cache import DiskCache, MemoryCache, open_cache
+from ..cache.key import space_of_recipe
+from ..cache.once import CHARACTERS_PER_TOKEN, embed_once
+from ..encoder import (
+    IMAGE_POOLINGS,
+    Embedded,
+    ImageEncoder,
+    assemble_images,
+    dismantle_images,
+    load_image_encoder,
+    new_folder,
+    require_pillow,
+    unit_rows,
+    write_image_encoder,
+)
+from ..parallel import count_workers
+from ..progress import N_TASKS, reporting
+from ..sharing import SharesModel, with_callbacks
+from .columns import ImageColumns, read_image_columns
+from .contents import Contents, WithoutDamaged
+from .reading import DIGEST_CHARACTERS, READING
+
+# `embed_once` cuts its turns by the lengths of texts.
+_TOKENS = DIGEST_CHARACTERS // CHARACTERS_PER_TOKEN
+
+# What Pillow itself takes for harmless.
+_MAX_PIXELS = 89_478_485
+
+
+class MissingImageWarning(UserWarning):
+    """Cells without an image became vectors of zeros."""
+
+
+class CorruptImageWarning(UserWarning):
+    """Images that cannot be read count as missing."""
+
+
+class ImageEmbedder(TransformerMixin, SharesModel):
+    """Embeddings of image columns, from a pretrained vision model.
+
+    Each distinct image is embedded once, wherever it lies and however often, and the rows come back in
+    the order of ``X``. With a CLIP, a :class:`~sk_sentemb.SentenceEmbedder` of the same ``model`` embeds
+    texts into the same space, so that texts find images, and both share one model in memory.
+
+    Parameters
+    ----------
+    model : str, path-like or ImageEncoder, default="sentence-transformers/clip-ViT-B-32"
+        A folder in the sentence-transformers or transformers format, the name of a model on the Hugging
+        Face hub, or a loaded encoder: CLIP, SigLIP, ViT, DINOv2 and others that read images alone.
+
+    revision : str, default=None
+        Branch, tag or commit of the model on the hub.
+
+    pooling : {"auto", "cls", "mean", "pooler"}, default="auto"
+        How the vectors of an image's patches become one: ``"auto"`` for what the model is made for,
+        which are the projected features of CLIP, the pooled ones of SigLIP, the CLS token of ViT and
+        DINOv2, and what a checkpoint of sentence-transformers says; ``"cls"`` for the CLS token;
+        ``"mean"`` for the mean of all tokens; ``"pooler"`` for the model's own pooling. Of a CLIP, all
+        but ``"auto"`` are outside the space of its texts.
+
+    normalize : bool or "auto", default="auto"
+        Whether vectors are scaled to length one; ``"auto"`` for what the checkpoint says.
+
+    truncate_dim : int, default=None
+        Keep the first dimensions only, scaled to length one again where the model normalises. None for
+        what the checkpoint says, mostly all.
+
+    missing : {"zero", "nan", "error"}, default="zero"
+        What None, NaN and the like become: zeros, with a warning that counts them; NaN; or an error.
+
+    corrupt : {"error", "missing"}, default="error"
+        What to do with an image that cannot be read, such as a file that is cut short, is not there, or
+        is no image: raise and name it, or take it as missing, with a warning that counts them.
+
+    max_pixels : int, default=89478485
+        How many pixels an image may have, by its header, before it is unpacked; larger ones are treated
+        as corrupt. The default is what Pillow takes for harmless.
+
+    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
+        Number format of the model; ``"auto"`` for the fastest that the device runs natively. The output
+        is float32 always.
+
+    device : str, default=None
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, …; None for the fastest that is there.
+
+    batch_size : int or "auto", default="auto"
+        How many images run together. Halved, with a warning, when memory runs out.
+
+    cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
+        Where vectors are kept, by the content of the images. ``"memory"`` for the process's own; True or
+        a folder for one on disk as well; None for none. See :mod:`sk_sentemb.cache`.
+
+    n_jobs : int, default=None
+        How many threads read images while the model runs, as in joblib: None for 1.
+
+    weights_in_pickle : {"reference", "embed"}, default="reference"
+        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights.
+
+    verbose : int, default=0
+        Above 0, a progress bar on standard error.
+
+    Attributes
+    ----------
+    encoder_ : ImageEncoder
+        The model.
+
+    embedding_dim_ : int
+        Number of dimensions of one image's vector.
+
+    fingerprint_ : str
+        Digest of the model's weights and configuration.
+
+    n_features_in_ : int
+        Number of image columns seen in ``fit``.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if ``X`` had string names for all of them.
+
+    See Also
+    --------
+    SentenceEmbedder : Embeddings of texts; with a CLIP, in the same space.
+
+    Notes
+    -----
+    Images become pixels by the model's own processor, of transformers [1]_. Before, they are turned
+    upright as their EXIF says, put on white where they are transparent, and brought to RGB with eight
+    bits a colour: sixteen bits are divided by 257; floats from 0 to 1 are multiplied by 255, others are
+    taken as they are up to 255, and greys beyond that are stretched from the lowest to the highest. Of
+    an animation, the first frame is read.
+
+    References
+    ----------
+    .. [1] A. Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
+       ICML 2021, https://arxiv.org/abs/2103.00020
+
+    Examples
+    --------
+    A model with random weights, to be quick; ``"sentence-transformers/clip-ViT-B-32"`` is a real one.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from transformers import ViTConfig, ViTImageProcessor, ViTModel
+    >>> sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    >>> model = ViTModel(ViTConfig(**sizes, intermediate_size=32, image_size=32, patch_size=8))
+    >>> processor = ViTImageProcessor(size={"height": 32, "width": 32})
+
+    >>> import numpy as np
+    >>> from sk_sentemb import ImageEmbedder
+    >>> red = np.full((40, 60, 3), [255, 0, 0], dtype=np.uint8)
+    >>> stripes = np.tile(np.repeat(np.uint8([0, 255]), 5), (50, 5))
+    >>> with TemporaryDirectory() as folder:
+    ...     model.save_pretrained(folder)
+    ...     saved = processor.save_pretrained(folder)
+    ...     vectors = ImageEmbedder(folder).fit_transform([red, stripes, red])
+    >>> vectors.shape, vectors.dtype
+    ((3, 16), dtype('float32'))
+    >>> bool((vectors[0] == vectors[2]).all()), bool((vectors[0] == vectors[1]).all())
+    (True, False)
+    """
+
+    _kind = ImageEncoder
+    _dismantle = staticmethod(dismantle_images)
+    _assemble = staticmethod(assemble_images)
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "model": [str, os.PathLike, ImageEncoder],
+        "revision": [str, None],
+        "pooling": [StrOptions({"auto", *IMAGE_POOLINGS})],
+        "normalize": ["boolean", StrOptions({"auto"})],
+        "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
+        "missing": [StrOptions({"zero", "nan", "error"})],
+        "corrupt": [StrOptions({"error", "missing"})],
+        "max_pixels": [Interval(Integral, 1, None, closed="left")],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
+        "device": [str, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
+        "n_jobs": [Integral, None],
+        "weights_in_pickle": [StrOptions({"reference", "embed"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | ImageEncoder = "sentence-transformers/clip-ViT-B-32",
+        *,
+        revision: str | None = None,
+        pooling: str = "auto",
+        normalize: bool | str = "auto",
+        truncate_dim: int | None = None,
+        missing: str = "zero",
+        corrupt: str = "error",
+        max_pixels: int = _MAX_PIXELS,
+        dtype: str = "float32",
+        device: str | None = None,
+        batch_size: int | str = "auto",
+        cache: str | bool | os.PathLike[str] | MemoryCache | DiskCache | None = "memory",
+        n_jobs: int | None = None,
+        weights_in_pickle: str = "reference",
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.revision = revision
+        self.pooling = pooling
+        self.normalize = normalize
+        self.truncate_dim = truncate_dim
+        self.missing = missing
+        self.corrupt = corrupt
+        self.max_pixels = max_pixels
+        self.dtype = dtype
+        self.device = device
+        self.batch_size = batch_size
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.weights_in_pickle = weights_in_pickle
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Load the model and learn the columns; no image is read.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Images: paths, bytes of files, images of PIL, or arrays of shape (height, width), (height,
+            width, 3) or (height, width, 4).
+        y : Ignored
+            Not used, by scikit-learn's convention.
+
+        Returns
+        -------
+        ImageEmbedder
+            The fitted embedder itself.
+        """
+        with self._task("fit", X, y):
+            self._fit(X)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Load the model, learn the columns, and embed ``X``.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Images, as in `fit`.
+        y : Ignored
+            Not used, by scikit-learn's convention.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+            The columns' vectors side by side.
+        """
+        with self._task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
+            return self._embed(self._fit(X), context)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed ``X``.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Images, in as many columns as in ``fit``. No rows are fine.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+            The columns' vectors side by side.
+
+        Raises
+        ------
+        CorruptImageError
+            If an image cannot be read, with ``corrupt="error"``.
+        ValueError
+            If an image is missing, with ``missing="error"``, or the number of columns is another than
+            in ``fit``.
+        """
+        check_is_fitted(self)
+        return self._embed(self._read(X, reset=False))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the output's columns ``<column>_0``, ``<column>_1`` and so on.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the image columns; None for those seen in ``fit``, or ``x0``, ``x1`` and so on.
+
+        Returns
+        -------
+        ndarray of shape (n_columns * embedding_dim_,), object
+            One name for each output column.
+        """
+        check_is_fitted(self)
+        if input_features is None and self._series_name is not None:
+            input_features = [self._series_name]
+        names = _check_feature_names_in(self, input_features)
+        dims = range(self.embedding_dim_)
+        return np.array([f"{name}_{i}" for name in names for i in dims], dtype=object)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model as a folder that sentence-transformers and this class load.
+
+        Pooling, normalisation and ``truncate_dim`` are written as they are set here. Of a CLIP, both
+        towers are written, and a :class:`~sk_sentemb.SentenceEmbedder` loads the folder too.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            A new folder, or one with a checkpoint, which is replaced in one step.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds something else.
+        ValueError
+            If the model is a CLIP and ``pooling`` is not ``"auto"``.
+        """
+        check_is_fitted(self)
+        kept = self.embedding_dim_ if self._truncates else None
+        with new_folder(Path(folder).expanduser()) as fresh:
+            write_image_encoder(self.encoder_.derived(truncate_dim=kept), fresh)
+
+    def _fit(self, X: Any) -> ImageColumns:
+        columns = self._read(X, reset=True)
+        if not len(columns.missing):
+            raise ValueError(
+                "Found array with 0 sample(s) while a minimum of 1 is required by fit."
+            )
+        require_pillow()
+        encoder = self._load().configured(pooling=self.pooling, normalize=self.normalize)
+        if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
+            raise ValueError(
+                f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
+                "dimensions; pass that many or fewer."
+            )
+        self.encoder_ = encoder
+        self.fingerprint_ = encoder.fingerprint
+        kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
+        self.embedding_dim_ = min(kept or encoder.embedding_dim, encoder.embedding_dim)
+        return columns
+
+    def _load(self) -> ImageEncoder:
+        return self._loaded(load_image_encoder)
+
+    def _read(self, X: Any, *, reset: bool) -> ImageColumns:
+        columns = read_image_columns(X)
+        n_columns = columns.missing.shape[1]
+        one_dimensional = (
+            n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) != 2
+        )
+        if reset:
+            self.n_features_in_ = n_columns
+            self._series_name = columns.names[0] if columns.names and one_dimensional else None
+        elif n_columns != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_columns} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+                + (" Reshape your data: one column per feature." if one_dimensional else "")
+            )
+        # One column of images is often fitted as a column of a frame and then met as a list.
+        if reset or not one_dimensional:
+            _check_feature_names(self, X, reset=reset)
+        return columns
+
+    @property
+    def _truncates(self) -> bool:
+        return self.embedding_dim_ < self.encoder_.embedding_dim
+
+    def _embed(self, columns: ImageColumns, context: Any = None) -> np.ndarray:
+        if self.missing == "error" and columns.missing.any():
+            row, column = np.argwhere(columns.missing)[0]
+            raise ValueError(
+                f"row {row}, column {column} of X has no image ({columns.missing.sum()} cells have "
+                "none). Fill them, or pass missing='zero' or 'nan'."
+            )
+        contents = Contents(
+            columns,
+            max_pixels=self.max_pixels,
+            resized=self.encoder_.pixels_after_resizing,
+            n_threads=count_workers(self.n_jobs),
+            # Where nothing may be missing, nothing can be taken as missing.
+            refuse="error" in (self.corrupt, self.missing),
+        )
+        vectors, is_corrupt = self._run(contents, context)
+        if self._truncates:
+            vectors = vectors[:, : self.embedding_dim_]
+            vectors = unit_rows(vectors) if self.encoder_.normalizes else vectors.copy()
+        fill = np.nan if self.missing == "nan" else 0.0
+        vectors[is_corrupt] = fill
+        self._warn(contents)
+        return contents.distinct.spread(vectors, fill=fill)
+
+    def _run(self, contents: Contents, context: Any) -> Embedded:
+        """Embed the distinct images that the cache does not know; marked are those that are damaged."""
+        digests: Sequence[Any] = contents.distinct.texts
+        encoder, cache = self.encoder_, open_cache(self.cache)
+
+        def embed(some: Sequence[Any], on_progress: Callable[[int], None]) -> Embedded:
+            vectors = encoder.encode(
+                some,
+                read=contents.image,
+                batch_size=self.batch_size,
+                n_threads=count_workers(self.n_jobs),
+                on_progress=on_progress,
+            )
+            return Embedded(vectors, np.isnan(vectors).any(axis=1))
+
+        shown = reporting(self, len(digests), bar=self.verbose > 0, unit="image", context=context)
+        with shown as report:
+            if cache is None:
+                return embed(digests, report)
+            return embed_once(
+                WithoutDamaged(cache),
+                space_of_recipe(encoder, encoder.recipe() | {"reading": READING}),
+                digests,
+                embed,
+                tokens_per_run=encoder.images_per_batch(self.batch_size) * _TOKENS,
+                on_progress=report,
+            )
+
+    def _warn(self, contents: Contents) -> None:
+        """Say how many cells became zeros, and which could not be read."""
+        became = "zeros" if self.missing == "zero" else "NaN"
+        if corrupt := contents.corrupt:
+            row, column, reason = corrupt[0]
+            warnings.warn(
+                f"{len(corrupt)} of {contents.n_images} images cannot be read and became {became}. The "
+                f"first is in {contents.place(row, column)}: {reason}.",
+                CorruptImageWarning,
+                stacklevel=3,
+            )
+        n_missing = int(contents.columns.missing.sum())
+        if n_missing and self.missing == "zero":
+            warnings.warn(
+                f"{n_missing} of {contents.columns.missing.size} cells have no image and became zeros. "
+                "Fill them, or pass missing='nan' or 'error'.",
+                MissingImageWarning,
+                stacklevel=3,
+            )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        # Tables of numbers are no images.
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = self.missing != "error"
+        tags.transformer_tags.preserves_dtype = []
+        return tags
