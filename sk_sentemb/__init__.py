@@ -12,13 +12,19 @@ _MODULE_OF = {
     "CrossEncoderClassifier": "sk_sentemb.cross_encoder",
     "CrossEncoderScorer": "sk_sentemb.cross_encoder",
     "FineTuner": "sk_sentemb.tuning",
+    "ImageEmbedder": "sk_sentemb.image",
     "PairFeatures": "sk_sentemb.pairs",
     "PairSimilarity": "sk_sentemb.pairs",
+    "SentenceClassifier": "sk_sentemb.supervised",
     "SentenceEmbedder": "sk_sentemb.embedder",
+    "TextCleaner": "sk_sentemb.preprocessing",
+    "SentenceRegressor": "sk_sentemb.supervised",
     "Encoder": "sk_sentemb.encoder",
     "load_encoder": "sk_sentemb.encoder",
+    "make_multimodal_transformer": "sk_sentemb.preprocessing",
     "mine_hard_negatives": "sk_sentemb.mining",
     "release_models": "sk_sentemb.encoder",
+    "text_column_selector": "sk_sentemb.preprocessing",
 }
 
 __all__ = [
@@ -26,13 +32,19 @@ __all__ = [
     "CrossEncoderScorer",
     "Encoder",
     "FineTuner",
+    "ImageEmbedder",
     "PairFeatures",
     "PairSimilarity",
+    "SentenceClassifier",
     "SentenceEmbedder",
+    "SentenceRegressor",
+    "TextCleaner",
     "__version__",
     "load_encoder",
+    "make_multimodal_transformer",
     "mine_hard_negatives",
     "release_models",
+    "text_column_selector",
 ]
 
 

@@ -18,6 +18,7 @@ MODULES = [
     "sk_sentemb.cache",
     "sk_sentemb.datasets",
     "sk_sentemb.display",
+    "sk_sentemb.preprocessing",
     "sk_sentemb.tuning",
 ]
 
@@ -29,6 +30,7 @@ NOT_CONSTRUCTED = {
     "sk_sentemb.Encoder",
     "sk_sentemb.bulk.EmbeddedDataset",
     "sk_sentemb.cache.CacheStatistics",
+    "sk_sentemb.preprocessing.UnreadableCellWarning",
     "sk_sentemb.tuning.Batch",
     "sk_sentemb.tuning.FineTuningWarning",
     "sk_sentemb.tuning.Loss",

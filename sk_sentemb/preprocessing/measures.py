@@ -1,0 +1,194 @@
+"""What a column holds, in numbers: how many words, how many distinct cells, how many dates."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import date
+from numbers import Number
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+from .cells import CODE, PICTURE_FILE, count_words, is_picture, number
+from .dates import day_comes_first, read_dates
+
+# Whole numbers of so many digits, or of one length from here on, number things and count none.
+_DIGITS_OF_A_CODE = 9
+_DIGITS_OF_CODES_OF_ONE_LENGTH = 5
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a column holds.
+
+    Parameters
+    ----------
+    dtype : str
+        The column's, in the words of narwhals.
+    kind : str
+        ``"number"``, ``"bool"``, ``"category"``, ``"date"``, ``"text"``, ``"image"``, ``"other"``, or
+        ``"empty"`` where no cell holds anything: what the cells are before they are read.
+    missing : float
+        Share of the cells that hold nothing, or nothing but spaces.
+    distinct : float
+        Number of distinct cells among those that hold something.
+    unique : float
+        The same as a share.
+    words : float
+        Words of a cell, on average.
+    number, date, image, code : float
+        Shares of cells that are read as numbers; as dates; that name files with pictures; that are
+        addresses, paths, telephone numbers, UUIDs and the like.
+    """
+
+    dtype: str
+    kind: str
+    missing: float
+    distinct: float = np.nan
+    unique: float = np.nan
+    words: float = np.nan
+    number: float = np.nan
+    date: float = np.nan
+    image: float = np.nan
+    code: float = np.nan
+    counts_rows: bool = False
+
+    def shown(self) -> dict[str, Any]:
+        """Return what users see."""
+        hidden = ("kind", "counts_rows")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
+
+
+def measure(column: nw.Series, *, sample: int) -> Measures:
+    """Measure a column.
+
+    Parameters
+    ----------
+    column : narwhals.Series
+        The column.
+    sample : int
+        Look at so many cells at most, in equal steps.
+
+    Returns
+    -------
+    Measures
+        Those of all cells where the dtype says what they are, else of the sample.
+    """
+    n_rows, dtype = len(column), str(column.dtype)
+    present = column.drop_nulls()
+    if column.dtype.is_float():
+        present = present.filter(~present.is_nan())
+    missing = 1 - len(present) / n_rows if n_rows else 0.0
+    if not len(present):
+        return Measures(dtype, "empty", missing)
+    kind = _kind_of(column.dtype)
+    if kind == "cells":
+        return _of_cells(present, dtype, missing, sample)
+    if kind == "other":
+        return Measures(dtype, kind, missing)
+    distinct = present.n_unique()
+    return Measures(
+        dtype,
+        kind,
+        missing,
+        distinct,
+        distinct / len(present),
+        counts_rows=column.dtype.is_integer() and _counts_rows(present, distinct),
+    )
+
+
+def _kind_of(dtype: nw.dtypes.DType) -> str:
+    if dtype.is_numeric() or dtype == nw.Duration:
+        return "number"
+    if dtype == nw.Boolean:
+        return "bool"
+    if isinstance(dtype, (nw.Categorical, nw.Enum)):
+        return "category"
+    if dtype == nw.Datetime or dtype == nw.Date:
+        return "date"
+    return "other" if dtype.is_nested() or dtype == nw.Time else "cells"
+
+
+def _counts_rows(present: nw.Series, distinct: int) -> bool:
+    """Say whether the integers are 1, 2, 3, … in some order."""
+    return distinct == len(present) == int(present.max()) - int(present.min()) + 1
+
+
+def _of_cells(present: nw.Series, dtype: str, missing: float, sample: int) -> Measures:
+    step = -(-len(present) // sample)
+    cells = present.gather_every(step).to_list()
+    kind = _kind_of_cells(cells)
+    if kind in ("other", "image"):
+        return Measures(dtype, kind, missing)
+    counts = Counter(cell if isinstance(cell, str) else str(cell) for cell in cells)
+    blank = [text for text in counts if not text.strip()]
+    n_blank = sum(counts.pop(text) for text in blank)
+    missing += (1 - missing) * n_blank / len(cells)
+    n_cells = counts.total()
+    if not n_cells:
+        return Measures(dtype, "empty", missing)
+    unique = len(counts) / n_cells
+    if kind != "text":
+        return Measures(dtype, kind, missing, len(counts), unique)
+
+    def share(holds: Callable[[str], Any]) -> float:
+        return sum(n for text, n in counts.items() if holds(text)) / n_cells
+
+    texts = list(counts)
+    dates = read_dates(texts, day_first=day_comes_first(texts))
+    is_date = dict(zip(texts, dates.notna(), strict=True))
+    is_code = _codes_of_digits(counts) or (lambda text: not is_date[text] and _is_code(text))
+    return Measures(
+        dtype,
+        kind,
+        missing,
+        len(counts),
+        unique,
+        words=sum(n * count_words(text) for text, n in counts.items()) / n_cells,
+        number=share(lambda text: number(text) is not None),
+        date=share(is_date.__getitem__),
+        image=share(lambda text: PICTURE_FILE.fullmatch(text.strip())),
+        code=share(is_code),
+    )
+
+
+def _kind_of_cells(cells: list[Any]) -> str:
+    """Say what the cells of a column of Python objects are."""
+    if all(isinstance(cell, str) for cell in cells):
+        return "text"
+    if all(isinstance(cell, (bool, np.bool_)) for cell in cells):
+        return "bool"
+    if all(isinstance(cell, (Number, np.timedelta64)) for cell in cells):
+        return "number"
+    if all(isinstance(cell, (date, np.datetime64)) for cell in cells):
+        return "date"
+    if all(is_picture(cell) for cell in cells):
+        return "image"
+    contain = any(hasattr(cell, "__len__") and not isinstance(cell, str) for cell in cells)
+    return "other" if contain else "text"
+
+
+def _is_code(text: str) -> bool:
+    return number(text) is None and bool(CODE.fullmatch(text.strip()))
+
+
+def _digits(text: str) -> str:
+    return text.strip().removeprefix("+")
+
+
+def _codes_of_digits(counts: Counter[str]) -> Callable[[str], bool] | None:
+    """Return what tells codes, if the column has the look of codes made of digits.
+
+    Post codes and account numbers are written as numbers, yet with leading zeros, in full length, or
+    with more digits than one counts with.
+    """
+    whole = [digits for digits in map(_digits, counts) if digits.isdecimal()]
+    if not whole or 2 * len(whole) < len(counts):
+        return None
+    shortest, longest = min(map(len, whole)), max(map(len, whole))
+    of_one_length = len(whole) > 1 and shortest == longest >= _DIGITS_OF_CODES_OF_ONE_LENGTH
+    leading_zero = any(digits[0] == "0" and len(digits) > 1 for digits in whole)
+    if of_one_length or leading_zero or shortest >= _DIGITS_OF_A_CODE:
+        return lambda text: _digits(text).isdecimal() or _is_code(text)
+    return None

@@ -1,0 +1,131 @@
+"""Columns of any dtype to numbers, and to categories."""
+
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+from .cells import number
+from .table import UnreadableCellWarning, columns_of, is_missing
+
+
+def read_numbers(X: Any) -> np.ndarray:
+    """Read numbers, also from text.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_columns)
+        Numbers; or text such as ``"1,200.5"``, ``"$3"``, ``"7e-3"`` and ``"12 %"``, which is 12. A
+        comma stands between thousands. Durations become seconds.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_columns), float64
+        The numbers, and NaN where a cell is missing or is no number.
+
+    Warns
+    -----
+    UnreadableCellWarning
+        If cells with something in them are no numbers. It counts them.
+
+    See Also
+    --------
+    make_multimodal_transformer : Uses it for columns of numbers.
+
+    Examples
+    --------
+    >>> from sk_sentemb.preprocessing import read_numbers
+    >>> read_numbers([["1,200.5", 3], [None, " $7 "]])
+    array([[1200.5,    3. ],
+           [   nan,    7. ]])
+    """
+    return _read(X, _numbers)
+
+
+def read_categories(X: Any, *, fill: str | None = None) -> np.ndarray:
+    """Read categories as strings, whatever they are.
+
+    A category that is 3 in one table and 3.0 in another, which has missing cells, is the same.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_columns)
+        Strings, numbers, booleans, dates.
+
+    fill : str, default=None
+        The category of missing cells. None for NaN.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_columns), object
+        Strings, and ``fill`` or NaN where a cell is missing.
+
+    See Also
+    --------
+    make_multimodal_transformer : Uses it for columns of categories.
+
+    Examples
+    --------
+    >>> from sk_sentemb.preprocessing import read_categories
+    >>> read_categories([["S", 3.0], [None, True]])
+    array([['S', '3'],
+           [nan, 'True']], dtype=object)
+    >>> read_categories([["S"], [None]], fill="missing")
+    array([['S'],
+           ['missing']], dtype=object)
+    """
+    return _read(X, lambda column: _categories(column, np.nan if fill is None else fill))
+
+
+def _read(X: Any, read: Callable[[nw.Series], np.ndarray]) -> np.ndarray:
+    return np.stack([read(column) for column in columns_of(X)], axis=1)
+
+
+def _numbers(column: nw.Series) -> np.ndarray:
+    if column.dtype == nw.Duration:
+        # In floating point, since the unit is the column's.
+        return column.to_numpy() / np.timedelta64(1, "s")
+    if column.dtype.is_float() or column.dtype.is_integer() or column.dtype == nw.Boolean:
+        return column.cast(nw.Float64).to_numpy().astype(np.float64)
+    cells = column.to_list()
+    numbers = np.full(len(cells), np.nan)
+    n_unreadable = 0
+    for i, cell in enumerate(cells):
+        if not is_missing(cell):
+            value = _number(cell)
+            n_unreadable += value is None
+            numbers[i] = np.nan if value is None else value
+    if n_unreadable:
+        warnings.warn(
+            f"{n_unreadable} of {len(cells)} cells of {column.name!r} are no numbers and became "
+            "missing. Correct them, or make the column a category or text.",
+            UnreadableCellWarning,
+            stacklevel=4,
+        )
+    return numbers
+
+
+def _number(cell: Any) -> float | None:
+    if isinstance(cell, str):
+        return number(cell)
+    if isinstance(cell, timedelta):
+        return cell.total_seconds()
+    return float(cell) if isinstance(cell, (Real, Decimal)) else None
+
+
+def _categories(column: nw.Series, fill: Any) -> np.ndarray:
+    cells = column.to_list()
+    categories = np.empty(len(cells), dtype=object)
+    categories[:] = [fill if is_missing(cell) else _category(cell) for cell in cells]
+    return categories
+
+
+def _category(cell: Any) -> str:
+    if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
+        return str(int(cell))
+    return str(cell)

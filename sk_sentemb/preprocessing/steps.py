@@ -1,0 +1,113 @@
+"""The entries of a column transformer for tables with text, one for each role."""
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
+from typing import Any
+
+from sklearn.base import BaseEstimator, clone
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from .parts import DateParts
+from .reading import read_categories, read_numbers
+from .rules import RoleRules
+
+
+def entry_name(kind: str, column: str, taken: set[str]) -> str:
+    """Name the entry of one column, so that parameters of it can be set."""
+    # A name that ends in an underscore would take one from the two behind it.
+    name = first = f"{kind}-{re.sub('_{2,}', '_', column).rstrip('_')}"
+    n = 1
+    while name in taken:
+        n += 1
+        name = f"{first}-{n}"
+    taken.add(name)
+    return name
+
+
+def text_step(embedder: Any, components: int | float | None, random_state: Any) -> Any:
+    """Make what embeds a column of text."""
+    if embedder is None:
+        # Here, not above: it brings torch and transformers.
+        from ..embedder import SentenceEmbedder
+
+        embedder = SentenceEmbedder()
+    embedder = clone(embedder)
+    if components is None:
+        return embedder
+    pca = PCA(n_components=components, random_state=random_state)
+    return Pipeline([("embedder", embedder), ("pca", pca)])
+
+
+def image_step(embedder: Any) -> Any:
+    """Make what embeds a column of pictures."""
+    if embedder is None:
+        embedder = import_module("sk_sentemb.image").ImageEmbedder()
+    return clone(embedder)
+
+
+def categories_step(encoder: str | BaseEstimator, random_state: Any) -> Pipeline:
+    """Make what encodes columns of categories."""
+    read = _reading(read_categories, fill="missing")
+    return Pipeline([("read", read), ("encode", _encoder(encoder, random_state))])
+
+
+def numbers_step() -> Pipeline:
+    """Make what imputes and scales columns of numbers."""
+    impute = _impute(add_indicator=True)
+    return Pipeline(
+        [("read", _reading(read_numbers)), ("impute", impute), ("scale", StandardScaler())]
+    )
+
+
+def dates_step() -> Pipeline:
+    """Make what takes dates apart, imputes and scales."""
+    # One indicator for all parts.
+    parts = DateParts(parts=(*DateParts().parts, "missing"))
+    impute = _impute(add_indicator=False)
+    return Pipeline([("parts", parts), ("impute", impute), ("scale", StandardScaler())])
+
+
+def _reading(read: Callable, **how: Any) -> FunctionTransformer:
+    return FunctionTransformer(read, feature_names_out="one-to-one", kw_args=how or None)
+
+
+def _impute(*, add_indicator: bool) -> SimpleImputer:
+    # Of a column that has nothing in a fold, zeros stay, so that all folds have as many features.
+    return SimpleImputer(strategy="median", add_indicator=add_indicator, keep_empty_features=True)
+
+
+def _encoder(encoder: str | BaseEstimator, random_state: Any) -> Any:
+    if not isinstance(encoder, str):
+        return clone(encoder)
+    if encoder == "onehot":
+        return OneHotEncoder(
+            handle_unknown="infrequent_if_exist",
+            max_categories=RoleRules.max_categories,
+            sparse_output=False,
+        )
+    if encoder == "target":
+        return _target_encoder(random_state)
+    raise ValueError(
+        f"categorical_encoder={encoder!r}; pass 'onehot', 'target' or an estimator that encodes "
+        "categories."
+    )
+
+
+def _target_encoder(random_state: Any) -> TargetEncoder:
+    if random_state is None:
+        return TargetEncoder()
+    if signature(TargetEncoder).parameters["random_state"].default is None:
+        return TargetEncoder(random_state=random_state)
+    # scikit-learn 1.9 and later.
+    return TargetEncoder(cv=KFold(5, shuffle=True, random_state=random_state))

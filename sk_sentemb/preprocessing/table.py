@@ -1,0 +1,103 @@
+"""The columns of a table, whatever library holds it."""
+
+from typing import Any
+
+import narwhals.stable.v2 as nw
+from narwhals.stable.v2.dependencies import (
+    is_into_dataframe,
+    is_into_series,
+    is_pandas_dataframe,
+    is_pyarrow_table,
+)
+
+
+class UnreadableCellWarning(UserWarning):
+    """Cells are not what their column holds, and became missing."""
+
+
+def named_columns(X: Any) -> dict[str, nw.Series]:
+    """Return the columns of a data frame by name.
+
+    Parameters
+    ----------
+    X : data frame
+        Of pandas, polars, pyarrow or another library that narwhals reads.
+
+    Returns
+    -------
+    dict of str to narwhals.Series
+        In the frame's order.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is no data frame, or names are not strings.
+    ValueError
+        If a name stands twice.
+    """
+    X = nw.to_native(X, pass_through=True)
+    if not is_into_dataframe(X):
+        raise TypeError(
+            f"X is of type {type(X).__name__}, but roles belong to named columns. Pass a data frame "
+            "with its rows in memory, for example pandas.DataFrame(X, columns=[...])."
+        )
+    if is_pyarrow_table(X):
+        names = X.column_names
+    else:
+        names = list(X.columns) if is_pandas_dataframe(X) else nw.from_native(X).columns
+    if others := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(
+            f"X has columns whose names are not strings, such as {others[0]!r}; rename them: "
+            "X.columns = X.columns.astype(str)."
+        )
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"X has more than one column of the name {repeated[0]!r}; rename them.")
+    frame = nw.from_native(X, eager_only=True)
+    return {name: frame[name] for name in names}
+
+
+def columns_of(X: Any) -> list[nw.Series]:
+    """Return the columns of a data frame, a series or an array-like.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n,) or (n, k)
+        A table.
+
+    Returns
+    -------
+    list of narwhals.Series
+        k columns.
+    """
+    import pandas as pd
+
+    X = nw.to_native(X, pass_through=True)
+    if is_into_series(X):
+        return [nw.from_native(X, series_only=True)]
+    if not is_into_dataframe(X):
+        X = pd.DataFrame(X)
+    if is_pandas_dataframe(X):
+        # By position: narwhals allows no repeated names.
+        return [nw.from_native(X.iloc[:, j], series_only=True) for j in range(X.shape[1])]
+    return list(nw.from_native(X, eager_only=True).iter_columns())
+
+
+def is_missing(cell: Any) -> bool:
+    """Say whether a cell is None, NaN, NaT, ``pandas.NA`` or text of nothing but spaces.
+
+    Parameters
+    ----------
+    cell : object
+        A cell.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    if isinstance(cell, str):
+        return not cell.strip()
+    if cell is None or type(cell).__name__ == "NAType":
+        return True
+    # Only these differ from themselves; arrays do so cell by cell.
+    return not hasattr(cell, "__len__") and bool(cell != cell)

@@ -1,0 +1,294 @@
+"""What SentenceClassifier and SentenceRegressor share: an encoder and a head, trained together."""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    check_consistent_length,
+    check_is_fitted,
+)
+
+from ..columns import TextColumns, read_text_columns
+from ..distinct import distinct_texts
+from ..embedder import SentenceEmbedder
+from ..holder import ModelHolder
+from ..tuning import FineTuner
+from ..tuning.data import Data
+from ..tuning.kinds import of_rows
+from .fusion import ACTIVATIONS, FUSIONS, Head, HeadSpec
+from .loss import HeadLoss
+from .rows import ROLES, RowReader, names_of
+
+# What an embedder of the tuned encoder has from its estimator.
+_OF_EMBEDDER = (
+    "prompt",
+    "max_length",
+    "long_text",
+    "missing",
+    "batch_tokens",
+    "cache",
+    "n_jobs",
+    "weights_in_pickle",
+)
+
+# The parameters of a head that is not the user's, and their defaults.
+_OF_OWN_HEAD: dict[str, Any] = {"hidden_layer_sizes": (), "activation": "relu", "dropout": 0.1}
+
+# Rows that go through the head at once.
+_ROWS_AT_ONCE = 4096
+
+
+class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHolder):
+    """An estimator with an encoder of texts and a head over them and the rest of a row."""
+
+    hidden_layer_sizes: Sequence[int]
+    activation: str
+    dropout: float
+    head: Callable[[int, int], torch.nn.Module] | None
+    fusion: str
+    image_embedder: Any
+    head_: Head
+    _rows: RowReader
+    _spec: HeadSpec
+
+    _missing_policies = ("empty", "error")
+    _long_text_policies = ("chunk", "truncate", "error")
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **ModelHolder._parameter_constraints,
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "head": [callable, None],
+        "fusion": [StrOptions(set(FUSIONS))],
+        **{role: [str, list, tuple] for role in ROLES},
+        "image_embedder": [HasMethods(["fit", "transform"]), None],
+        "missing": [StrOptions(set(_missing_policies))],
+        "long_text": [StrOptions(set(_long_text_policies))],
+    }
+
+    @property
+    def embedder_(self) -> SentenceEmbedder:
+        """The tuned encoder as an embedder of texts, for other pipelines."""
+        check_is_fitted(self)
+        shared = {name: getattr(self, name) for name in _OF_EMBEDDER}
+        return SentenceEmbedder(self.encoder_, **shared).fit([""])
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return what the head makes of the parts of each row before it decides.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Rows as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_fused), float32
+            The fused representation.
+        """
+        check_is_fitted(self)
+        return self._through_head(X, self.head_.fuse)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        context: Any,
+        *,
+        shape: str,
+        error: str,
+        classes: np.ndarray | None = None,
+    ) -> None:
+        """Train encoder and head; ``y`` is checked, and as the head shall learn it."""
+        go_on = self._goes_on(False)
+        if not go_on:
+            if not len(y):
+                raise ValueError(
+                    "Found array with 0 sample(s) while a minimum of 1 is required by fit."
+                )
+            roles = {role: getattr(self, role) for role in ROLES}
+            self._rows = RowReader.learn(X, images=self.image_embedder, **roles)
+        columns, features = self._read(X, reset=not go_on)
+        check_consistent_length(columns.missing, y)
+        data = Data(
+            columns,
+            y,
+            self._check_weight(sample_weight, columns),
+            classes=classes,
+            features=features,
+            held_out=self._held_out(),
+        )
+        spec = self._head_spec(columns.missing.shape[1])
+        if go_on and spec != self._spec:
+            raise ValueError(
+                f"with warm_start, the head goes on as it is, {self._spec}, and cannot become {spec}. "
+                "Pass the parameters of the last fit, or warm_start=False."
+            )
+        self._spec = spec
+        loss = HeadLoss(spec, error, begun=self.head_ if go_on else None)
+        encoder = self.encoder_ if go_on else self._load()
+        self.__dict__.pop("history_", None)
+        tuned = self._tune(encoder, data, of_rows(loss, shape), self._listener(context, X, y))
+        self._take_head(tuned.head)
+        self._take(tuned.encoder)
+
+    def _head_spec(self, n_texts: int) -> HeadSpec:
+        """Check the parameters of the head, and put them together."""
+        sizes = tuple(self.hidden_layer_sizes)
+        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass whole numbers above 0."
+            )
+        if self.head is not None:
+            given: dict[str, Any] = {
+                "hidden_layer_sizes": sizes,
+                "activation": self.activation,
+                "dropout": self.dropout,
+            }
+            if ignored := [name for name, value in given.items() if value != _OF_OWN_HEAD[name]]:
+                warnings.warn(
+                    f"{' and '.join(ignored)} have no effect with a head of your own; build them into "
+                    "it.",
+                    UserWarning,
+                    stacklevel=6,
+                )
+        return HeadSpec(
+            n_texts,
+            self._rows.sizes,
+            self.fusion,
+            sizes,
+            self.activation,
+            self.dropout,
+            self.head,
+        )
+
+    @property
+    def _learner(self) -> FineTuner:
+        return FineTuner() if self.fine_tuner is None else self.fine_tuner
+
+    def _take_head(self, head: torch.nn.Module | None) -> None:
+        assert isinstance(head, Head)
+        self.head_ = head
+
+    def _held_out(self) -> Data | None:
+        given = self._learner.validation_data
+        if given is None:
+            return None
+        if len(given) != 2:
+            raise ValueError(f"validation_data has {len(given)} items; pass (X, y).")
+        if given[1] is None:
+            raise ValueError("the y of validation_data is None; pass that of its rows.")
+        columns, features = self._read(given[0], reset=False)
+        self._check_missing(columns)
+        check_consistent_length(columns.missing, given[1])
+        return Data(columns, self._encoded_target(given[1]), features=features)
+
+    def _encoded_target(self, y: Any) -> Any:
+        """Return other targets as those that the head learns."""
+        raise NotImplementedError
+
+    def _read(self, X: Any, *, reset: bool) -> tuple[TextColumns, np.ndarray]:
+        names = names_of(X)
+        if names is None:
+            columns = read_text_columns(X)
+            n_columns = columns.missing.shape[1]
+            one_dimensional = n_columns == 1 and getattr(X, "ndim", 1) == 1
+        else:
+            n_columns, one_dimensional = len(names), False
+        # One column of text is often fitted as a column of a frame and then met as a list.
+        if reset or not one_dimensional:
+            _check_feature_names(self, X, reset=reset)
+        if reset:
+            self.n_features_in_ = n_columns
+        elif n_columns != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_columns} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+                + (" Reshape your data: one column per feature." if one_dimensional else "")
+            )
+        if names is not None:
+            columns = self._rows.texts(X)
+        elif not self._rows.is_of_texts(n_columns):
+            raise ValueError(
+                f"X has no column names, and {type(self).__name__} was fitted on a data frame with "
+                "columns of several roles: pass one with the same columns."
+            )
+        return columns, self._rows.features(X, columns.missing)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return (n_rows, n_outputs), float32."""
+        check_is_fitted(self)
+        return self._through_head(X, self.head_)
+
+    def _through_head(self, X: Any, function: Callable[..., torch.Tensor]) -> np.ndarray:
+        columns, features = self._read(X, reset=False)
+        self._check_missing(columns)
+        distinct = distinct_texts(columns, missing_is_empty=True)
+        found = self._run(distinct)
+        self._warn_of_truncation(
+            int(found.truncated.sum()),
+            len(distinct.texts),
+            "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
+        )
+        device = self.encoder_.device
+        vectors = torch.from_numpy(found.vectors).to(device)
+        done = []
+        with torch.inference_mode():
+            for start in range(0, max(1, len(features)), _ROWS_AT_ONCE):
+                rows = slice(start, start + _ROWS_AT_ONCE)
+                which = torch.from_numpy(distinct.which[:, rows]).to(device)
+                others = torch.from_numpy(features[rows]).to(device)
+                done.append(function([vectors[texts] for texts in which], others).cpu().numpy())
+        return np.concatenate(done)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the encoder as a folder that sentence-transformers and this class load.
+
+        The head and the reading of tables are not part of that format: a pickle has all of them.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            A new folder, or one with a checkpoint, which is replaced in one step.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds something else.
+        """
+        super().save_pretrained(folder)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "head_" in state:  # read where there may be no such device
+            state["head_"] = deepcopy(state["head_"]).cpu()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._is_fitted():
+            self.head_.to(self.encoder_.device)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.head_.fusion.out_dim)  # type: ignore[arg-type]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
