@@ -11,12 +11,16 @@ from .encoder import (
     TruncationWarning,
 )
 from .holder import MissingTextWarning
+from .image import CorruptImageError, CorruptImageWarning, MissingImageWarning
 from .tuning import FineTuningWarning
 
 __all__ = [
     "CacheWarning",
     "CheckpointError",
+    "CorruptImageError",
+    "CorruptImageWarning",
     "FineTuningWarning",
+    "MissingImageWarning",
     "MissingTextWarning",
     "ModelChangedError",
     "ModelNotFoundError",

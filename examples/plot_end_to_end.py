@@ -1,0 +1,98 @@
+"""
+=============================================
+How much of the model to train
+=============================================
+
+The encoder as it is with a new head, low-rank matrices beside its layers, or all of its weights: what do
+they bring, how long do they take, how much memory?
+"""
+
+import os
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from sk_sentemb import FineTuner, SentenceClassifier
+
+# Run from the repository's root, or from the folder of this file.
+root = Path("." if Path("examples").is_dir() else "..")
+folder = Path(os.environ.get("SK_SENTEMB_DATA", root / "../shared/data")) / "banking77"
+if not folder.is_dir():
+    print(f"This example needs the questions of Banking77, and {folder} is not there.")
+    print("Set SK_SENTEMB_DATA to a folder that holds banking77/train.csv and banking77/test.csv.")
+    sys.exit(0)
+
+# %%
+# The questions
+# -------------
+#
+# What do customers of a bank want? 77 intents, 10 questions of each to learn from, and 1,000 others to
+# test on.
+
+train = pd.read_csv(folder / "train.csv").groupby("category").head(10)
+test = pd.read_csv(folder / "test.csv").sample(1000, random_state=0)
+print(f"{len(train)} questions to learn from, of {train['category'].nunique()} intents")
+
+# %%
+# Three ways
+# ----------
+#
+# A frozen encoder embeds each question once, however many epochs the head learns for. LoRA trains a few
+# low-rank matrices, which then become part of the weights. ``learning_rate`` is that of the encoder, and
+# ``head_learning_rate`` that of the head.
+
+ways = {
+    "frozen": FineTuner(trainable="head", epochs=30, random_state=0),
+    "LoRA": FineTuner(lora_rank=16, learning_rate=1e-3, epochs=8, dtype="auto", random_state=0),
+    "full": FineTuner(learning_rate=1e-4, epochs=8, dtype="auto", random_state=0),
+}
+rows = []
+for name, tuner in ways.items():
+    model = SentenceClassifier(fine_tuner=tuner)
+    begun = perf_counter()
+    model.fit(train["text"], train["category"])
+    seconds = perf_counter() - begun
+    accuracy = model.score(test["text"], test["category"])
+    rows.append({"way": name, "accuracy": accuracy, "seconds": seconds})
+    print(f"{name:<8} accuracy {accuracy:.3f} in {seconds:.0f} s", flush=True)
+found = pd.DataFrame(rows).set_index("way")
+
+# %%
+# Memory
+# ------
+#
+# Beside the encoder's weights, training keeps a copy of each weight that changes, its gradient, and the
+# two averages of AdamW: sixteen bytes for each in float32. Those of the head are few. Of the table of
+# token vectors only the rows of words that occur are trained.
+
+n_weights = sum(p.numel() for p in model.encoder_.backbone.model.parameters())
+n_table = model.encoder_.backbone.model.get_input_embeddings().weight.numel()
+print(f"{n_weights / 1e6:.1f} million weights, {n_table / 1e6:.1f} of them vectors of tokens")
+
+# %%
+# The picture
+# -----------
+
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+colors = ["#56B4E9", "#E69F00", "#009E73"]
+for ax, column, title in zip(
+    axes, ["accuracy", "seconds"], ["Accuracy on 1,000 questions", "Seconds to fit"], strict=True
+):
+    bars = ax.bar(found.index, found[column], color=colors, width=0.6)
+    digits = "{:.3f}" if column == "accuracy" else "{:.0f}"
+    ax.bar_label(bars, fmt=digits, padding=3, fontsize=13)
+    ax.set_title(title, fontsize=13)
+    ax.tick_params(axis="x", labelsize=13, length=0)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.margins(y=0.12)
+axes[0].set_ylim(0.6, 1)
+fig.suptitle("How much of the model to train", fontsize=16)
+
+output = root / "examples/output"
+output.mkdir(exist_ok=True)
+fig.savefig(output / "end_to_end.png", dpi=150)
+print(f"\nSee {output / 'end_to_end.png'}")
+plt.show()
