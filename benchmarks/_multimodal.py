@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from skrub import StringEncoder, TableVectorizer, TextEncoder
 from torch import nn
@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoTokenizer, get_scheduler
 
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb.encoder import resolve_model
-from sk_sentemb.preprocessing import make_multimodal_transformer
+from sk_sentemb.preprocessing import TextCleaner, make_multimodal_transformer
 
 TEXTS = ["Title", "Review Text"]
 NUMBERS = ["Age", "Positive Feedback Count"]
@@ -41,6 +41,18 @@ def tf_idf() -> BaseEstimator:
     """Return counts of words and pairs of words in title and text."""
     counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     return make_pipeline(FunctionTransformer(joined), counts)
+
+
+def meaning_and_words() -> BaseEstimator:
+    """Return vectors of a column of text beside counts of its words."""
+    counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+    return FeatureUnion(
+        [
+            ("meaning", SentenceEmbedder(missing="empty")),
+            ("words", make_pipeline(TextCleaner(missing="empty"), counts)),
+        ],
+        transformer_weights={"meaning": 0.5},
+    )
 
 
 def table() -> BaseEstimator:
@@ -93,10 +105,12 @@ def ours(X: pd.DataFrame, *, end_to_end: bool) -> dict[str, BaseEstimator]:
     models: dict[str, BaseEstimator] = {
         "sk_sentemb, text": make_pipeline(text, LogisticRegression(C=10, max_iter=2000)),
         "sk_sentemb, text and table": make_pipeline(
-            make_multimodal_transformer(X, text=TEXTS), LogisticRegression(max_iter=2000)
+            make_multimodal_transformer(X, text=TEXTS),
+            LogisticRegression(max_iter=2000),
         ),
         "sk_sentemb, text and TF-IDF": make_pipeline(
-            make_union(text, tf_idf()), LogisticRegression(C=10, max_iter=2000)
+            make_multimodal_transformer(text=TEXTS, embedder=meaning_and_words()),
+            LogisticRegression(C=3, max_iter=3000),
         ),
         "sk_sentemb, frozen, head": SentenceClassifier(
             fine_tuner=FineTuner(trainable="head", epochs=30, random_state=0), text=TEXTS

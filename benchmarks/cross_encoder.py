@@ -18,7 +18,6 @@ from _cross_encoders import (
     OURS,
     PEER,
     REFERENCE,
-    Predict,
     load_scorers,
     read_cranfield,
     read_sts,
@@ -28,7 +27,6 @@ from _cross_encoders import (
 )
 from datasets import disable_progress_bars
 from fine_tuning import FORMATS, WARM_UP, steps_per_second
-from scipy.stats import spearmanr
 from transformers.utils import logging
 
 from sk_sentemb import SentenceEmbedder

@@ -12,6 +12,7 @@ from .encoder import (
 )
 from .holder import MissingTextWarning
 from .image import CorruptImageError, CorruptImageWarning, MissingImageWarning
+from .preprocessing.table import UnreadableCellWarning
 from .tuning import FineTuningWarning
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "NoHeadError",
     "TextTooLongError",
     "TruncationWarning",
+    "UnreadableCellWarning",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -59,6 +60,13 @@ def states_of(output: Any) -> ImageStates:
     )
 
 
+def pixels_of(image: Any, processor: Any) -> dict[str, Tensor]:
+    """Return what a model reads of an image in RGB."""
+    # Where its colours are is said: of an image of three rows, transformers may guess wrong.
+    how = {"return_tensors": "pt", "input_data_format": "channels_last"}
+    return dict(processor(images=[np.array(image)], **how))
+
+
 def run_tower(model: nn.Module, pixels: Mapping[str, Tensor]) -> ImageStates:
     """Run the part of a model that reads images, on its device and in its number format."""
     tower: Any = tower_of(model)
@@ -78,7 +86,7 @@ def states_of_a_blank(model: nn.Module, processor: Any) -> ImageStates:
     from PIL import Image
 
     blank = Image.new("RGB", (64, 64), "grey")
-    return run_tower(model, processor(images=[blank], return_tensors="pt"))
+    return run_tower(model, pixels_of(blank, processor))
 
 
 def pooling_named(name: str, model: PreTrainedModel, processor: Any) -> Pooling | Pooler:

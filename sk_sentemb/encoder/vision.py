@@ -16,7 +16,7 @@ from .ahead import prepared_ahead
 from .encoder import AUTO_BATCH_TOKENS, Source
 from .forks import ForkSafeLock, fork_safe
 from .modules import Dense, Normalize, digest_of
-from .patches import IMAGE_POOLINGS, Pooler, pooling_named, run_tower, tower_of
+from .patches import IMAGE_POOLINGS, Pooler, pixels_of, pooling_named, run_tower, tower_of
 from .running import is_out_of_memory
 from .towers import TwoTowers
 
@@ -268,7 +268,7 @@ class ImageEncoder:
 
         def prepare(image: Any) -> dict[str, Tensor] | None:
             found = image if read is None else read(image)
-            return None if found is None else self._pixels(found)
+            return None if found is None else pixels_of(found, self.processor)
 
         size = self.images_per_batch(batch_size)
         for start, batch in prepared_ahead(images, prepare, size, n_threads):
@@ -279,9 +279,6 @@ class ImageEncoder:
             if on_progress is not None:
                 on_progress(start + len(batch))
         return vectors
-
-    def _pixels(self, image: Any) -> dict[str, Tensor]:
-        return dict(self.processor(images=[image], return_tensors="pt"))
 
     @torch.inference_mode()
     def _run(self, batch: Sequence[Mapping[str, Tensor]], size: int) -> tuple[np.ndarray, int]:
