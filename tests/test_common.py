@@ -1,6 +1,9 @@
+from hashlib import blake2b
+
 import numpy as np
 import pytest
 from embedding import TINY, TINY_NLI, TINY_SCORER
+from images import TINY_VIT
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.estimator_checks import (
@@ -15,6 +18,7 @@ from sk_sentemb import (
     CrossEncoderClassifier,
     CrossEncoderScorer,
     FineTuner,
+    ImageEmbedder,
     PairFeatures,
     PairSimilarity,
     SentenceEmbedder,
@@ -27,6 +31,29 @@ class CleanerOfNumbers(TextCleaner):
 
     def transform(self, X):
         return super().transform(X).astype(float)
+
+
+class EmbedderOfNumbers(ImageEmbedder):
+    """Makes a picture of every number, because only what reads tables of numbers is checked."""
+
+    def _read(self, X, *, reset):
+        if not isinstance(X, str) and not sparse.issparse(X):
+            numbers = np.asarray(X)
+            if numbers.dtype.kind != "c":
+                X = np.empty(numbers.shape, dtype=object)
+                for place, number in np.ndenumerate(numbers):
+                    X[place] = picture_of(number) if number == number else None
+        return super()._read(X, reset=reset)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        return tags
+
+
+def picture_of(number):
+    pixels = blake2b(str(number).encode(), digest_size=48).digest()
+    return np.frombuffer(pixels, dtype=np.uint8).reshape(4, 4, 3)
 
 
 class _EvenColumns:
@@ -73,7 +100,8 @@ OF_TEXT = [SentenceEmbedder(TINY)]
 OF_PAIRS_OF_VECTORS = [PairFeatures(), PairSimilarity()]
 OF_PAIRS = [CrossEncoderScorer(TINY_SCORER), CrossEncoderClassifier(TINY_NLI)]
 TO_TEXT = [TextCleaner()]
-ESTIMATORS = [*OF_TEXT, *OF_PAIRS_OF_VECTORS, *OF_PAIRS, *TO_TEXT]
+OF_IMAGES = [ImageEmbedder(TINY_VIT)]
+ESTIMATORS = [*OF_TEXT, *OF_PAIRS_OF_VECTORS, *OF_PAIRS, *TO_TEXT, *OF_IMAGES]
 
 SCALARS = ("cosine", "dot", "euclidean", "manhattan")
 ONE_STEP = FineTuner(max_steps=1, warmup_ratio=0, learning_rate=1e-3, random_state=0)
@@ -81,6 +109,7 @@ ONE_STEP = FineTuner(max_steps=1, warmup_ratio=0, learning_rate=1e-3, random_sta
 # fail.
 VIEWS = [
     CleanerOfNumbers(),
+    EmbedderOfNumbers(TINY_VIT),
     EvenPairFeatures(combine=("u", "v", "abs_diff", "product", "sum", *SCALARS)),
     *(EvenPairSimilarity(metric=metric) for metric in SCALARS),
     *(
@@ -187,9 +216,13 @@ OF_TUNED = {"check_estimators_pickle": "weights that were carried give rows equa
 ONE_DIMENSION = {
     "check_fit1d": "one-dimensional X is one column of text here, as for TfidfVectorizer"
 }
+OF_PICTURES = {"check_fit1d": "one-dimensional X is one column of images here"}
 
 
 def expected_failures(estimator):
+    if isinstance(estimator, ImageEmbedder):
+        # Of itself, next to nothing is checked: what it reads are no tables of numbers.
+        return OF_PICTURES if isinstance(estimator, EmbedderOfNumbers) else {}
     if isinstance(estimator, SentenceEmbedder):
         return ONE_DIMENSION
     if isinstance(estimator, TextCleaner):

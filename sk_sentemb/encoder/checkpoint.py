@@ -105,6 +105,8 @@ def read_encoder(
             lowercase=settings.get("do_lower_case", False),
             special_tokens=_text_processing(settings).get("add_special_tokens", True),
         )
+        if pairs:
+            _check_pairs(saved, tokenizer, modules[0], folder)
         if towers is not None:
             backbone, *modules = towers.of_texts(tokenizer, first.folder)
     if not pairs:
@@ -280,6 +282,23 @@ def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> PreTrainedTokeniz
         raise CheckpointError(
             f"transformers cannot load the tokenizer in {folder}: {error} Fetch the model again."
         ) from error
+
+
+def _check_pairs(
+    saved: PreTrainedTokenizerBase, tokenizer: TextTokenizer, pooling: Pooling, folder: Path
+) -> None:
+    """Refuse what sentence-transformers and transformers read in another way."""
+    if saved.chat_template:
+        raise CheckpointError(
+            f"the tokenizer in {folder} has a chat template, through which sentence-transformers puts "
+            "pairs. That is not supported."
+        )
+    last = tokenizer.ends_pairs_with
+    if pooling.modes == ("lasttoken",) and last is not None and last == saved.pad_token_id:
+        raise CheckpointError(
+            f"the tokenizer in {folder} ends pairs with its padding token, which the head would not "
+            "read. That is not supported."
+        )
 
 
 def _read_static(folder: Path, device: torch.device) -> tuple[StaticBackbone, TextTokenizer]:

@@ -172,7 +172,12 @@ class Encoder:
             If a pooling is unknown or a layer that follows it needs another dimension.
         """
         modules = list(self.modules)
-        if pooling != "auto" and _names(pooling) != self.pooling:
+        is_other = pooling != "auto" and _names(pooling) != self.pooling
+        if self.head is not None and (is_other or normalize is True):
+            raise ValueError(
+                "a cross-encoder's head reads its own pooling: pass pooling='auto' and normalize='auto'."
+            )
+        if is_other:
             modules[self._pooling_index] = self._repooled(_names(pooling))
         if normalize != "auto" and normalize != self.normalizes:
             # A Normalize further up belongs to the model and stays.
@@ -237,6 +242,8 @@ class Encoder:
     def with_head(self, head: SequenceHead) -> Self:
         """Return the cross-encoder with another head, such as its own with other labels.
 
+        No name leads to it.
+
         Parameters
         ----------
         head : SequenceHead
@@ -247,7 +254,7 @@ class Encoder:
         Encoder
             It shares the transformer with this one.
         """
-        return self.derived(modules=(*self.modules[:-1], head))
+        return self.derived(modules=(*self.modules[:-1], head), source=None)
 
     def recipe(
         self,

@@ -8,7 +8,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
@@ -104,7 +103,8 @@ def load_classifier(
             f"the model in {folder} is {' and '.join(kinds) or 'of an unnamed architecture'}: it has "
             "no head that scores pairs."
         )
-    model, missing = read_model(AutoModelForSequenceClassification, config, folder, dtype)
+    # In float32, so that the head is not rounded to the transformer's format.
+    model, missing = read_model(AutoModelForSequenceClassification, config, folder, torch.float32)
     if has_decoder(model):
         raise CheckpointError(
             f"the model in {folder} is {type(model).__name__}, which has a decoder: it is not supported "
@@ -115,18 +115,20 @@ def load_classifier(
     texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
     with torch.inference_mode():
         alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
-    backbone = backbone_of(split(model), folder)
-    head = SequenceHead(model.float(), _activation(config, folder))
-    pooling = pooling_of(head, backbone.dim)
+    transformer = split(model)
+    head = SequenceHead(model, _activation(config, folder))
+    pooling = pooling_of(head, transformer.config.hidden_size)
+    one_by_one = Backbone(transformer, packed=False)
     with torch.inference_mode():
-        states = backbone(np.concatenate(texts), Pack.of(texts))
-        distance = relative_distance(head(pooling(states)), torch.cat(alone).float())
-    if not distance <= TOLERANCE[dtype]:
+        states = [one_by_one(text, Pack.of([text])) for text in texts]
+        found = torch.cat([head(pooling(state)) for state in states])
+    distance = relative_distance(found, torch.cat(alone))
+    if not distance <= TOLERANCE[torch.float32]:
         raise CheckpointError(
             f"{type(model).__name__} in {folder} does not score pairs as other cross-encoders do: "
             "what follows its transformer is not supported."
         )
-    return backbone, pooling, head
+    return backbone_of(transformer.to(dtype), folder), pooling, head  # type: ignore[arg-type]
 
 
 def read_config(folder: Path) -> PretrainedConfig:
@@ -210,7 +212,8 @@ def _activation(config: PretrainedConfig, folder: Path) -> nn.Module:
     file = folder / "config_sentence_transformers.json"
     named = (read_json(file) if file.is_file() else {}).get("activation_fn")
     # The places of releases before 5.4, and before 4.0.
-    named = named or (getattr(config, "sentence_transformers", None) or {}).get("activation_fn")
+    saved = getattr(config, "sentence_transformers", None)
+    named = named or (saved.get("activation_fn") if isinstance(saved, dict) else None)
     named = named or getattr(config, "sbert_ce_default_activation_function", None)
     if named is None:
         return nn.Sigmoid() if config.num_labels == 1 else nn.Identity()

@@ -185,7 +185,10 @@ def activation_of(path: str, where: Path) -> nn.Module:
             f"{where} names the activation {path!r}; only the module classes of "
             "torch.nn are loaded."
         )
-    return activation()
+    try:
+        return activation()
+    except TypeError as error:
+        raise CheckpointError(f"{where} names {path!r}, which is no activation.") from error
 
 
 def path_of(activation: nn.Module) -> str:

@@ -42,8 +42,9 @@ class Pooler(nn.Module):
 
 
 def tower_of(model: nn.Module) -> nn.Module:
-    """Return the part of a model that reads images."""
-    return getattr(model, "vision_model", model)
+    """Return the part of a model that reads images; of a CLIP, what comes before the projection."""
+    inside: Any = model
+    return inside.vision_model if hasattr(model, "visual_projection") else model
 
 
 def states_of(output: Any) -> ImageStates:

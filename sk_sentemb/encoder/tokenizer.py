@@ -70,6 +70,12 @@ class TextTokenizer:
         """How many special tokens a text gets."""
         return self._template.n_special
 
+    @property
+    def ends_pairs_with(self) -> int | None:
+        """The special token after a pair, if there is one."""
+        *_, after = self._pair_template.special
+        return after[-1] if after else None
+
     def save(self, file: Path) -> None:
         """Write the tokenizers library's JSON form."""
         self._tokenizer.save(str(file))

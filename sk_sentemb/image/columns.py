@@ -184,6 +184,8 @@ def _as_frame_or_array(X: Any) -> Any:
     if hasattr(X, "__array__") and not isinstance(X, np.generic):
         return np.asarray(X)
     kind = type(X).__name__
+    if hasattr(X, "toarray"):  # scipy's own, told without loading scipy
+        raise TypeError(f"X is a sparse {kind}, which cannot hold images. Pass a list of images.")
     todo = "a list of images, an array or a data frame"
     if isinstance(X, Mapping):
         todo = "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"

@@ -1,8 +1,7 @@
 """A head over several parts of a row: the vectors of its texts, its table, its images."""
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +19,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 HeadFactory = Callable[[int, int], nn.Module]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class HeadSpec:
     """What a head is made of.
 
@@ -62,11 +61,6 @@ class HeadSpec:
             layers.append(nn.Dropout(self.dropout))
         layers.append(nn.Linear(widths[-1], n_outputs))
         return Head(fusion, nn.Sequential(*layers), self.feature_sizes, n_outputs)
-
-    def __repr__(self) -> str:
-        """Say all that a head depends on, in every process alike: checkpoints are found by it."""
-        values = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
-        return re.sub(r" at 0x[0-9a-fA-F]+", "", f"HeadSpec({', '.join(values)})")
 
 
 def _made(factory: HeadFactory, n_inputs: int, n_outputs: int) -> nn.Module:

@@ -61,7 +61,7 @@ class HeadLoss(Loss):
         return self.spec.make(dim, n_outputs)
 
     def __repr__(self) -> str:
-        """Say all that a training depends on, in every process alike: checkpoints are found by it."""
+        """Say all that a training depends on, weights to begin with included, for `folder_of`."""
         begun = None
         if self.begun is not None:
             state = self.begun.state_dict()

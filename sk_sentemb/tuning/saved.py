@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
@@ -54,7 +55,7 @@ def folder_of(
     settings = {k: v for k, v in fine_tuner.get_params().items() if k not in _NOT_PART}
     if not isinstance(fine_tuner.random_state, Integral):
         settings["random_state"] = None  # it goes on with the seed that was drawn
-    named = {k: getattr(v, "__qualname__", repr(v)) for k, v in (settings | of_embedder).items()}
+    named = {k: _name_of(v) for k, v in (settings | of_embedder).items()}
     digest = hashlib.sha256(f"{fingerprint} {n_rows} {sorted(named.items())}".encode())
     for text in examples.texts:
         digest.update(bytes_of(text) + b"\0")
@@ -69,6 +70,11 @@ def folder_of(
         digest.update(b"-" if array is None else array.tobytes())
     assert fine_tuner.checkpoint_dir is not None
     return Path(fine_tuner.checkpoint_dir).expanduser() / digest.hexdigest()[:16]
+
+
+def _name_of(value: Any) -> str:
+    """Return what stands for a value in every process: nothing with an address in memory."""
+    return getattr(value, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)))
 
 
 def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
