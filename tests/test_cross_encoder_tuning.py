@@ -591,6 +591,19 @@ def test_rows_of_weight_zero_teach_nothing(kind, y, wrong, how):
     assert_same_rows(even.decision_function(PAIRS), tuned(y=y, **how).decision_function(PAIRS))
 
 
+def test_a_row_of_weight_two_is_as_two_rows_of_a_batch(plain, plain_nli):
+    counts = 1 + np.arange(N) % 2
+    twice = np.repeat(np.arange(N), counts)
+    how = {"batch_size": 99, "epochs": 4}
+    for kind, y, model in (
+        (CrossEncoderScorer, SCORES, plain),
+        (CrossEncoderClassifier, CLASSES, plain_nli),
+    ):
+        weighted = tuned(y=y, kind=kind, model=model, fit={"sample_weight": counts}, **how)
+        repeated = tuned(PAIRS.iloc[twice], y[twice], kind=kind, model=model, **how)
+        np.testing.assert_allclose(weighted.history_["loss"], repeated.history_["loss"], rtol=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["lambda", "ranknet", "listnet"])
 def test_lists_of_weight_zero_teach_nothing(loss):
     counts = (QUERY != 0).astype(float)

@@ -21,6 +21,7 @@ from embedding import assert_other_rows, assert_same_rows
 from images import OTHER_CLIP, PICTURES, TINY_CLIP, TINY_VIT, noise, save_all, shaded
 from odd_files import CORRUPT, NO_PATHS, READ, write_odd_files
 from PIL import Image, ImageFile
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -164,6 +165,7 @@ def test_columns_stand_side_by_side(paths, embedder):
         (PICTURES[0], ValueError, "X is a single Image"),
         (noise(9, 9, channels=1), ValueError, "X is an array of numbers of shape (9, 9)"),
         (np.zeros((2, 2, 2, 2, 2)), ValueError, "of shape (2, 2, 2, 2, 2)"),
+        (np.zeros((1, 9, 9), dtype=complex), ValueError, "Complex data not supported"),
         (np.full((1, 1, 1), "a.png"), ValueError, "Found array with dim 3"),
         ([1.5], TypeError, "X has 1.5 of type float in row 0 (counting from 0), which is no image"),
         ([None, {"a": 1}], TypeError, "of type dict in row 1"),
@@ -176,6 +178,7 @@ def test_columns_stand_side_by_side(paths, embedder):
         ({"a": ["a.png"]}, TypeError, "X is of type dict"),
         ((path for path in ["a.png"]), TypeError, "Pass list(X)"),
         (pl.LazyFrame({"a": ["a.png"]}), TypeError, "Pass X.collect()"),
+        (sparse.eye_array(3), TypeError, "X is a sparse"),
         (
             pd.DataFrame({"a": ["a.png"], "n": [3]}),
             TypeError,

@@ -156,7 +156,12 @@ def _columns_of_rows(rows: list[Any] | tuple[Any, ...]) -> list[list[Any]]:
 def _columns_of_array(X: np.ndarray) -> list[list[Any]]:
     if X.dtype.kind in "biuf" and X.ndim in (3, 4):
         return [list(X)]
-    if X.dtype.kind in "biufc" and X.size:
+    if X.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: X is an array of {X.dtype}, and images are of integers, "
+            "floats or booleans."
+        )
+    if X.dtype.kind in "biuf" and X.size:
         raise ValueError(
             f"X is an array of numbers of shape {X.shape}. Images in one array have the shape (n, "
             "height, width), (n, height, width, 3) or (n, height, width, 4); pass [X] to embed one."
