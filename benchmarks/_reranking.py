@@ -54,38 +54,126 @@ def read_collection() -> Collection:
     return Collection(titles, documents, asked, grades, cosines, embedder)
 
 
-def distil(collection: Collection, max_steps: int | None) -> tuple[Encoder, float]:
-    """Teach a cross-encoder the cosines of titles and documents; return it, and its seconds."""
-    titled = collection.titles != ""
-    titles, own = collection.titles[titled], collection.documents[titled]
+def study(split: int, max_steps: int | None = None) -> list[dict[str, Any]]:
+    """Learn from half of the queries, and rank for the others: by either score, and by both."""
+    of = read_collection()
+    rows = np.random.default_rng(split).permutation(len(of.queries))
+    learnt, tested = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    scorers = [distil(of, max_steps)]
+    # How much each score counts is chosen in folds of the queries that are learnt from.
+    folds, held_out = np.array_split(learnt, N_FOLDS), []
+    for fold in folds:
+        scorers.append(learn(of, np.setdiff1d(learnt, fold), scorers[0], max_steps))
+        held_out.append(rerank(of, fold, scorers[-1]))
+    scorers.append(learn(of, learnt, scorers[0], max_steps))
+    seconds = sum(float(scorer.history_["seconds"].sum()) for scorer in scorers)
+    in_folds = ndcg_by_share(of, np.concatenate(folds), np.concatenate(held_out))
+    in_test = ndcg_by_share(of, tested, rerank(of, tested, scorers[-1]))
+    gains = in_test - in_test[0]
+    kinds = {"embedder": 0, "scorer": len(SHARES) - 1, "both": in_folds.mean(axis=1).argmax()}
+    return [
+        {
+            "split": split,
+            "order": kind,
+            "scorer's share": float(SHARES[k]),
+            "in folds": float(in_folds[k].mean()),
+            "other half": float(in_test[k].mean()),
+            "gain": float(gains[k].mean()),
+            "standard error": float(gains[k].std() / np.sqrt(len(tested))),
+            "training s": seconds,
+        }
+        for kind, k in kinds.items()
+    ]
+
+
+def distil(of: Collection, max_steps: int | None) -> CrossEncoderScorer:
+    """Teach a cross-encoder the cosines of titles and documents, with no judgement."""
+    titled = of.titles != ""
     # Documents that are near a title, and any.
     mined = pd.concat(
         mine_hard_negatives(
-            collection.embedder,
-            titles,
-            own,
-            collection.documents,
+            of.embedder,
+            of.titles[titled],
+            of.documents[titled],
+            of.documents,
             n_negatives=n_negatives,
             range_max=range_max,
             sampling="random",
             random_state=SEED,
         )
-        for n_negatives, range_max in [(4, 30), (1, len(collection.documents) - 1)]
+        for n_negatives, range_max in [(4, 30), (1, len(of.documents) - 1)]
     )
-    cosines = mined["negative_score"].clip(0, 1)
-    return fit_scorer(MODEL, mined[["query", "negative"]], cosines, DISTIL, max_steps)
+    return fit_scorer(
+        MODEL, mined[["query", "negative"]], mined["negative_score"].clip(0, 1), DISTIL, max_steps
+    )
+
+
+def learn(
+    of: Collection, rows: np.ndarray, begin: CrossEncoderScorer, max_steps: int | None
+) -> CrossEncoderScorer:
+    """Go on with the judgements of some queries, and documents near them that nobody judged."""
+    row, document = of.grades[rows].nonzero()
+    lists = pd.DataFrame(
+        {
+            "query": of.queries[rows[row]],
+            "document": of.documents[document],
+            "grade": of.grades[rows[row], document],
+        }
+    )
+    mined = mine_hard_negatives(
+        of.embedder,
+        lists["query"],
+        lists["document"],
+        of.documents,
+        n_negatives=2,
+        range_max=TOP_K,
+        sampling="random",
+        random_state=SEED,
+    )
+    others = mined[["query", "negative"]].set_axis(["query", "document"], axis=1).drop_duplicates()
+    lists = pd.concat([lists, others.assign(grade=0.0)])
+    return fit_scorer(
+        begin.encoder_, lists[["query", "document"]], lists["grade"], LISTS, max_steps
+    )
 
 
 def fit_scorer(
-    model: Any, X: pd.DataFrame, y: Any, settings: dict[str, Any], max_steps: int | None
-) -> tuple[CrossEncoderScorer, float]:
-    """Fine-tune a cross-encoder; return it, and the seconds of its steps."""
-    scorer = CrossEncoderScorer(
-        model,
-        device="cpu",
-        dtype="auto",
-        max_length=MAX_LENGTH,
-        cache=None,
-        fine_tuner=FineTuner(**settings, **SHARED, max_steps=max_steps),
+    model: Any, X: pd.DataFrame, y: pd.Series, settings: dict[str, Any], max_steps: int | None
+) -> CrossEncoderScorer:
+    """Fine-tune a cross-encoder."""
+    tuner = FineTuner(**settings, **SHARED, max_steps=max_steps)
+    return CrossEncoderScorer(
+        model, device="cpu", dtype="auto", max_length=MAX_LENGTH, cache=None, fine_tuner=tuner
     ).fit(X, y)
-    return scorer, float(scorer.history_["seconds"].sum())
+
+
+def rerank(of: Collection, rows: np.ndarray, scorer: CrossEncoderScorer) -> np.ndarray:
+    """Return the scores of the documents that are nearest to some queries, standardised by query."""
+    ranking = scorer.rerank(of.queries[rows], of.documents[of.nearest[rows]])
+    scores = np.empty((len(rows), TOP_K))
+    scores[ranking["query"], ranking["index"]] = ranking["score"]
+    return standardised(scores)
+
+
+def ndcg_by_share(of: Collection, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return nDCG@10 for each share of the scorer in the sum, and each query."""
+    cosines = standardised(np.take_along_axis(of.cosines[rows], of.nearest[rows], axis=1))
+    return np.array([ndcg(of, rows, s * scores + (1 - s) * cosines) for s in SHARES])
+
+
+def ndcg(of: Collection, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return nDCG@10 of each query, documents in the order of these scores and no others after."""
+    in_place = np.full((len(rows), len(of.documents)), scores.min() - 1)
+    np.put_along_axis(in_place, of.nearest[rows], scores, axis=1)
+    grades = of.grades[rows]
+    return np.array(
+        [
+            ndcg_score(grades[[i]], in_place[[i]], k=10, ignore_ties=True)
+            for i in range(len(rows))
+        ]
+    )
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Give the scores of each query the mean 0 and the deviation 1."""
+    return (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)

@@ -130,3 +130,32 @@ def training(args: argparse.Namespace) -> list[dict[str, Any]]:
     formats = {"steps/s": ".2f", "ratio": ".2f", "ratio, same format": ".2f"}
     show(f"Training on the STS benchmark, batches of 16; ratio to {REFERENCE}", rows, formats)
     return rows
+
+
+def quality(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train on the STS benchmark to the end, and correlate."""
+    n_steps = 2 if args.quick else None
+    systems: list[tuple[str, str, Callable[..., Any]]] = [
+        (OURS, dtype, train_here) for dtype in args.formats
+    ]
+    if args.with_peer_quality:
+        systems += [(PEER, dtype, train_there) for dtype in args.formats]
+    rows = []
+    for system, dtype, train in systems:
+        times, predict = train(dtype, n_steps)
+        rows.append({"system": system, "format": dtype, **spearman(predict), "seconds": times[-1]})
+    show("STS benchmark, 4 epochs", rows, {"dev": ".4f", "test": ".4f", "seconds": ".0f"})
+    return rows
+
+
+def search(args: argparse.Namespace) -> dict[str, Any]:
+    """Train with each of some settings, and take the one that is best on the dev set."""
+
+
+def spearman(predict: Predict) -> dict[str, float]:
+    """Return the rank correlation of scores and similarities on the dev and test sets."""
+    found = {}
+    for name in ("dev", "test"):
+        pairs = read_sts(name)
+        found[name] = float(spearmanr(predict(pairs[["a", "b"]]), pairs["score"]).statistic)
+    return found

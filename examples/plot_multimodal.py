@@ -1,11 +1,11 @@
 """
-===============================
+==========================
 Text and tables, four ways
-===============================
+==========================
 
 Customers review clothes: a title, a text, and a table about them and the garment. Would they recommend
-it? Four models answer: the table alone, the text alone, both side by side in a ``ColumnTransformer``, and
-one network that is trained on both together.
+it? Four models answer: the table alone, the text alone, both side by side in a
+``ColumnTransformer``, and one network that is trained on both together.
 """
 
 import os
@@ -62,9 +62,9 @@ def classifier(features):
 # Together
 # --------
 #
-# ``SentenceClassifier`` has a head over the vectors of the texts and the table, and trains it together with
-# the transformer. Three passes over 400 reviews are little to learn from: with more reviews, or texts
-# that are unlike those of the pretrained model, it gains more.
+# ``SentenceClassifier`` has a head over the vectors of the texts and the table, and trains it together
+# with the transformer. Three passes over 400 reviews are little to learn from: with more reviews, or
+# texts that are unlike those of the pretrained model, it gains more.
 
 together = SentenceClassifier(
     max_length=96, fine_tuner=FineTuner(epochs=3, dtype="auto", random_state=0)

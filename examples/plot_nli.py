@@ -93,6 +93,12 @@ for name, model in models.items():
 #
 # A row has the pairs of which people say the same, and its cells what the model says of them. Right
 # answers are on the diagonal.
+#
+# Frozen vectors are good already: the sentences of SICK are simple, and much can be told from how far
+# apart the vectors are, and in which directions. Either training saves about one mistake in eight, most
+# of them where the second sentence follows. Which of the two is better, 500 pairs cannot tell: the
+# standard error of such an accuracy is 1.6 points. What nearly nobody mistakes for each other is
+# "follows" and "contradicts".
 
 words = {"ENTAILMENT": "follows", "NEUTRAL": "neither", "CONTRADICTION": "contradicts"}
 fig, axes = plt.subplots(1, 3, figsize=(13, 5), layout="constrained", sharey=True)

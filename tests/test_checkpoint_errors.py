@@ -41,7 +41,11 @@ class RunsCode:
 MODULES, POOLING, FIRST = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
 EDITS = [
     (MODULES, lambda m: m[1].update(type="lib.CNN"), "lists the module 'lib.CNN', which is not"),
-    (MODULES, lambda m: m.pop(0), "must begin with one of ['Transformer', 'StaticEmbedding', 'CLIPModel']"),
+    (
+        MODULES,
+        lambda m: m.pop(0),
+        "must begin with one of ['Transformer', 'StaticEmbedding', 'CLIPModel']",
+    ),
     (MODULES, lambda m: m.insert(1, m.pop()), "as ['Dense', 'Pooling'], which is not supported"),
     (MODULES, lambda m: m.insert(1, m[1]), "as ['Pooling', 'Pooling', 'Dense'], which is not"),
     (POOLING, lambda c: c.update(pooling_mode="attention"), "the pooling ['attention']; known are"),

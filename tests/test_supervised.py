@@ -758,7 +758,8 @@ def test_names_and_frames_of_what_is_fused(of_shop):
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
 def test_the_output_that_all_transformers_shall_have_changes_nothing(kind, of_shop):
-    with sklearn.config_context(transform_output=kind):
+    with sklearn.config_context(transform_output=kind), warnings.catch_warnings():
+        warnings.simplefilter("error")
         fitted = classifier().fit(SHOP, LABELS)
         np.testing.assert_array_equal(
             fitted.decision_function(SHOP), of_shop.decision_function(SHOP)

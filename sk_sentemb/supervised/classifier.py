@@ -47,16 +47,29 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
 
     head : callable, default=None
         Makes what follows the fusion instead: takes the numbers of inputs and of outputs, and returns
-        a ``torch.nn.Module``.
+        a ``torch.nn.Module``, which takes (n_rows, n_inputs) and returns (n_rows, n_outputs).
 
     fusion : {"concat", "gated", "attention"}, default="concat"
         How the parts of a row become one vector: the vectors of its texts, its table, its images. Side
         by side; a weighted sum with weights that depend on all parts [1]_; or what a learned query
         finds in them.
 
-    text, categorical, numeric, date, image : str, list of str or "auto", default="auto"
-        The columns of each role, where ``X`` is a data frame; ``"auto"`` for those that
-        :func:`~sk_sentemb.preprocessing.column_roles` finds. Of anything else all columns are texts.
+    text : str, list of str or "auto", default="auto"
+        The columns of text, where ``X`` is a data frame; ``"auto"`` for those that
+        :func:`~sk_sentemb.preprocessing.column_roles` finds, or the one column that there is. Of
+        anything else all columns are texts.
+
+    categorical : str, list of str or "auto", default="auto"
+        Likewise, the columns of categories.
+
+    numeric : str, list of str or "auto", default="auto"
+        Likewise, the columns of numbers.
+
+    date : str, list of str or "auto", default="auto"
+        Likewise, the columns of dates.
+
+    image : str, list of str or "auto", default="auto"
+        Likewise, the columns of images.
 
     image_embedder : ImageEmbedder, default=None
         What makes vectors of images, which is not trained. None for one with default settings.
@@ -72,7 +85,8 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         the first one is learnt from.
 
     missing : {"empty", "error"}, default="empty"
-        Read a missing text as the empty one, and tell the head that it is missing; or raise.
+        Read a missing text as the empty one, and tell the head that it is missing, if some in that
+        column were in ``fit``; or raise.
 
     dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
         Number format of the transformer in predictions; in training, that of the ``fine_tuner``.
