@@ -26,6 +26,8 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/fine_tuning.py
 	$(BIN)/python benchmarks/few_shot.py
+	$(BIN)/python benchmarks/cross_encoder.py
+	$(BIN)/python benchmarks/multimodal.py
 
 docs: .venv/ready-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -9,7 +9,6 @@ from _cross_encoders import MODEL, SEED
 from sklearn.metrics import ndcg_score
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceEmbedder, mine_hard_negatives
-from sk_sentemb.encoder import Encoder
 
 TOP_K, MAX_LENGTH, N_FOLDS = 100, 128, 2
 SHARES = np.linspace(0, 1, 11)  # of the scorer in the sum of both, to choose from
@@ -167,10 +166,7 @@ def ndcg(of: Collection, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
     np.put_along_axis(in_place, of.nearest[rows], scores, axis=1)
     grades = of.grades[rows]
     return np.array(
-        [
-            ndcg_score(grades[[i]], in_place[[i]], k=10, ignore_ties=True)
-            for i in range(len(rows))
-        ]
+        [ndcg_score(grades[[i]], in_place[[i]], k=10, ignore_ties=True) for i in range(len(rows))]
     )
 
 

@@ -15,21 +15,30 @@ import numpy as np
 import pandas as pd
 from _common import OUTPUT, interleave, machine, median_ratio, seconds_of, show, write_json
 from _cross_encoders import (
+    MAX_LENGTH,
+    MODEL,
     OURS,
     PEER,
     REFERENCE,
+    SEED,
+    Predict,
     load_scorers,
     read_cranfield,
+    read_sick,
     read_sts,
     train_here,
     train_there,
     write_checkpoint,
 )
+from _reranking import study
 from datasets import disable_progress_bars
 from fine_tuning import FORMATS, WARM_UP, steps_per_second
+from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from transformers.utils import logging
 
-from sk_sentemb import SentenceEmbedder
+from sk_sentemb import CrossEncoderClassifier, FineTuner, PairFeatures, SentenceEmbedder
 
 QUICK = 20  # how many times less of everything with --quick
 N_QUERIES, N_DOCUMENTS = 100, 4  # of Cranfield, to be scored
@@ -58,7 +67,6 @@ def parse_arguments() -> argparse.Namespace:
         "--formats", nargs="+", choices=FORMATS, default=["float32"], help="of quality"
     )
     parser.add_argument("--with-peer-quality", action="store_true", help="which takes long")
-    parser.add_argument("--search", action="store_true", help="for settings, on the dev set")
     parser.add_argument(
         "--quick", action="store_true", help="a twentieth of everything: shows that it runs"
     )
@@ -148,10 +156,6 @@ def quality(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def search(args: argparse.Namespace) -> dict[str, Any]:
-    """Train with each of some settings, and take the one that is best on the dev set."""
-
-
 def spearman(predict: Predict) -> dict[str, float]:
     """Return the rank correlation of scores and similarities on the dev and test sets."""
     found = {}
@@ -159,3 +163,49 @@ def spearman(predict: Predict) -> dict[str, float]:
         pairs = read_sts(name)
         found[name] = float(spearmanr(predict(pairs[["a", "b"]]), pairs["score"]).statistic)
     return found
+
+
+def nli(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Learn SICK's three classes, and count right answers among other pairs."""
+    learnt, others = read_sick("train"), read_sick("trial")
+    tuner = FineTuner(
+        epochs=3, max_steps=2 if args.quick else None, dtype="auto", random_state=SEED
+    )
+    features = PairFeatures(("u", "v", "abs_diff", "product"))
+    models = {
+        "frozen features": make_pipeline(
+            SentenceEmbedder(MODEL), features, LogisticRegression(max_iter=2000)
+        ),
+        "cross-encoder": CrossEncoderClassifier(MODEL, max_length=MAX_LENGTH, fine_tuner=tuner),
+    }
+    rows = [
+        {
+            "model": name,
+            "seconds": seconds_of(model.fit, learnt[["a", "b"]], learnt["label"]),
+            "accuracy": model.score(others[["a", "b"]], others["label"]),
+        }
+        for name, model in models.items()
+    ]
+    show("SICK, trained on train, tested on trial", rows, {"seconds": ".0f", "accuracy": ".3f"})
+    return rows
+
+
+def reranking(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Learn from half of the queries of Cranfield, and put documents in order for the others."""
+    rows = study(SEED, 2 if args.quick else None)
+    formats = {"scorer's share": ".1f", "training s": ".0f"}
+    formats |= dict.fromkeys(["in folds", "other half", "gain", "standard error"], ".3f")
+    show("Cranfield, nDCG@10", rows, formats)
+    return rows
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "scoring": scoring,
+    "training": training,
+    "quality": quality,
+    "nli": nli,
+    "reranking": reranking,
+}
+
+if __name__ == "__main__":
+    main()

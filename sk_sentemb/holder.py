@@ -1,4 +1,4 @@
-"""What estimators that hold a model share: load it, run it, fine-tune it, copy and pickle it."""
+"""What estimators that hold a model of texts share: load it, run it, fine-tune it."""
 
 import os
 import warnings

@@ -18,6 +18,7 @@ import pytest
 import sklearn
 import torch
 from embedding import NO_DROPOUT, OTHER, PROMPTED, PROMPTS, TINY, assert_same_rows
+from images import PICTURES, TINY_VIT
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier, is_regressor
@@ -35,13 +36,15 @@ from text_checks import TEXTS as SIX_TEXTS
 
 from sk_sentemb import (
     FineTuner,
+    ImageEmbedder,
     SentenceClassifier,
     SentenceEmbedder,
     SentenceRegressor,
     load_encoder,
     release_models,
 )
-from sk_sentemb.exceptions import ModelNotFoundError, TruncationWarning
+from sk_sentemb.cache import MemoryCache
+from sk_sentemb.exceptions import MissingImageWarning, ModelNotFoundError, TruncationWarning
 from sk_sentemb.supervised.fusion import ACTIVATIONS, FUSIONS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -735,6 +738,25 @@ def test_images_are_parts_of_their_own(fusion):
     assert_same_rows(again.transform(X), fitted.transform(X))
     if fusion == "concat":
         assert fitted.transform(X)[:2, -4:].tolist() == [[6, 1, 6, 0], [6, 0, 6, 0]]
+
+
+def test_real_images_are_embedded_once_and_may_be_missing():
+    cache = MemoryCache()
+    X = SHOP.assign(photo=[PICTURES[i % 2] for i in range(24)])
+    images = ImageEmbedder(TINY_VIT, cache=cache)
+    made = classifier(text="review", image="photo", image_embedder=images, how=HEAD_ALONE)
+    fitted = made.fit(X, LABELS)
+    fitted.predict(X)
+    assert cache.statistics().misses == 2
+    np.testing.assert_array_equal(
+        fitted.transform(X)[:2, -32:], ImageEmbedder(TINY_VIT).fit_transform(PICTURES[:2])
+    )
+    with pytest.warns(MissingImageWarning):
+        assert not fitted.transform(X.assign(photo=None))[:, -32:].any()
+    with pytest.raises(ValueError, match="photo"):
+        fitted.predict(X.drop(columns="photo"))
+    again = pickle.loads(pickle.dumps(fitted))
+    assert_same_rows(again.predict_proba(X), fitted.predict_proba(X))
 
 
 # As a transformer, and the embedder inside

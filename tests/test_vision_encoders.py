@@ -610,6 +610,21 @@ def test_an_encoder_is_shared_by_its_copies(vit):
     assert repr(encoder) == f"ImageEncoder('{vit}', device='cpu', dtype='float32')"
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [("float32", 1e-4), ("float16", 1e-2), ("bfloat16", 1e-1)]
+)
+@pytest.mark.parametrize("name", ["clip", "siglip", "vit", "dinov2"])
+def test_cuda_gives_the_rows_of_the_processor(name, dtype, atol, tmp_path):
+    folder = VISION[name](tmp_path)
+    expected = load_image_encoder(folder, device="cpu").encode(PICTURES)
+    encoder = load_image_encoder(folder, device="cuda", dtype=dtype)
+    found = encoder.encode(PICTURES)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol * np.abs(expected).max())
+    assert pickle.loads(pickle.dumps(encoder)).model is encoder.model
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_embeds_images(clip):
     encoder = load_image_encoder(clip, device="cpu")
