@@ -23,7 +23,6 @@ import torch
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
-    AutoImageProcessor,
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
@@ -39,8 +38,8 @@ scratch = TemporaryDirectory()
 # ------------
 #
 # A shape of some colour, somewhere on some ground: 480 things to draw. 60 of them are kept for the end:
-# no picture of a blue ring at the left on mint, say, is ever trained on, but blue things, rings, things at
-# the left and mint grounds are.
+# no picture of a blue ring at the left on mint, say, is ever trained on, but blue things, rings, things
+# at the left and mint grounds are.
 
 COLORS = {
     "red": "#d62728",
@@ -181,8 +180,8 @@ else:
 # Texts find images
 # -----------------
 #
-# Two new pictures of each of the 60 things that were kept are saved as files. The embedders are fitted as
-# any transformer is, and a product of their vectors, which have length one, is a cosine.
+# Two new pictures of each of the 60 things that were kept are saved as files. The embedders are fitted
+# as any transformer is, and a product of their vectors, which have length one, is a cosine.
 
 folder = Path(scratch.name, "pictures")
 folder.mkdir()
@@ -223,7 +222,7 @@ for row, query in zip(axes, few, strict=True):
         for side in ax.spines.values():
             side.set(color="#009E73" if found else "#bbbbbb", linewidth=4 if found else 1)
     row[0].set_title(f"“{queries[query]}”", loc="left", fontsize=13)
-fig.suptitle(f"Texts find images\n", fontsize=18, x=0.03, ha="left")
+fig.suptitle("Texts find images\n", fontsize=18, x=0.03, ha="left")
 fig.text(0.03, 0.952, f"{name}; green frames show what the text says", fontsize=12)
 fig.subplots_adjust(left=0.03, right=0.97, top=0.915, bottom=0.025, hspace=0.5)
 
