@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 
 import joblib
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -126,9 +127,15 @@ def test_texts_are_the_same_in_all_containers(make, y):
             np.testing.assert_array_equal(outputs(again, SIX_TEXTS), expected, err_msg=kind)
 
 
-@pytest.mark.parametrize(
-    "make", [pl.DataFrame, lambda d: pa.Table.from_pandas(pd.DataFrame(d))], ids=["polars", "arrow"]
-)
+LIBRARIES = {
+    "polars": pl.DataFrame,
+    "pyarrow": lambda d: pa.Table.from_pandas(pd.DataFrame(d)),
+    "narwhals": lambda d: nw.from_native(pl.DataFrame(d)),
+    "pandas with dtypes": lambda d: pd.DataFrame(d, index=[7] * 24).convert_dtypes(),
+}
+
+
+@pytest.mark.parametrize("make", LIBRARIES.values(), ids=LIBRARIES)
 def test_frames_are_the_same_in_all_libraries(make, of_shop):
     expected = of_shop.decision_function(SHOP)
     frame = make(SHOP.to_dict("list"))

@@ -7,6 +7,7 @@ from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -200,6 +201,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
         raise NotImplementedError
 
     def _read(self, X: Any, *, reset: bool) -> tuple[TextColumns, np.ndarray]:
+        X = nw.to_native(X, pass_through=True)
         names = names_of(X)
         if names is None:
             columns = read_text_columns(X)

@@ -69,6 +69,7 @@ class RowReader:
         ValueError
             If no column is text, or a role is given for columns without names.
         """
+        X = nw.to_native(X, pass_through=True)
         names = names_of(X)
         if names is None:
             if given := [role for role, columns in roles.items() if columns != "auto"]:
