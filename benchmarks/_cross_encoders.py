@@ -49,20 +49,6 @@ def read_sick(name: str) -> pd.DataFrame:
     return table[[*columns]].rename(columns=columns)
 
 
-def read_cranfield() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return documents, queries, and the grade of each document for each query, 0 for none."""
-    corpus, queries, judged = (
-        pd.read_csv(data_file(f"cranfield/{name}.csv")).fillna("")
-        for name in ("docs", "queries", "qrels")
-    )
-    row = pd.Index(queries["query_id"]).get_indexer(judged["query_id"])
-    column = pd.Index(corpus["doc_id"]).get_indexer(judged["doc_id"])
-    grades = np.zeros((len(queries), len(corpus)))
-    grades[row, column] = judged["grade"]
-    texts = corpus["title"] + ". " + corpus["text"]
-    return texts.to_numpy(object), queries["text"].to_numpy(object), grades
-
-
 def write_checkpoint(folder: Path) -> None:
     """Write the model with a fresh head that gives one number for each pair."""
     write_encoder(load_encoder(MODEL, device="cpu").with_fresh_head(1, SEED), folder)

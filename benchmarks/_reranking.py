@@ -1,5 +1,6 @@
 """Re-ranking Cranfield: a cross-encoder of half of the queries, and what it does for the others."""
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,15 @@ SHARES = np.linspace(0, 1, 11)  # of the scorer in the sum of both, to choose fr
 
 # First what the embedder says of titles and abstracts, then the judgements: chosen with the queries that
 # are learnt from alone.
-DISTIL = {"loss": "binary_cross_entropy", "epochs": 1, "learning_rate": 5e-5, "score_range": (0, 1)}
-LISTS = {"loss": "lambda", "epochs": 2, "learning_rate": 3e-5}
-SHARED = {"batch_size": 32, "dtype": "auto", "random_state": SEED}
+SHARED: dict[str, Any] = {"batch_size": 32, "dtype": "auto", "random_state": SEED}
+DISTIL = {
+    "loss": "binary_cross_entropy",
+    "epochs": 1,
+    "learning_rate": 5e-5,
+    "score_range": (0, 1),
+    **SHARED,
+}
+LISTS = {"loss": "lambda", "epochs": 2, "learning_rate": 3e-5, **SHARED}
 
 
 class Collection(NamedTuple):
@@ -74,12 +81,12 @@ def study(split: int, max_steps: int | None = None) -> list[dict[str, Any]]:
         {
             "split": split,
             "order": kind,
-            "scorer's share": float(SHARES[k]),
-            "in folds": float(in_folds[k].mean()),
-            "other half": float(in_test[k].mean()),
+            "share": float(SHARES[k]),
+            "nDCG@10 in folds": float(in_folds[k].mean()),
+            "nDCG@10": float(in_test[k].mean()),
             "gain": float(gains[k].mean()),
-            "standard error": float(gains[k].std() / np.sqrt(len(tested))),
-            "training s": seconds,
+            "error": float(gains[k].std() / np.sqrt(len(tested))),
+            "seconds": seconds,
         }
         for kind, k in kinds.items()
     ]
@@ -102,9 +109,15 @@ def distil(of: Collection, max_steps: int | None) -> CrossEncoderScorer:
         )
         for n_negatives, range_max in [(4, 30), (1, len(of.documents) - 1)]
     )
-    return fit_scorer(
-        MODEL, mined[["query", "negative"]], mined["negative_score"].clip(0, 1), DISTIL, max_steps
+    scorer = CrossEncoderScorer(
+        MODEL,
+        device="cpu",
+        dtype="auto",
+        max_length=MAX_LENGTH,
+        cache=None,
+        fine_tuner=FineTuner(**DISTIL, max_steps=max_steps),
     )
+    return scorer.fit(mined[["query", "negative"]], mined["negative_score"].clip(0, 1))
 
 
 def learn(
@@ -131,19 +144,9 @@ def learn(
     )
     others = mined[["query", "negative"]].set_axis(["query", "document"], axis=1).drop_duplicates()
     lists = pd.concat([lists, others.assign(grade=0.0)])
-    return fit_scorer(
-        begin.encoder_, lists[["query", "document"]], lists["grade"], LISTS, max_steps
-    )
-
-
-def fit_scorer(
-    model: Any, X: pd.DataFrame, y: pd.Series, settings: dict[str, Any], max_steps: int | None
-) -> CrossEncoderScorer:
-    """Fine-tune a cross-encoder."""
-    tuner = FineTuner(**settings, **SHARED, max_steps=max_steps)
-    return CrossEncoderScorer(
-        model, device="cpu", dtype="auto", max_length=MAX_LENGTH, cache=None, fine_tuner=tuner
-    ).fit(X, y)
+    scorer = copy.deepcopy(begin)
+    scorer.set_params(warm_start=True, fine_tuner=FineTuner(**LISTS, max_steps=max_steps))
+    return scorer.fit(lists[["query", "document"]], lists["grade"])
 
 
 def rerank(of: Collection, rows: np.ndarray, scorer: CrossEncoderScorer) -> np.ndarray:

@@ -15,30 +15,20 @@ import numpy as np
 import pandas as pd
 from _common import OUTPUT, interleave, machine, median_ratio, seconds_of, show, write_json
 from _cross_encoders import (
-    MAX_LENGTH,
-    MODEL,
     OURS,
     PEER,
     REFERENCE,
-    SEED,
-    Predict,
     load_scorers,
-    read_cranfield,
-    read_sick,
     read_sts,
     train_here,
     train_there,
     write_checkpoint,
 )
-from _reranking import study
+from _pair_quality import nli, recipe, search
+from _reranking import read_collection, study
 from datasets import disable_progress_bars
 from fine_tuning import FORMATS, WARM_UP, steps_per_second
-from scipy.stats import spearmanr
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from transformers.utils import logging
-
-from sk_sentemb import CrossEncoderClassifier, FineTuner, PairFeatures, SentenceEmbedder
 
 QUICK = 20  # how many times less of everything with --quick
 N_QUERIES, N_DOCUMENTS = 100, 4  # of Cranfield, to be scored
@@ -67,6 +57,8 @@ def parse_arguments() -> argparse.Namespace:
         "--formats", nargs="+", choices=FORMATS, default=["float32"], help="of quality"
     )
     parser.add_argument("--with-peer-quality", action="store_true", help="which takes long")
+    parser.add_argument("--splits", type=int, default=1, help="of the queries, to re-rank")
+    parser.add_argument("--search", action="store_true", help="for settings, on the dev set")
     parser.add_argument(
         "--quick", action="store_true", help="a twentieth of everything: shows that it runs"
     )
@@ -105,12 +97,10 @@ def scoring(args: argparse.Namespace) -> list[dict[str, Any]]:
 def pairs_to_score(less: int) -> dict[str, pd.DataFrame]:
     """Return distinct pairs: short ones, and queries with the documents that are nearest to them."""
     sentences = read_sts("test")[["a", "b"]].drop_duplicates()
-    corpus, queries, _ = read_cranfield()
-    embedder = SentenceEmbedder(device="cpu").fit(corpus)
-    cosines = embedder.transform(queries[:N_QUERIES]) @ embedder.transform(corpus).T
-    nearest = np.argsort(-cosines, axis=1)[:, :N_DOCUMENTS]
-    asked = np.repeat(queries[:N_QUERIES], N_DOCUMENTS)
-    abstracts = pd.DataFrame({"a": asked, "b": corpus[nearest.ravel()]}).drop_duplicates()
+    of = read_collection()
+    asked = np.repeat(of.queries[:N_QUERIES], N_DOCUMENTS)
+    near = of.documents[of.nearest[:N_QUERIES, :N_DOCUMENTS].ravel()]
+    abstracts = pd.DataFrame({"a": asked, "b": near}).drop_duplicates()
     return {"stsb": sentences[::less], "cranfield": abstracts[::less]}
 
 
@@ -140,62 +130,31 @@ def training(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def quality(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train on the STS benchmark to the end, and correlate."""
-    n_steps = 2 if args.quick else None
-    systems: list[tuple[str, str, Callable[..., Any]]] = [
-        (OURS, dtype, train_here) for dtype in args.formats
-    ]
-    if args.with_peer_quality:
-        systems += [(PEER, dtype, train_there) for dtype in args.formats]
-    rows = []
-    for system, dtype, train in systems:
-        times, predict = train(dtype, n_steps)
-        rows.append({"system": system, "format": dtype, **spearman(predict), "seconds": times[-1]})
-    show("STS benchmark, 4 epochs", rows, {"dev": ".4f", "test": ".4f", "seconds": ".0f"})
-    return rows
-
-
-def spearman(predict: Predict) -> dict[str, float]:
-    """Return the rank correlation of scores and similarities on the dev and test sets."""
-    found = {}
-    for name in ("dev", "test"):
-        pairs = read_sts(name)
-        found[name] = float(spearmanr(predict(pairs[["a", "b"]]), pairs["score"]).statistic)
+def quality(args: argparse.Namespace) -> dict[str, Any]:
+    """Correlate scores with similarities after training to the end."""
+    n_steps = 1 if args.quick else None
+    found = {"recipe": recipe(args.formats, n_steps, with_peer=args.with_peer_quality)}
+    if args.search:
+        found["search"] = search(n_steps)
+    formats = {"dev": ".4f", "test": ".4f", "seconds": ".0f"}
+    for name, rows in found.items():
+        show(f"STS benchmark, Spearman, {name}", rows, formats)
     return found
 
 
-def nli(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Learn SICK's three classes, and count right answers among other pairs."""
-    learnt, others = read_sick("train"), read_sick("trial")
-    tuner = FineTuner(
-        epochs=3, max_steps=2 if args.quick else None, dtype="auto", random_state=SEED
-    )
-    features = PairFeatures(("u", "v", "abs_diff", "product"))
-    models = {
-        "frozen features": make_pipeline(
-            SentenceEmbedder(MODEL), features, LogisticRegression(max_iter=2000)
-        ),
-        "cross-encoder": CrossEncoderClassifier(MODEL, max_length=MAX_LENGTH, fine_tuner=tuner),
-    }
-    rows = [
-        {
-            "model": name,
-            "seconds": seconds_of(model.fit, learnt[["a", "b"]], learnt["label"]),
-            "accuracy": model.score(others[["a", "b"]], others["label"]),
-        }
-        for name, model in models.items()
-    ]
-    show("SICK, trained on train, tested on trial", rows, {"seconds": ".0f", "accuracy": ".3f"})
+def classes(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Compare ways to tell entailment, contradiction and neither."""
+    rows = nli(1 if args.quick else None)
+    show("SICK, trial pairs", rows, {"accuracy": ".3f", "seconds": ".0f"})
     return rows
 
 
 def reranking(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Learn from half of the queries of Cranfield, and put documents in order for the others."""
-    rows = study(SEED, 2 if args.quick else None)
-    formats = {"scorer's share": ".1f", "training s": ".0f"}
-    formats |= dict.fromkeys(["in folds", "other half", "gain", "standard error"], ".3f")
-    show("Cranfield, nDCG@10", rows, formats)
+    """Compare orders of documents, for the queries that are not learnt from."""
+    rows = [row for split in range(args.splits) for row in study(split, 1 if args.quick else None)]
+    formats = dict.fromkeys(["nDCG@10 in folds", "nDCG@10", "gain", "error"], ".3f")
+    formats |= {"share": ".1f", "seconds": ".0f"}
+    show("Cranfield, the nearest 100 documents re-ranked, half of the queries", rows, formats)
     return rows
 
 
@@ -203,9 +162,10 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "scoring": scoring,
     "training": training,
     "quality": quality,
-    "nli": nli,
-    "reranking": reranking,
+    "nli": classes,
+    "rerank": reranking,
 }
+
 
 if __name__ == "__main__":
     main()
