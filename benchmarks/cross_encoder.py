@@ -39,6 +39,7 @@ def main() -> None:
     args = parse_arguments()
     OUTPUT.mkdir(exist_ok=True)
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     disable_progress_bars()
     warnings.simplefilter("ignore")
     about = machine(["sentence-transformers", "torch", "transformers", "accelerate"])
