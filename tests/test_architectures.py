@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from checkpoints import (
 from sentence_transformers import SentenceTransformer
 
 from sk_sentemb.encoder import POOLINGS, Encoder, load_encoder, write_encoder
+from sk_sentemb.encoder.layers import layers_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 # The others add a bias of their own to the attention weights. No code knows these names: it is found
 # by a check on load.
 PADDED = {"mpnet", "deberta-v2", "t5"}
+# Their last layer can leave out all but the tokens that are read.
+STOP_EARLY = {"bert", "bert-multilingual", "roberta", "xlm-roberta", "camembert", "electra"}
 
 PLAIN = ("bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "t5", "llama")
 DENSE = {
@@ -119,6 +122,23 @@ def test_what_is_written_gives_equal_vectors(checkpoint, tmp_path):
 def test_which_architectures_run_without_padding(backbone, tmp_path):
     encoder = load_encoder(make_checkpoint(tmp_path, backbone), device="cpu")
     assert encoder.backbone.packed == (backbone not in PADDED)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_last_layer_runs_for_the_tokens_that_are_read(backbone, pooling, tmp_path):
+    encoder = load_encoder(make_checkpoint(tmp_path, backbone, pooling=pooling), device="cpu")
+    assert encoder.backbone.stops_early == (backbone in STOP_EARLY)
+    texts, seen = ["the pier", "the harbour and the nets", "storm"], []
+    if backbone in STOP_EARLY:
+        end = layers_of(encoder.network)[-1].output
+        end.register_forward_hook(lambda _, args, out: seen.append(out.shape[:-1].numel()))
+    vectors = encoder.encode(texts).vectors
+    if backbone in STOP_EARLY:
+        assert (seen == [len(texts)]) == (pooling == "cls")
+    everything = replace(encoder.backbone, stops_early=False)
+    encoder = encoder.derived(backbone=everything, fingerprint=encoder.fingerprint)
+    np.testing.assert_allclose(encoder.encode(texts).vectors, vectors, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("include_prompt", [True, False])

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from .attention import Layout
 from .forks import ForkSafeLock
+from .layers import last_layer_at
 from .packing import Pack
 from .pooling import TokenStates
 
@@ -27,6 +28,8 @@ class Backbone:
         Whether it runs texts laid end to end; otherwise it pads them.
     equal_lengths : bool
         Whether only equally long texts run together.
+    stops_early : bool
+        Whether, packed, its last layer can leave out all but the first token of each text.
     lock : ForkSafeLock
         Held by whoever runs it: two passes at once would only fight for the cores and the memory.
     """
@@ -34,6 +37,7 @@ class Backbone:
     model: PreTrainedModel
     packed: bool
     equal_lengths: bool = False
+    stops_early: bool = False
     lock: ForkSafeLock = field(default_factory=ForkSafeLock)
 
     @property
@@ -67,6 +71,7 @@ class Backbone:
         *,
         types: np.ndarray | None = None,
         all_layers: bool = False,
+        first_only: bool = False,
     ) -> TokenStates:
         """Run a pack.
 
@@ -80,11 +85,14 @@ class Backbone:
             The tokens' types, for models that know types; None where all are 0.
         all_layers : bool
             Whether the states of every layer are wanted too.
+        first_only : bool
+            Whether the first token of each text is all that is read of the last layer.
 
         Returns
         -------
         TokenStates
-            The hidden states, without padding.
+            The hidden states, without padding; with ``first_only`` perhaps those of the first tokens
+            alone, as if each text had one.
         """
         if not len(ids):
             return TokenStates(torch.empty(0, self.dim, device=self.model.device), pack.groups)
@@ -98,13 +106,23 @@ class Backbone:
             inputs["token_type_ids"] = types_of_inputs
         if "use_cache" in self._accepted:
             inputs["use_cache"] = False
-        output = self.model(**inputs, output_hidden_states=all_layers)
+        first = self._first_tokens(pack) if first_only and not all_layers else None
+        with last_layer_at(self.model, first):
+            output = self.model(**inputs, output_hidden_states=all_layers)
+        if first is not None:
+            return TokenStates(output.last_hidden_state[0], [(len(first), 1)])
 
         def flat(x: torch.Tensor) -> torch.Tensor:
             return x[0] if real is None else x[real]
 
         layers = tuple(map(flat, output.hidden_states)) if all_layers else ()
         return TokenStates(flat(output.last_hidden_state), pack.groups, layers=layers)
+
+    def _first_tokens(self, pack: Pack) -> torch.Tensor | None:
+        """Return where the texts' first tokens are, or None where all tokens have to be run."""
+        if not self.stops_early or not pack.lengths.all():
+            return None
+        return self._to_device(np.cumsum(pack.lengths) - pack.lengths)
 
     def _packed_inputs(self, ids: np.ndarray, pack: Pack) -> dict:
         # Where positions have a padding index, transformers does not count padding tokens, not even
@@ -156,9 +174,10 @@ class StaticBackbone:
         *,
         types: np.ndarray | None = None,
         all_layers: bool = False,
+        first_only: bool = False,
     ) -> TokenStates:
         """Look the tokens of a pack up."""
-        del types, all_layers
+        del types, all_layers, first_only
         rows = torch.from_numpy(ids).to(self.embedding.weight.device)
         return TokenStates(self.embedding(rows), pack.groups)
 

@@ -146,6 +146,12 @@ class Encoder:
         return last if isinstance(last, SequenceHead) else None
 
     @property
+    def _reads_first_tokens(self) -> bool:
+        """Whether nothing but the first token of each text makes its vector."""
+        reader = self.modules[0]
+        return isinstance(reader, Pooling) and reader.modes == ("cls",) and reader.include_prompt
+
+    @property
     def _pooling_index(self) -> int:
         return next(i for i, module in enumerate(self.modules) if isinstance(module, Pooling))
 
@@ -462,7 +468,9 @@ class Encoder:
         all_layers = any(isinstance(module, WeightedLayerPooling) for module in self.modules)
         with self.backbone.lock:
             ids, types = tokens.of(pack.rows)
-            states = self.backbone(ids, pack, types=types, all_layers=all_layers)
+            states = self.backbone(
+                ids, pack, types=types, all_layers=all_layers, first_only=self._reads_first_tokens
+            )
             x: Any = replace(states, prompt_length=tokens.prompt_length)
             for module in self.modules:
                 x = module(x)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .backbone import Backbone, StaticBackbone
 from .encoder import Encoder
 from .forks import ForkSafeLock
+from .layers import layers_of
 from .packing import Pack, make_packs
 from .tokens import Tokens
 
@@ -42,6 +43,7 @@ class TrainableEncoder:
 
     def __init__(self, encoder: Encoder, *, learns: bool = True) -> None:
         self._base = encoder
+        self._in_training: dict[str, Any] = {}
         self.learns = learns
         self._merge = _as_it_is
         if not learns:
@@ -70,9 +72,7 @@ class TrainableEncoder:
     @property
     def layers(self) -> nn.ModuleList:
         """The transformer's layers, the first one first; none if it does not say which they are."""
-        n_layers = getattr(getattr(self.network, "config", None), "num_hidden_layers", None)
-        lists = (m for m in self.network.modules() if isinstance(m, nn.ModuleList))
-        return next((m for m in lists if len(m) == n_layers), nn.ModuleList())
+        return layers_of(self.network)
 
     @property
     def table(self) -> nn.Module:
@@ -98,6 +98,8 @@ class TrainableEncoder:
 
     def keep_fewer_activations(self) -> None:
         """Compute those within the layers again when their gradients are due."""
+        # Layers run again after the pass, when it is forgotten that the last one had less to do.
+        self._in_training = {"stops_early": False}
         how = {"use_reentrant": False}
         # The name of transformers from some version on, and the one before.
         enable = getattr(self.network, "activation_checkpointing_enable", None)
@@ -133,7 +135,7 @@ class TrainableEncoder:
         if self.fixed is not None:
             return self.fixed[torch.from_numpy(rows).to(self.device)]
         assert self.learns
-        encoder = self._encoder(self.network, tuple(self.modules))
+        encoder = self._encoder(self.network, tuple(self.modules), **self._in_training)
         backbone, lengths = encoder.backbone, tokens.lengths[rows]
         packs = make_packs(
             np.arange(len(rows)),
@@ -169,10 +171,10 @@ class TrainableEncoder:
         encoder = self._encoder(network, tuple(modules))
         return replace(encoder, fingerprint=_digest(self._base.fingerprint, network, modules))
 
-    def _encoder(self, network: Any, modules: tuple[nn.Module, ...]) -> Encoder:
+    def _encoder(self, network: Any, modules: tuple[nn.Module, ...], **how: Any) -> Encoder:
         backbone: Any
         if isinstance(self._base.backbone, Backbone):
-            backbone = replace(self._base.backbone, model=network, lock=ForkSafeLock())
+            backbone = replace(self._base.backbone, model=network, lock=ForkSafeLock(), **how)
         else:
             backbone = StaticBackbone(network[0])
         return replace(self._base, backbone=backbone, modules=modules, source=None, origin=None)
