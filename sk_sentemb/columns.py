@@ -126,11 +126,33 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
             f"X has a cell of type {type(cell).__name__} in {place}, but it must hold one text. "
             "Join its parts into one string, or give every row the same number of texts."
         )
+    kind = type(cell)
+    if is_pil(cell) or (kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__):
+        raise TypeError(
+            f"X has a cell of type {kind.__name__} in {place}, which is no text. Pass texts, and "
+            "images to an ImageEmbedder."
+        )
     # pandas.NA by its type's name, so that pandas need not be loaded: its comparisons have no truth
     # value. NaN and NaT are the cells that differ from themselves.
-    if type(cell).__name__ == "NAType" or cell != cell:
+    if kind.__name__ == "NAType" or cell != cell:
         return None
     return str(cell)
+
+
+def is_pil(value: Any) -> bool:
+    """Say whether something is an image of PIL, without loading PIL.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    return any(kind.__module__ == "PIL.Image" for kind in type(value).__mro__)
 
 
 def _columns_of_rows(rows: Sequence[Any]) -> list[list[Any]]:

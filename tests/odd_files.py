@@ -349,7 +349,7 @@ CORRUPT: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 # Paths that lead nowhere, whatever the folder.
 NO_PATHS = {
-    "": "there is no such file",
+    "nowhere.png": "there is no such file",
     "/dev/zero": "it is no regular file",
     "x" * 5000: "too long",
     "with a \x00.png": "null",

@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from sk_sentemb.columns import read_text_columns
 
@@ -428,6 +429,14 @@ def test_bytes_are_to_be_decoded(cell, make, place):
     message = rf"X has {type(cell).__name__} in {place} but text must be str\. Decode it"
     with pytest.raises(TypeError, match=message):
         read_text_columns(make(cell))
+
+
+@pytest.mark.parametrize("cell", [Image.new("RGB", (2, 2)), object()], ids=["image", "object"])
+def test_what_would_be_read_as_its_address_is_no_text(cell):
+    with pytest.raises(
+        TypeError, match=r"in row 1 .*, which is no text\. Pass texts, and images to"
+    ):
+        read_text_columns(["a", cell])
 
 
 @pytest.mark.parametrize(

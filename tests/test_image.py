@@ -39,7 +39,7 @@ from sk_sentemb.progress import N_TASKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MISSING = [None, np.nan, float("nan"), pd.NA, pd.NaT, np.ma.masked]
+MISSING = [None, np.nan, float("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), np.ma.masked, "", " "]
 N = len(PICTURES)
 
 
@@ -147,6 +147,16 @@ def test_arrays_of_many_images(embedder):
     assert clone(embedder).fit(colours).transform(colours[:0]).shape == (0, HIDDEN)
 
 
+def test_masked_images_are_missing(embedder):
+    colours = np.stack([noise(20, 30, seed=i) for i in range(2)])
+    masked = np.ma.array(colours, mask=False)
+    masked[1] = np.ma.masked
+    with pytest.warns(MissingImageWarning):
+        found = rows_of(embedder, masked)
+    assert_same_rows(found[:1], expected_rows([Image.fromarray(colours[0])]))
+    assert not found[1].any()
+
+
 def test_columns_stand_side_by_side(paths, embedder):
     frame = pd.DataFrame({"front": paths, "back": paths[::-1]})
     expected = expected_rows(PICTURES)
@@ -164,6 +174,12 @@ def test_columns_stand_side_by_side(paths, embedder):
         (b"\x89PNG", ValueError, "X is a single bytes"),
         (PICTURES[0], ValueError, "X is a single Image"),
         (noise(9, 9, channels=1), ValueError, "X is an array of numbers of shape (9, 9)"),
+        (noise(9, 9), ValueError, "X is a single image of shape (9, 9, 3)"),
+        (
+            np.ma.masked_equal([[[0, 1], [2, 3]]], 2),
+            ValueError,
+            "row 0 (counting from 0) of which some pixels are masked",
+        ),
         (np.zeros((2, 2, 2, 2, 2)), ValueError, "of shape (2, 2, 2, 2, 2)"),
         (np.zeros((1, 9, 9), dtype=complex), ValueError, "Complex data not supported"),
         (np.full((1, 1, 1), "a.png"), ValueError, "Found array with dim 3"),
@@ -371,6 +387,19 @@ def test_values_that_no_colour_has(value, embedder):
         embedder.fit_transform([picture])
 
 
+def test_dark_pictures_of_sixteen_bits_stay_dark(embedder):
+    dark = np.full((20, 30), 200, dtype=np.uint16)
+    dark[:10] = 20
+    pgm = b"P5\n30 20\n65535\n" + dark.astype(">u2").tobytes()
+    of_file, of_array = rows_of(embedder, [pgm, dark])
+    assert_same_rows(of_file, of_array)
+
+
+def test_premultiplied_greys(embedder):
+    grey = shaded().convert("LA")
+    assert_same_rows(rows_of(embedder, [grey.convert("La")]), rows_of(embedder, [grey]))
+
+
 def test_opacity_of_arrays(embedder):
     rgba = np.dstack([np.asarray(shaded()), np.full((20, 30), 255, dtype=np.uint8)])
     hole = rgba.copy()
@@ -390,9 +419,9 @@ def test_missing_images_follow_the_policy(embedder):
     cells = [*PICTURES, *MISSING]
     present = expected_rows(PICTURES)
     fitted = embedder.fit(cells)
-    with pytest.warns(MissingImageWarning, match="6 of 14 cells have no image and became zeros"):
+    with pytest.warns(MissingImageWarning, match="9 of 17 cells have no image and became zeros"):
         rows = fitted.transform(cells)
-    assert_same_rows(rows, np.vstack([present, np.zeros((6, HIDDEN))]))
+    assert_same_rows(rows, np.vstack([present, np.zeros((len(MISSING), HIDDEN))]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows = fitted.set_params(missing="nan").transform(cells)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..columns import _columns_of_frame
+from ..columns import _columns_of_frame, is_pil
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ImageColumns:
 def read_image_columns(X: Any) -> ImageColumns:
     """Read X into columns of images; no file is opened.
 
-    None, NaN, NaT, ``pandas.NA``, null and the masked cells of a masked array are missing.
+    None, NaN, NaT, ``pandas.NA``, null, blank strings and what a masked array masks are missing.
 
     Parameters
     ----------
@@ -84,16 +84,21 @@ def read_image_columns(X: Any) -> ImageColumns:
 
 def _image_in(cell: Any, row: int, where: str) -> Any:
     """Return a cell, or None where it is missing."""
-    if cell is None or isinstance(cell, (str, bytes, bytearray, memoryview, os.PathLike)):
-        return None if cell is None else cell
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return None
+    if isinstance(cell, (str, bytes, bytearray, memoryview, os.PathLike)):
+        return cell
     if hasattr(cell, "as_py"):  # a pyarrow scalar
         return _image_in(cell.as_py(), row, where)
     if is_pil(cell):
         return cell
     place = f"row {row} (counting from 0){where}"
     if isinstance(cell, np.ndarray) and cell.ndim:
-        return _array_in(cell, place)
+        masked = np.ma.is_masked(cell) and np.ma.getmaskarray(cell).all()
+        return None if masked else _array_in(cell, place)
     if cell is np.ma.masked or type(cell).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(cell, (np.datetime64, np.timedelta64)) and np.isnat(cell):
         return None
     if isinstance(cell, numbers.Number) and cell != cell:  # NaN
         return None
@@ -105,6 +110,11 @@ def _image_in(cell: Any, row: int, where: str) -> Any:
 
 
 def _array_in(pixels: np.ndarray, place: str) -> np.ndarray:
+    if np.ma.is_masked(pixels):
+        raise ValueError(
+            f"X has an array in {place} of which some pixels are masked. Fill them, or mask the whole "
+            "image for a missing one."
+        )
     if pixels.dtype.kind not in "biuf":
         raise TypeError(
             f"X has an array of {pixels.dtype} in {place}; an image is of integers, floats or booleans."
@@ -118,11 +128,6 @@ def _array_in(pixels: np.ndarray, place: str) -> np.ndarray:
         f"X has an array of shape {pixels.shape} in {place}; an image is of shape (height, width), "
         f"(height, width, 3) or (height, width, 4).{hint}"
     )
-
-
-def is_pil(value: Any) -> bool:
-    """Say whether something is an image of PIL, without loading PIL."""
-    return any(kind.__module__ == "PIL.Image" for kind in type(value).__mro__)
 
 
 def _columns_of(X: Any) -> tuple[list[list[Any]], list[str] | None]:
@@ -154,6 +159,11 @@ def _columns_of_rows(rows: list[Any] | tuple[Any, ...]) -> list[list[Any]]:
 
 
 def _columns_of_array(X: np.ndarray) -> list[list[Any]]:
+    if X.dtype.kind in "biuf" and X.ndim == 3 and X.shape[2] in (3, 4):
+        raise ValueError(
+            f"X is a single image of shape {X.shape}, and not a column of images. Pass [X] to embed "
+            "one; images of grey that are so narrow go in a list."
+        )
     if X.dtype.kind in "biuf" and X.ndim in (3, 4):
         return [list(X)]
     if X.dtype.kind == "c":

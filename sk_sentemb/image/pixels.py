@@ -49,7 +49,11 @@ def in_rgb(image: "Image") -> "Image":
     from PIL import Image
 
     image.load()
+    if image.format == "PPM" and image.mode == "I":  # which Pillow has scaled to sixteen bits
+        return Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16))).convert("RGB")
     image = _upright(image)
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
