@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
@@ -106,7 +106,7 @@ class ModelHolder(SharesModel):
     def _load(self, *, pairs: bool = False) -> Encoder:
         return self._loaded(load_encoder, pairs=pairs)
 
-    def _goes_on(self, go_on: bool) -> bool:
+    def _goes_on(self, go_on: bool = False) -> bool:
         """Say whether a fit begins with the weights of the last one."""
         return (go_on or self.warm_start) and self._learner is not None and self._is_fitted()
 
@@ -181,15 +181,21 @@ class ModelHolder(SharesModel):
         """How many epochs scikit-learn's callbacks shall expect."""
         return 0 if self._learner is None else most_epochs(self._learner)
 
-    def _run(self, distinct: DistinctTexts, context: Any = None) -> Embedded:
+    def _run(
+        self,
+        distinct: DistinctTexts,
+        context: Any = None,
+        place: Callable[[int], str] | None = None,
+    ) -> Embedded:
         """Let the model read distinct texts, and say which row has one that is too long."""
         try:
             return self._read_once(self.encoder_, distinct.texts, context)
         except TextTooLongError as error:
             row, column = distinct.place_of(error.position)
+            where = place(row) if place else f"{self._place(row, column)} of X"
             raise ValueError(
-                f"{self._place(row, column)} of X has more than {error.max_length} tokens, and "
-                f"long_text='error'. Shorten it, or pass long_text={_others(self._long_text_policies)}."
+                f"{where} has more than {error.max_length} tokens, and long_text='error'. Shorten it, "
+                f"or pass long_text={_others(self._long_text_policies)}."
             ) from None
 
     def _read_once(self, encoder: Encoder, texts: Sequence[Text], context: Any = None) -> Embedded:

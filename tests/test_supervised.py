@@ -766,6 +766,20 @@ def test_real_images_are_embedded_once_and_may_be_missing():
     assert_same_rows(again.predict_proba(X), fitted.predict_proba(X))
 
 
+def test_numbers_that_are_not_finite_are_named():
+    X = SHOP.assign(photo=PICTURES[0])
+    images = ImageEmbedder(TINY_VIT, missing="nan")
+    made = classifier(text="review", image="photo", image_embedder=images, how=HEAD_ALONE)
+    fitted = made.fit(X, LABELS)
+    X["photo"] = [*X["photo"][:7], None, *X["photo"][8:]]
+    for method in (fitted.predict, lambda X: clone(made).fit(X, LABELS)):
+        with pytest.raises(ValueError, match=r"row 7 of X .* has nan as 'image-photo__"):
+            method(X)
+    of_shop = classifier(how=HEAD_ALONE).fit(SHOP, LABELS)
+    with pytest.raises(ValueError, match=r"row 3 of X .* has inf as 'numeric.*price'"):
+        of_shop.predict(SHOP.assign(price=[*SHOP["price"][:3], 1e300, *SHOP["price"][4:]]))
+
+
 # As a transformer, and the embedder inside
 
 

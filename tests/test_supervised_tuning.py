@@ -27,7 +27,13 @@ from test_supervised import (
     regressor,
 )
 
-from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder, load_encoder
+from sk_sentemb import (
+    FineTuner,
+    ImageEmbedder,
+    SentenceClassifier,
+    SentenceEmbedder,
+    load_encoder,
+)
 from sk_sentemb.cache import DiskCache, MemoryCache
 from sk_sentemb.encoder import TrainableEncoder
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
@@ -669,6 +675,8 @@ def test_a_warm_start_keeps_units_and_tables():
         (SHOP, LABELS, {"hidden_layer_sizes": (8,)}, "with warm_start, the head goes on as it is"),
         (SHOP, LABELS, {"fusion": "gated"}, "with warm_start, the head goes on as it is"),
         (SHOP[:0], [], {}, "with warm_start"),
+        (SHOP, LABELS, {"categorical": []}, "where categorical was auto, and now it is"),
+        (SHOP, LABELS, {"image_embedder": ImageEmbedder()}, "image_embedder was None"),
     ],
 )
 def test_a_warm_start_with_something_else_is_named(X, y, params, message):

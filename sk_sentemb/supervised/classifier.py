@@ -348,7 +348,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         return target
 
     def _take_classes(self, classes: np.ndarray, *, n_labels: int) -> None:
-        if self._goes_on(False):
+        if self._goes_on():
             same = n_labels == self._n_labels and np.array_equal(classes, self.classes_)
             if not same:
                 of = "labels" if n_labels else "classes"

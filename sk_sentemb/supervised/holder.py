@@ -60,6 +60,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
     image_embedder: Any
     head_: Head
     _rows: RowReader
+    _reading: dict[str, str]
     _spec: HeadSpec
 
     _missing_policies = ("empty", "error")
@@ -113,7 +114,17 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
         classes: np.ndarray | None = None,
     ) -> None:
         """Train encoder and head; ``y`` is checked, and as the head shall learn it."""
-        go_on = self._goes_on(False)
+        go_on = self._goes_on()
+        # As text, since an embedder of images can be changed in place.
+        reading = {name: str(getattr(self, name)) for name in (*ROLES, "image_embedder")}
+        if go_on and (
+            changed := [name for name in reading if reading[name] != self._reading[name]]
+        ):
+            raise ValueError(
+                f"with warm_start, X is read as in the last fit, where {changed[0]} was "
+                f"{self._reading[changed[0]]}, and now it is {reading[changed[0]]}. Pass what it was, "
+                "or warm_start=False."
+            )
         if not go_on:
             if not len(y):
                 raise ValueError(
@@ -121,6 +132,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
                 )
             roles = {role: getattr(self, role) for role in ROLES}
             self._rows = RowReader.learn(X, images=self.image_embedder, **roles)
+            self._reading = reading
         columns, features = self._read(X, reset=not go_on)
         check_consistent_length(columns.missing, y)
         data = Data(

@@ -275,7 +275,7 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
     def _learn_units(self, target: np.ndarray, sample_weight: Any) -> None:
         """Learn the scale of ``y``: the head learns numbers of mean 0 and deviation 1."""
         columns = target.reshape(len(target), -1)
-        if self._goes_on(False):
+        if self._goes_on():
             # It goes on from what its outputs mean, whatever the mean of these rows is.
             self._check_n_outputs(columns, "y")
         else:

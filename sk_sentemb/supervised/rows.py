@@ -150,11 +150,32 @@ class RowReader:
         -------
         ndarray of shape (n_rows, n_features), float32
             The parts side by side.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite, as that of a missing image may be, or too large.
         """
         features = [missing[:, self.told]]
         if self.table is not None:
             features.append(self._numbers(X, len(missing)))
-        return np.hstack(features).astype(np.float32)
+        with np.errstate(over="ignore"):  # said below
+            numbers = np.hstack(features).astype(np.float32)
+        self._check_finite(numbers)
+        return numbers
+
+    def _check_finite(self, numbers: np.ndarray) -> None:
+        odd = np.argwhere(~np.isfinite(numbers))
+        if not len(odd):
+            return
+        assert self.table is not None
+        row, place = odd[0]
+        name = self.table.get_feature_names_out()[self.order][place - len(self.told)]
+        raise ValueError(
+            f"row {row} of X (counting from 0) has {numbers[row, place]} as {name!r}, and a head needs "
+            "finite numbers of float32. Pass smaller ones, and for missing images an ImageEmbedder with "
+            "missing='zero'."
+        )
 
     def _numbers(self, X: Any, n_rows: int) -> np.ndarray:
         """Return what the table becomes."""
