@@ -32,6 +32,7 @@ from sentence_transformers import CrossEncoder
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
@@ -516,6 +517,34 @@ def test_missing_documents_are_last_or_empty_or_named():
         (lambda s: s.rank("a", DOCUMENTS, top_k=1.5), ValueError, "top_k=1.5: pass an int"),
         (lambda s: s.rerank("a", [DOCUMENTS]), TypeError, "X is a single str"),
         (lambda s: s.rerank(QUERIES, DOCUMENTS), TypeError, r"candidates\[0\] is a single str"),
+        (
+            lambda s: s.rerank(["a"], None),
+            TypeError,
+            "candidates is of type NoneType; pass a list that",
+        ),
+        (
+            lambda s: s.rerank(["a"], [None]),
+            TypeError,
+            r"candidates\[0\], here called X: X is of type",
+        ),
+        (lambda s: s.rerank(["a", "b"], {0: ["a"]}), TypeError, "candidates is of type dict"),
+        (
+            lambda s: s.rerank(["a"], pl.DataFrame({"first": ["b"], "second": ["c"]})),
+            TypeError,
+            "candidates is of type DataFrame",
+        ),
+        (lambda s: s.rank("a", None), TypeError, "documents, here called X: X is of type NoneType"),
+        (lambda s: s.rank("a", ["b"], top_k=True), ValueError, "top_k=True: pass an int"),
+        (
+            lambda s: (
+                clone(s)
+                .set_params(long_text="error")
+                .fit(PAIRS)
+                .rerank(["a", "b"], [["x"], ["y", "market " * 600]])
+            ),
+            ValueError,
+            "document 1 of query 1 has more than",
+        ),
         (lambda s: s.rerank(QUERIES, [DOCUMENTS]), ValueError, "1 lists .* there are 5 queries"),
         (lambda s: s.rerank(PAIRS, [DOCUMENTS] * 8), ValueError, "X has 2 columns; pass one"),
     ],
@@ -751,10 +780,21 @@ def test_classes_are_the_names_in_the_checkpoint_in_order(classifier):
     np.testing.assert_allclose(classifier.predict_proba(GRID), softmax(in_order, 1), atol=1e-6)
 
 
-def test_numbers_are_places_of_logits(classifier):
-    numbered = CrossEncoderClassifier(TINY_NLI).fit(PAIRS, [0, 2, 1, 0, 0, 1, 2, 2])
+def test_numbers_are_places_of_logits_where_these_are_in_the_order_of_names(classifier, tmp_path):
+    codes = [0, 2, 1, 0, 0, 1, 2, 2]
+    ordered = make_cross_encoder(tmp_path / "ordered", labels=sorted(NLI))
+    named = CrossEncoderClassifier(ordered).fit(GRID).predict(GRID)
+    numbered = CrossEncoderClassifier(ordered).fit(PAIRS, codes)
     assert numbered.classes_.tolist() == [0, 1, 2]
-    assert [NLI[i] for i in numbered.predict(GRID)] == classifier.predict(GRID).tolist()
+    assert [sorted(NLI)[i] for i in numbered.predict(GRID)] == named.tolist()
+    # What scikit-learn numbers by name inside comes out under the right name.
+    voting = VotingClassifier([("one", CrossEncoderClassifier(ordered))])
+    voting.fit(GRID, np.resize(sorted(NLI), len(GRID)))
+    assert voting.predict(GRID).tolist() == named.tolist()
+    with pytest.raises(
+        ValueError, match="is 0 'neutral', its first one, or 'contradiction', the fir"
+    ):
+        CrossEncoderClassifier(TINY_NLI).fit(PAIRS, codes)
     some = CrossEncoderClassifier(TINY_NLI).fit(PAIRS, ["neutral"] * 8)
     assert some.classes_.tolist() == sorted(NLI)
 
@@ -823,7 +863,7 @@ def test_probabilities_agree_with_classes(classifier):
             ["entailment", "?"] * 4,
             r"y has the classes \['\?'\], which the model does not know: it has",
         ),
-        ([0, 3] * 4, r"y has the classes \[3\], .* it has \[0, 1, 2\], by name \['neutral', "),
+        ([0, 3] * 4, r"y has numbers, and the model names its classes \['neutral', "),
         ([0.5, 1.5] * 4, "Unknown label type: continuous"),
         ([[0, 1]] * 8, "y should be a 1d array, got an array of shape"),
         ([True, False] * 3 + [True], "inconsistent numbers of samples"),

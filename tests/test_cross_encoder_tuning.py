@@ -286,14 +286,14 @@ def examples_of(pairs):
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("uvwxyz")), min_size=2),
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("cdwxyz")), min_size=2),
     st.integers(1, 5),
     st.integers(0, 3),
 )
-def test_a_negative_is_never_a_document_of_its_query(pairs, n_negatives, seed):
-    own = {query: {d for q, d in pairs if q == query} for query, _ in pairs}
+def test_a_negative_is_never_a_document_of_its_query_or_itself(pairs, n_negatives, seed):
+    own = {query: {query, *(d for q, d in pairs if q == query)} for query, _ in pairs}
     everything = {document for _, document in pairs}
-    assume(all(len(documents) < len(everything) for documents in own.values()))
+    assume(all(everything - documents for documents in own.values()))
     extended = with_negatives(examples_of(pairs), n_negatives, seed)
     assert extended.columns.shape == (1 + n_negatives, len(pairs))
     for row, (query, document) in enumerate(pairs):
@@ -448,10 +448,34 @@ def test_the_range_is_that_of_y_with_a_warning():
         assert tuned(y=0.2 + SCORES / 2).score_range_ == (0.0, 1.0)
     with pytest.raises(ValueError, match=r"y\[20\] is 4.34783, outside of score_range=\(0, 4.2\)"):
         tuned(y=SCORES * 5, score_range=(0, 4.2))
-    with pytest.raises(ValueError, match="similarities go from 5 to 5"):
+    with pytest.raises(ValueError, match="y is 5 in all rows"):
         tuned(y=np.full(N, 5.0))
-    for how in ({"y": GRADES, "fit": {"query_id": QUERY}}, {"y": BINARY}):
-        assert tuned(score_range=(0, 3), **how).score_range_ == (0.0, 1.0)
+    assert tuned(y=GRADES, score_range=(0, 3), fit={"query_id": QUERY}).score_range_ == (0.0, 1.0)
+    y = 0.1 + SCORES / 5
+    assert tuned(y=y, score_range=(y.min(), y.max())).score_range_ == (y.min(), y.max())
+
+
+def test_zeros_and_ones_of_a_wider_range_are_scores():
+    """A fold may have no others."""
+    scorer = tuned(y=BINARY, score_range=(0, 5))
+    assert scorer.score_range_ == (0.0, 5.0)
+    fifth = tuned(y=BINARY / 5, score_range=(0, 1))
+    assert_same_rows(scorer.predict(PAIRS), 5 * fifth.predict(PAIRS))
+    with pytest.raises(ValueError, match=r"y\[0\] is 0, outside of score_range=\(1, 5\)"):
+        tuned(y=BINARY, score_range=(1, 5))
+
+
+def test_saturated_predictions_stay_within_the_range():
+    scorer = tuned(y=0.1 + SCORES / 2, score_range=(0.1, 0.7))
+    scorer.encoder_.head.network.classifier.bias.add_(90.0)
+    found = scorer.predict(PAIRS)
+    assert (found == np.float32(0.7)).all()
+    tuned(y=found, score_range=(0.1, 0.7))
+    # Where the scores are all the same, the logits are not.
+    order = scorer.rank(FIRST[0], SECOND)["index"].to_numpy()
+    logits = scorer.decision_function([(FIRST[0], text) for text in SECOND])
+    assert (np.diff(logits[order]) <= 0).all()
+    assert (order != np.arange(N)).any()
     frozen = scorer.set_params(fine_tuner=None).fit(PAIRS)
     assert frozen.score_range_ == (0.0, 1.0)
     assert not hasattr(frozen, "history_")
@@ -1105,6 +1129,27 @@ def test_balanced_classes_weigh_alike():
     assert by_class.fingerprint_ == balanced.fingerprint_ == by_row.fingerprint_
 
 
+def test_classes_are_balanced_among_the_rows_that_are_learnt_from(plain_nli):
+    others = (PAIRS[:9], np.repeat(NLI, [7, 1, 1]))
+    how = {"model": plain_nli, "class_weight": "balanced", "max_steps": 1}
+    y = np.repeat(NLI, [12, 6, 6])
+    alone, watched = classified(y=y, **how), classified(y=y, validation_data=others, **how)
+    assert watched.history_["loss"][0] == pytest.approx(alone.history_["loss"][0], rel=1e-6)
+
+
+def test_a_fit_that_fails_leaves_the_classes_of_the_last_one():
+    fitted = classified(params={"long_text": "error", "max_length": 64})
+    before = fitted.predict(PAIRS)
+    with pytest.raises(ValueError, match="more than 64 tokens"):
+        fitted.fit(PAIRS.assign(b="market " * 300), ["x", "y", "z"] * 8)
+    assert fitted.predict(PAIRS).tolist() == before.tolist()
+
+
+def test_lists_of_one_grade_are_said():
+    with pytest.warns(FineTuningWarning, match="2 of 7 lists have one grade"):
+        tuned(y=np.where(QUERY == 2, 0, GRADES), fit={"query_id": QUERY})
+
+
 def test_balanced_classes_weigh_alike_whatever_the_order_of_logits():
     y = np.array(["neutral"] * 12 + ["entailment"] * 8 + ["contradiction"] * 4)
     weight = {"neutral": 24 / 36, "entailment": 1.0, "contradiction": 2.0}
@@ -1223,9 +1268,60 @@ def test_a_scoring_monitor_sees_the_model_after_each_epoch(callback, kind):
             r"outside of score_range=\(0, 1\)",
         ),
         (PAIRS.assign(b="same"), None, {}, "has every document as its own"),
-        (PAIRS, GRADES, {"fit": {"query_id": QUERY[:-1]}}, "inconsistent numbers of samples"),
+        (PAIRS, GRADES, {"fit": {"query_id": QUERY[:-1]}}, r"query_id has the shape \(23,\)"),
         (PAIRS, GRADES, {"fit": {"query_id": [*QUERY[:-1], None]}}, r"query_id\[23\] is missing"),
-        (PAIRS, GRADES, {"fit": {"query_id": np.ones((N, 2))}}, "y should be a 1d array"),
+        (
+            PAIRS,
+            GRADES,
+            {"fit": {"query_id": np.ones((N, 2))}},
+            r"query_id has the shape \(24, 2\)",
+        ),
+        (
+            PAIRS,
+            GRADES,
+            {"fit": {"query_id": np.arange(N)}},
+            "no list has two grades, and loss=Lam",
+        ),
+        (PAIRS, GRADES, {"loss": "ranknet", "fit": {"query_id": np.arange(N)}}, "no list has two"),
+        (PAIRS, -BINARY, {"fit": {"query_id": np.zeros(N)}}, "no list has two grades"),
+        (
+            PAIRS,
+            GRADES,
+            {"early_stopping": True, "fit": {"query_id": np.zeros(N)}},
+            "validation_fraction=0.1, but there is one list",
+        ),
+        (PAIRS[:1], [0.5], {"early_stopping": True}, "but there is one row"),
+        (PAIRS, SCORES, {"validation_data": (PAIRS, SCORES[:4])}, "24 rows of X and 4 of y"),
+        (
+            PAIRS,
+            SCORES,
+            {"validation_data": (PAIRS[:2], [0, None])},
+            r"validation_data\[1\]\[1\] is",
+        ),
+        (
+            PAIRS,
+            SCORES,
+            {"validation_data": ([["a"], ["b", "c"]], [0, 1])},
+            "the X of validation_data, here called X:",
+        ),
+        (
+            PAIRS,
+            SCORES,
+            {"validation_data": (PAIRS[:1], [[0, 1]])},
+            "that of validation_data \\(1, 2",
+        ),
+        (
+            PAIRS,
+            SCORES,
+            {"validation_data": (PAIRS[:2], [0, 9])},
+            "row 1 of the y of validation_data is 9, outside of",
+        ),
+        (
+            PAIRS,
+            SCORES,
+            {"validation_data": ([("a", None)], [1])},
+            "the X of validation_data has no row without a missing text",
+        ),
     ],
 )
 def test_what_a_scorer_cannot_learn_is_named(X, y, how, message):

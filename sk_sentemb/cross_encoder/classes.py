@@ -16,7 +16,8 @@ def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarra
     head : SequenceHead
         With names for its logits, or without.
     y : ndarray or None
-        Classes that it shall know; numbers stand for places, unless the names are numbers, too.
+        Classes that it shall know; numbers from 0 on stand for the logits in their order, unless the
+        names are numbers, too.
 
     Returns
     -------
@@ -26,7 +27,7 @@ def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarra
     Raises
     ------
     ValueError
-        If the model does not know a class in ``y``.
+        If the model does not know a class in ``y``, or numbers may stand for its names in two orders.
     """
     by_logit = _known_classes(head, y)
     known = set(by_logit.tolist())
@@ -50,7 +51,17 @@ def _known_classes(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
     numbers = _as_numbers(head.labels)
     if numbers is not None:
         return numbers
-    return np.array(head.labels) if y is None else np.arange(head.out_dim)
+    if y is None:
+        return np.array(head.labels)
+    if sorted(head.labels) != head.labels:
+        raise ValueError(
+            f"y has numbers, and the model names its classes {head.labels}: is 0 {head.labels[0]!r}, "
+            f"its first one, or {min(head.labels)!r}, the first one by name, as scikit-learn numbers "
+            "classes? Pass the names. Where scikit-learn numbers them itself, as VotingClassifier and "
+            "cross_val_predict(method='predict_proba') do, wrap the fitted classifier in a "
+            "FrozenEstimator."
+        )
+    return np.arange(head.out_dim)
 
 
 def classes_to_learn(y: Any) -> np.ndarray:
@@ -63,8 +74,8 @@ def classes_to_learn(y: Any) -> np.ndarray:
     classes = np.unique(y)
     if len(classes) < 2:
         raise ValueError(
-            f"y has one class, {classes[0]!r}: there is nothing to tell apart. Pass pairs of two "
-            "classes or more."
+            f"y has one class, {classes.tolist()[0]!r}: there is nothing to tell apart. Pass pairs of "
+            "two classes or more."
         )
     return classes
 

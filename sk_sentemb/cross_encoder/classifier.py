@@ -1,6 +1,8 @@
 """CrossEncoderClassifier: a class for each pair of texts."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -187,7 +189,9 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         X : array-like or data frame of shape (n_samples, 2)
             Pairs of texts.
         y : array-like of shape (n_samples,), default=None
-            Their classes. May be None without a ``fine_tuner``: then they are the checkpoint's.
+            Their classes. May be None without a ``fine_tuner``: then they are the checkpoint's. Of a
+            checkpoint that names them, numbers from 0 on stand for the names in alphabetical order, and
+            are refused where the model has them in another one.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts to the ``fine_tuner``.
 
@@ -262,7 +266,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, context: Any) -> None:
-        go_on = self._goes_on(False)
+        go_on = self._goes_on()
         columns = self._read(X, reset=True)
         if y is not None:
             self._check_y(y, columns)
@@ -280,13 +284,30 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
             encoder = self._begun(classes, go_on=go_on)
             assert encoder.head is not None
             by_logit = in_order_of_logits(encoder.head, classes)
-            self._take_classes(by_logit)  # before, for callbacks that predict in the meantime
             data = Data(columns, y, sample_weight, classes=by_logit)
-            encoder = self._tune(encoder, data, OF_CLASSES, self._listener(context, X, y)).encoder
+            with self._classes_meanwhile(by_logit):
+                encoder = self._tune(
+                    encoder, data, OF_CLASSES, self._listener(context, X, y)
+                ).encoder
             assert encoder.head is not None
             encoder = encoder.with_head(for_classes(encoder.head, by_logit))
         self._take(encoder)
         self._take_classes(by_logit)
+
+    @contextmanager
+    def _classes_meanwhile(self, by_logit: np.ndarray) -> Iterator[None]:
+        """Have these classes, for callbacks that predict; if it fails, those of the last fit again."""
+        names = ("classes_", "_logit_of_class")
+        before = {name: vars(self)[name] for name in names if name in vars(self)}
+        self._take_classes(by_logit)
+        try:
+            yield
+        except Exception:
+            for name in names:
+                delattr(self, name)
+            for name, value in before.items():
+                setattr(self, name, value)
+            raise
 
     def _take_classes(self, by_logit: np.ndarray) -> None:
         self._logit_of_class = np.argsort(by_logit)

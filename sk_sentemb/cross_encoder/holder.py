@@ -100,12 +100,14 @@ class PairModelHolder(ModelHolder):
         with seeded(seed):  # trainings in other threads wait for their turn
             return encoder.with_fresh_head(n_logits, seed)
 
-    def _logits(self, columns: TextColumns, context: Any = None) -> np.ndarray:
+    def _logits(
+        self, columns: TextColumns, context: Any = None, place: Callable[[int], str] | None = None
+    ) -> np.ndarray:
         """Return (n_rows, n_logits), NaN where a text is missing and that is the policy."""
         self._check_missing(columns)
         pairs = pair_columns(columns, symmetric=self.symmetric)
         distinct = distinct_texts(pairs, missing_is_empty=self.missing == "empty")
-        found = self._run(distinct, context)
+        found = self._run(distinct, context, place)
         read = distinct.which[0][distinct.which[0] != NO_TEXT]
         self._warn_of_truncation(
             int(found.truncated[read].sum()),

@@ -1,17 +1,21 @@
 """Candidates of queries, in the order of their scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from narwhals.stable.v2.dependencies import is_into_dataframe
 
 from ..columns import TextColumns, read_text_columns
 
+# What errors call a row.
+Place = Callable[[int], str]
+
 
 def rank_candidates(
-    score: Callable[[TextColumns], np.ndarray],
+    score: Callable[[TextColumns, Place], tuple[np.ndarray, np.ndarray]],
     queries: TextColumns,
     candidates: Sequence[TextColumns],
     *,
@@ -23,7 +27,8 @@ def rank_candidates(
     Parameters
     ----------
     score : callable
-        Gives a number for each row of two columns; the higher the better.
+        Gives two numbers for each row of two columns, the higher the better: one to show, and one that
+        tells rows apart where the first are equal. It is also told how errors name a row.
     queries : TextColumns
         One column.
     candidates : sequence of TextColumns
@@ -36,10 +41,11 @@ def rank_candidates(
     Returns
     -------
     DataFrame
-        With the columns query, index and score, and document if asked for. Equal scores are in the
-        order of the candidates, NaN is last.
+        With the columns query, index and score, and document if asked for. What is equal in both is
+        in the order of the candidates, NaN is last.
     """
-    if top_k is not None and not (isinstance(top_k, Integral) and top_k > 0):
+    is_number = isinstance(top_k, Integral) and not isinstance(top_k, bool)
+    if top_k is not None and not (is_number and top_k > 0):
         raise ValueError(f"top_k={top_k!r}: pass an int above 0, or None for all.")
     if len(candidates) != len(queries.missing):
         raise ValueError(
@@ -55,21 +61,27 @@ def rank_candidates(
         np.column_stack([queries.missing[query, 0], np.array(missing, dtype=bool)]),
         None,
     )
-    found = pd.DataFrame(
-        {
-            "query": query,
-            "index": np.concatenate([np.arange(0), *map(np.arange, sizes)]),
-            "score": score(pairs),
-        }
-    )
+    index = np.concatenate([np.arange(0), *map(np.arange, sizes)])
+    scores, finer = score(pairs, lambda row: f"document {index[row]} of query {query[row]}")
+    found = pd.DataFrame({"query": query, "index": index, "score": scores})
     if return_documents:
         found["document"] = [
             None if gone else text for text, gone in zip(texts, missing, strict=True)
         ]
-    ranked = found.iloc[np.lexsort((-found["score"], found["query"]))]
+    ranked = found.iloc[np.lexsort((-finer, -scores, query))]
     if top_k is not None:
         ranked = ranked.groupby("query").head(top_k)
     return ranked.reset_index(drop=True)
+
+
+def check_lists(candidates: Any) -> None:
+    """Raise for what is no list of lists: a frame, whose columns could be meant, or its rows."""
+    is_frame = is_into_dataframe(candidates)
+    if is_frame or isinstance(candidates, (str, Mapping)) or not isinstance(candidates, Iterable):
+        raise TypeError(
+            f"candidates is of type {type(candidates).__name__}; pass a list that has the documents of "
+            "each query, such as [['a', 'b'], ['c']]."
+        )
 
 
 def read_column(X: Any, name: str, *, may_be_missing: bool) -> TextColumns:
@@ -98,7 +110,10 @@ def read_column(X: Any, name: str, *, may_be_missing: bool) -> TextColumns:
     """
     if isinstance(X, str):
         raise TypeError(f"{name} is a single str; pass a list of texts.")
-    column = read_text_columns(X)
+    try:
+        column = read_text_columns(X)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}, here called X: {error}") from error
     if (n_columns := column.missing.shape[1]) != 1:
         raise ValueError(f"{name} has {n_columns} columns; pass one of texts.")
     if column.missing.any() and not may_be_missing:

@@ -16,7 +16,7 @@ from sklearn.base import (
 )
 from sklearn.utils import Tags, assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ..cache import DiskCache, MemoryCache
@@ -26,10 +26,10 @@ from ..holder import with_callbacks
 from ..progress import N_TASKS
 from ..tuning import FineTuner
 from ..tuning.data import Data
-from ..tuning.examples import check_no_missing
+from ..tuning.examples import check_query_id
 from ..tuning.kinds import OF_SCORES
 from .holder import PairModelHolder
-from .ranking import rank_candidates, read_column
+from .ranking import Place, check_lists, rank_candidates, read_column
 
 
 class CrossEncoderScorer(
@@ -375,6 +375,7 @@ class CrossEncoderScorer(
             If there are not as many lists of candidates as queries, or ``top_k`` is below 1.
         """
         check_is_fitted(self)
+        check_lists(candidates)
         lists = [self._column(given, f"candidates[{i}]") for i, given in enumerate(candidates)]
         return self._ranked(
             self._column(X, "X"), lists, top_k=top_k, return_documents=return_documents
@@ -386,9 +387,11 @@ class CrossEncoderScorer(
     def _ranked(
         self, queries: TextColumns, candidates: list[TextColumns], **how: Any
     ) -> pd.DataFrame:
-        return rank_candidates(
-            lambda pairs: self._scores(self._logits(pairs)), queries, candidates, **how
-        )
+        def score(pairs: TextColumns, place: Place) -> tuple[np.ndarray, np.ndarray]:
+            logits = self._logits(pairs, place=place)
+            return self._scores(logits), logits[:, 0]
+
+        return rank_candidates(score, queries, candidates, **how)
 
     def _fit(
         self,
@@ -400,7 +403,7 @@ class CrossEncoderScorer(
         *,
         triplets: bool = True,
     ) -> TextColumns:
-        go_on = self._goes_on(False)
+        go_on = self._goes_on()
         columns = self._read(X, reset=True, triplets=triplets and self.fine_tuner is not None)
         y = self._numbers(y, columns)
         sample_weight = self._check_weight(sample_weight, columns)
@@ -410,6 +413,12 @@ class CrossEncoderScorer(
         if self.fine_tuner is None:
             self._check_missing(columns)
             encoder = self._pretrained()
+            assert encoder.head is not None
+            if (n_logits := encoder.head.out_dim) != 1:
+                raise ValueError(
+                    f"the model gives {n_logits} numbers for each pair, and a score is one. Use it in a "
+                    "CrossEncoderClassifier, or pass a FineTuner, which trains a new head."
+                )
         else:
             encoder = (
                 self.encoder_ if go_on else self._to_be_tuned(1, lambda head: head.out_dim == 1)
@@ -417,12 +426,6 @@ class CrossEncoderScorer(
             data = Data(columns, y, sample_weight, query_id)
             tuned = self._tune(encoder, data, OF_SCORES, self._listener(context, X, y))
             encoder, score_range = tuned.encoder, tuned.score_range
-        assert encoder.head is not None
-        if (n_logits := encoder.head.out_dim) != 1:
-            raise ValueError(
-                f"the model gives {n_logits} numbers for each pair, and a score is one. Use it in a "
-                "CrossEncoderClassifier, or pass a FineTuner, which trains a new head."
-            )
         self._take(encoder)
         self.score_range_ = score_range
         return columns
@@ -454,21 +457,23 @@ class CrossEncoderScorer(
     def _check_query_id(self, query_id: Any, columns: TextColumns) -> np.ndarray | None:
         if query_id is None:
             return None
-        check_consistent_length(columns.missing, query_id)
-        check_no_missing(query_id, "query_id")
+        names = check_query_id(query_id, len(columns.missing))
         if self.fine_tuner is None:
             warnings.warn(
                 "query_id has no effect without a fine_tuner: nothing is learnt from the lists.",
                 UserWarning,
                 stacklevel=4,
             )
-        return column_or_1d(query_id)
+        return names
 
     def _scores(self, logits: np.ndarray) -> np.ndarray:
         assert self.encoder_.head is not None
         activated = self.encoder_.head.activation(torch.from_numpy(logits)).numpy()[:, 0]
         low, high = self.score_range_
-        return (low + (high - low) * activated).astype(np.float32)
+        scores = (low + (high - low) * activated).astype(np.float32)
+        # Rounding shall not lead out of the range.
+        inside = (activated >= 0) & (activated <= 1)
+        return np.where(inside, scores.clip(np.float32(low), np.float32(high)), scores)
 
     @property
     def _n_features_out(self) -> int:

@@ -444,9 +444,14 @@ class Encoder:
             return self.max_length
         most = self.backbone.max_length
         if most is not None and max_length > most:
+            todo = (
+                ", and long_text='chunk' to use the rest of longer texts"
+                if self.head is None
+                else ""
+            )
             raise ValueError(
-                f"max_length={max_length}, but the model reads at most {most} tokens; pass "
-                f"{most} or less, and long_text='chunk' to use the rest of longer texts."
+                f"max_length={max_length}, but the model reads at most {most} tokens; pass {most} or "
+                f"less{todo}."
             )
         return max_length
 

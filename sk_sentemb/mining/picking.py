@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .nearest import Near
 from .texts import NumberedTexts
@@ -73,7 +74,10 @@ def predicted(
     pairs[:, 1] = [texts.documents[i] for i in document]
     if not len(pairs):
         return np.empty(0)
-    scores = np.asarray(scorer.predict(pairs))
+    # A scorer that was fitted on a frame wants its names again.
+    names = getattr(scorer, "feature_names_in_", None)
+    asked = pairs if names is None else pd.DataFrame(pairs, columns=names)
+    scores = np.asarray(scorer.predict(asked))
     if scores.shape not in [(len(pairs),), (len(pairs), 1)] or scores.dtype.kind not in "fiub":
         raise ValueError(
             f"scorer predicts an array of shape {scores.shape} and dtype {scores.dtype} for "

@@ -10,11 +10,12 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from ..columns import TextColumns, read_text_columns
-from .examples import Examples, read_examples
+from .examples import Examples, check_no_missing, read_examples
 from .fine_tuner import FineTuner
 from .kinds import OF_CLASSES, OF_TEXTS, Kind
 from .loop import FineTuningWarning
 from .losses import PAIRS, TEXTS, Loss
+from .pair_losses import LambdaLoss
 from .validation import Metric
 
 # The part that is validated on where early stopping is asked for and nothing else is said.
@@ -85,7 +86,8 @@ def read_data(
         given = fine_tuner.validation_data
         if len(given) != 2:
             raise ValueError(f"validation_data has {len(given)} items; pass (X, y), or (X, None).")
-        held_out = Data(read_text_columns(given[0]), given[1])
+        held_out = _read_validation_data(*given)
+    n_own = data.n_rows
     if held_out is not None:
         data = _appended(data, held_out)
     asked = None if fine_tuner.loss == "auto" else kind.find_loss(fine_tuner.loss, None)
@@ -101,6 +103,7 @@ def read_data(
         features=data.features,
         class_weight=fine_tuner.class_weight,
         score_range=fine_tuner.score_range,
+        n_own=n_own,
     )
     loss = kind.find_loss(fine_tuner.loss, examples.shape)
     compares_rows = loss.groups_classes or (examples.shape in (PAIRS, TEXTS) and kind is OF_TEXTS)
@@ -112,8 +115,47 @@ def read_data(
             UserWarning,
             stacklevel=2,
         )
+    if examples.lists is not None:
+        _check_lists(examples.take(np.flatnonzero(examples.rows < n_own)), loss)
     _check_metric(fine_tuner.metric, examples, kind)
     return examples, loss
+
+
+def _read_validation_data(X: Any, y: Any) -> Data:
+    try:
+        columns = read_text_columns(X)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"the X of validation_data, here called X: {error}") from error
+    if y is not None:
+        if (n_targets := len(y)) != len(columns.missing):
+            raise ValueError(
+                f"validation_data has {len(columns.missing)} rows of X and {n_targets} of y; pass a "
+                "target for each row."
+            )
+        check_no_missing(y, "validation_data[1]")
+    return Data(columns, y)
+
+
+def _check_lists(examples: Examples, loss: Loss) -> None:
+    """Say how many lists have one grade, of which a loss learns nothing."""
+    assert examples.target is not None
+    assert examples.lists is not None
+    # To LambdaLoss, grades below 0 are 0.
+    grades = np.maximum(examples.target, 0) if isinstance(loss, LambdaLoss) else examples.target
+    by_list = pd.Series(grades).groupby(examples.lists).nunique()
+    n_useless = int((by_list < 2).sum())
+    if n_useless == len(by_list):
+        raise ValueError(
+            f"no list has two grades, and loss={loss} compares the rows of a list: there is nothing to "
+            "learn. Pass query_id, the query that each row belongs to, or a loss of single rows such as "
+            "'binary_cross_entropy'."
+        )
+    if n_useless:
+        warnings.warn(
+            f"{n_useless} of {len(by_list)} lists have one grade, and nothing is learnt from them.",
+            FineTuningWarning,
+            stacklevel=3,
+        )
 
 
 def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
@@ -166,6 +208,13 @@ def split(
         fraction = _VALIDATION_FRACTION
     if fraction is None:
         return examples, None
+    n_parts = len(examples) if examples.lists is None else len(np.unique(examples.lists))
+    if n_parts < 2:
+        what = "row" if examples.lists is None else "list"
+        raise ValueError(
+            f"validation_fraction={fraction}, but there is one {what}, and none is left to learn from. "
+            "Pass validation_data, or neither validation_fraction nor early_stopping."
+        )
     if examples.lists is not None:
         # A list is validated on as a whole.
         parts = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
@@ -254,6 +303,11 @@ def _appended(data: Data, more: Data) -> Data:
     features = data.features
     if features is not None and more.features is not None:
         features = np.concatenate([features, more.features])
+    if data.y is not None and np.ndim(data.y) != np.ndim(more.y):
+        raise ValueError(
+            f"y has the shape {np.shape(data.y)} and that of validation_data {np.shape(more.y)}; pass "
+            "arrays of as many dimensions."
+        )
     y = None if data.y is None else np.concatenate([data.y, more.y])
     return replace(
         data, columns=columns, y=y, sample_weight=weight, query_id=queries, features=features

@@ -106,6 +106,7 @@ def read_examples(
     features: np.ndarray | None = None,
     class_weight: Any = None,
     score_range: tuple[float, float] | None = None,
+    n_own: int | None = None,
 ) -> Examples:
     """Find out what the data are, and check them.
 
@@ -134,6 +135,8 @@ def read_examples(
     score_range : (float, float), default=None
         The numbers that mean "nothing in common" and "the same"; None for the smallest and the
         largest in ``y``.
+    n_own : int, default=None
+        How many rows there are to learn from; those after them are held out. None for all.
 
     Returns
     -------
@@ -146,9 +149,13 @@ def read_examples(
         If there is no loss for such data, or ``y`` or a weight is not as it should be.
     """
     n_rows, n_columns = columns.missing.shape
+    n_own = n_rows if n_own is None else n_own
     if y is not None:
         check_no_missing(y)
     possible = kind.possible_shapes(n_columns, y, query_id is not None)
+    if score_range is not None and tuple(score_range) != (0, 1):
+        # A fold may have nothing but 0 and 1 of scores that go further.
+        possible = [shape for shape in possible if shape != BINARY]
     # Where two are possible, the one that the loss is for.
     shape = next((shape for shape in possible if data is None or shape in data), possible[0])
     target, classes = _read_target(y, shape, classes)
@@ -156,26 +163,27 @@ def read_examples(
         check_consistent_length(columns.missing, target)
     ends = (0.0, 1.0)
     if shape == SCORES and target is not None:
-        target, ends = _scaled(target, score_range)
-    weight = _weights(columns, target, classes, sample_weight, class_weight)
+        target, ends = _scaled(target, score_range, n_own)
     distinct = distinct_texts(kind.arrange(columns), missing_is_empty=missing_is_empty)
-    examples = Examples(
-        shape,
-        distinct.texts,
-        distinct.which,
-        np.arange(n_rows),
-        target,
-        classes,
-        weight,
-        _lists(columns, query_id) if shape == LISTS else None,
-        ends,
-        features,
-    )
     kept = np.flatnonzero((distinct.which != NO_TEXT).all(axis=0))
+    if not (kept < n_own).any():
+        raise ValueError("X has no row without a missing text: there is nothing to learn from.")
+    if n_own < n_rows and not (kept >= n_own).any():
+        raise ValueError("the X of validation_data has no row without a missing text.")
+    examples = Examples(
+        shape=shape,
+        texts=distinct.texts,
+        columns=distinct.which,
+        rows=np.arange(n_rows),
+        target=target,
+        classes=classes,
+        weight=_weights(target, classes, kept[kept < n_own], sample_weight, class_weight),
+        lists=_lists(columns, query_id) if shape == LISTS else None,
+        score_range=ends,
+        features=features,
+    )
     if len(kept) == n_rows:
         return examples
-    if not len(kept):
-        raise ValueError("X has no row without a missing text: there is nothing to learn from.")
     warnings.warn(
         f"{n_rows - len(kept)} of {n_rows} rows have a missing text, and nothing is learnt from them. "
         "Fill them, or pass missing='empty' or 'error'.",
@@ -230,11 +238,20 @@ def _lists(columns: TextColumns, query_id: Any) -> np.ndarray:
     """Return the number of each row's list: its query."""
     names = np.asarray(columns.texts[0], dtype=object)
     if query_id is not None:
-        check_consistent_length(columns.missing, query_id)
-        check_no_missing(query_id, "query_id")
-        names = column_or_1d(query_id)
+        names = check_query_id(query_id, len(names))
     # In the order of the rows, so that the batches do not depend on the names.
     return pd.factorize(names)[0].astype(np.int64)
+
+
+def check_query_id(query_id: Any, n_rows: int) -> np.ndarray:
+    """Return the names of lists, one for each row, or raise."""
+    names = np.asarray(query_id)
+    if names.shape not in [(n_rows,), (n_rows, 1)]:
+        raise ValueError(
+            f"query_id has the shape {names.shape}; pass the query of each of the {n_rows} rows."
+        )
+    check_no_missing(names, "query_id")
+    return names.ravel()
 
 
 def check_no_missing(values: Any, name: str = "y") -> None:
@@ -246,13 +263,18 @@ def check_no_missing(values: Any, name: str = "y") -> None:
 
 
 def _scaled(
-    scores: np.ndarray, score_range: tuple[float, float] | None
+    scores: np.ndarray, score_range: tuple[float, float] | None, n_own: int
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """Scale similarities to 0..1, and return what was scaled to these."""
     if score_range is None:
         low, high = float(scores.min()), float(scores.max())
         if low >= 0 and high <= 1:
             return scores, (0.0, 1.0)
+        if low == high:
+            raise ValueError(
+                f"y is {low:g} in all rows, which says nothing of a scale. Pass score_range, the "
+                "numbers that mean 'nothing in common' and 'the same'."
+            )
         warnings.warn(
             f"y goes from {low:g} to {high:g} and is scaled to 0 to 1. Pass "
             f"score_range=({low:g}, {high:g}) to say so, above all where not every fold has "
@@ -265,7 +287,8 @@ def _scaled(
             raise ValueError(
                 f"score_range={score_range!r}: pass two numbers, the smaller one first."
             )
-        low, high = score_range
+        # Numbers of Python, which numpy compares in the format of the scores.
+        low, high = map(float, score_range)
     if low >= high:
         raise ValueError(
             f"similarities go from {low:g} to {high:g}: score_range must be two numbers, the smaller "
@@ -273,23 +296,27 @@ def _scaled(
         )
     if scores.min() < low or scores.max() > high:
         row = int(np.flatnonzero((scores < low) | (scores > high))[0])
-        raise ValueError(
-            f"y[{row}] is {scores[row]:g}, outside of score_range=({low:g}, {high:g})."
-        )
-    return (scores - low) / (high - low), (float(low), float(high))
+        place = f"y[{row}]" if row < n_own else f"row {row - n_own} of the y of validation_data"
+        raise ValueError(f"{place} is {scores[row]:g}, outside of score_range=({low:g}, {high:g}).")
+    return (scores - low) / (high - low), (low, high)
 
 
 def _weights(
-    columns: TextColumns,
     target: np.ndarray | None,
     classes: np.ndarray | None,
+    learnt: np.ndarray,
     sample_weight: Any,
     class_weight: Any,
 ) -> np.ndarray | None:
+    """Multiply the weights of rows and of classes, as these are among the rows to learn from."""
     weight = None if sample_weight is None else sample_weight.astype(np.float32)
     if class_weight is not None:
         if classes is None or target is None:
             raise ValueError(f"class_weight={class_weight!r}, but y holds no classes; pass None.")
-        of_class = compute_class_weight(class_weight, classes=classes, y=classes[target])
+        there = np.unique(target[learnt])
+        of_class = np.ones(len(classes))
+        of_class[there] = compute_class_weight(
+            class_weight, classes=classes[there], y=classes[target[learnt]]
+        )
         weight = of_class[target].astype(np.float32) * (1 if weight is None else weight)
     return weight

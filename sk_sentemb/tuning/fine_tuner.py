@@ -69,7 +69,8 @@ class FineTuner(BaseEstimator):
     trainable : "all", "modules", "head" or int, default="all"
         What changes: all weights, those of what follows the transformer, or these and the
         transformer's last so many layers; or nothing but what the loss trains along, such as the head
-        of a :class:`~sk_sentemb.SentenceClassifier`, for which each text is embedded once.
+        of a :class:`~sk_sentemb.SentenceClassifier`, for which each text is embedded once. The head of
+        a cross-encoder is what follows its transformer: ``"modules"``.
 
     freeze_epochs : int, default=0
         For so many epochs, train nothing but what the loss trains along; then all that is
@@ -117,9 +118,10 @@ class FineTuner(BaseEstimator):
         Other rows to validate on. ``(X, None)`` where there is no ``y``.
 
     metric : str or callable, default="auto"
-        What is validated: ``"loss"``, ``"spearman"`` or ``"average_precision"`` of the cosine, a
-        function ``metric(vectors_of_columns, y)`` of which more is better, or ``"auto"``: Spearman for
-        similarities, average precision for 0 and 1, the loss otherwise.
+        What is validated: ``"loss"``; ``"spearman"`` or ``"average_precision"`` of the cosine, or of a
+        cross-encoder's logit; ``"ndcg"`` of the first ten of each list; a function
+        ``metric(outputs_of_columns, y)``, of vectors or logits, of which more is better; or ``"auto"``:
+        Spearman for similarities, average precision for 0 and 1, nDCG for lists, the loss otherwise.
 
     early_stopping : bool, default=False
         Stop when validation gets no better, and take the weights with the best one. Without

@@ -108,7 +108,7 @@ def train(
         if not is_out_of_memory(error):
             raise
         raise MemoryError(
-            "out of memory while fine-tuning: lower the embedder's max_length or the FineTuner's "
+            "out of memory while fine-tuning: lower the estimator's max_length or the FineTuner's "
             "batch_size (with a higher gradient_accumulation), or pass forward_batch_size or "
             "gradient_checkpointing=True."
         ) from error

@@ -27,7 +27,8 @@ def with_negatives(examples: Examples, n_negatives: int, seed: int) -> Examples:
     Returns
     -------
     extended : Examples
-        With these columns; no document is drawn that stands beside the same query in any row.
+        With these columns; no document is drawn that stands beside the same query in any row, or that
+        is the query itself.
 
     Raises
     ------
@@ -37,16 +38,20 @@ def with_negatives(examples: Examples, n_negatives: int, seed: int) -> Examples:
     draw = np.random.default_rng(seed)
     pairs = [examples.texts[i] for i in examples.columns[0]]
     sides = [np.array(side, dtype=object) for side in zip(*pairs, strict=True)]
-    (queries, _), (documents, texts) = map(pd.factorize, sides)
+    (queries, asked), (documents, texts) = map(pd.factorize, sides)
     n_rows, n_documents = len(pairs), len(texts)
-    belonging = np.unique(queries * n_documents + documents)
+    itself = pd.Index(texts).get_indexer(asked)[queries]  # -1 where no document is the query
+    belonging = np.union1d(
+        queries * n_documents + documents, (queries * n_documents + itself)[itself >= 0]
+    )
     # As often as they stand in rows.
     chosen = documents[draw.integers(n_rows, size=(n_negatives, n_rows))]
     for _ in range(_TRIES):
         taken = np.isin(queries * n_documents + chosen, belonging)
         chosen[taken] = documents[draw.integers(n_rows, size=int(taken.sum()))]
     for column, row in np.argwhere(np.isin(queries * n_documents + chosen, belonging)):
-        others = np.setdiff1d(np.arange(n_documents), documents[queries == queries[row]])
+        first = queries[row] * n_documents
+        others = np.setdiff1d(np.arange(n_documents), belonging - first)
         if not len(others):
             raise ValueError(
                 f"the query in row {examples.rows[row]} of X has every document as its own, so that "
