@@ -41,8 +41,19 @@ HTML = {
     "<p\nclass='a'\n>text</p\n>": "text",
     "<script>if (a<b) { x('<p>no</p>') }</script>yes": "yes",
     "<style>p { color: red }</style>yes<template><p>no</p></template>": "yes",
-    "yes<script>never ends": "yes",
-    "<!-- no -->yes<!-- never ends": "yes",
+    "<p>yes<script>never ends": "yes<script>never ends",
+    "<!-- no -->yes<!-- never ends": "yes<!-- never ends",
+    "<!-->yes<!--->, yes": "yes, yes",
+    "<script>no</script>yes <script> too": "yes <script> too",
+    "<script>'<script>'</script>yes": "yes",
+    "<template>a <template>no</template> b": "<template>a b",
+    "<template>no<template>no</template>no</template>yes": "yes",
+    "<title>A &amp; B</title><textarea>c &lt; d</textarea>": "A & B c < d",
+    "<p>the <textarea> and the <title></p>": "the <textarea> and the <title>",
+    "<STYLE>no</Style >yes": "yes",
+    "<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>": "漢字(かんじ)",
+    "if a<b>c then<br>d": "if ac then d",
+    "a <b>word</b>": "a word",
     "wo<!-- no -->rd": "word",
     "<!DOCTYPE html><html><head><title>T</title></head><body>text</body></html>": "T text",
     "<?xml version='1.0'?><p>text</p>": "text",
@@ -82,6 +93,16 @@ NO_HTML = [
     "<>",
     "< p >",
     "<![foo",
+    "How do I use the <style> tag in HTML? Please help",
+    "The <script> element is nice & good",
+    "I typed <textarea> and lost it all",
+    "<template> of ours",
+    "arrow <!-- look here, more text",
+    "a --> b <!-- c",
+    "<![CDATA[ never ends",
+    "Dear <title> <name>, at <time> you",
+    "if a<b>c then",
+    "<select> * from <table>",
     "5' < 6\"",
 ]
 
@@ -96,7 +117,9 @@ def test_html_becomes_text(html, text):
 @pytest.mark.parametrize("text", NO_HTML)
 def test_what_is_no_html_stays(text):
     assert clean(text) == text
-    assert clean(f"<p>{text}</p>") == text or "<p" in text
+    # Beside other tags, names of tags are tags.
+    if not any(name in text for name in ("<p", "<b>", "<time>", "<table>")):
+        assert clean(f"<p>{text}</p>") == text
 
 
 @pytest.mark.parametrize("text", [*HTML, *NO_HTML])
@@ -308,6 +331,10 @@ def test_hostile_markup_takes_no_time_that_grows_with_its_square():
         "<!doctype" * 10_000,
         "<?a" * 30_000,
         "<a " * 30_000,
+        "<!--" * 25_000 + "-->",
+        "<script>" * 15_000 + "</script>" * 10_000,
+        "<template>" * 5_000 + "</template>" * 5_000,
+        "</script" + " " * 100_000,
         "<a b='" * 20_000,
         "<a b=\"<a b='" * 10_000,
         "<a" + " " * 100_000,

@@ -42,8 +42,9 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     html : bool, default=True
         Whether to take text out of HTML, where a cell has tags or character references. Scripts,
-        styles and comments go, blocks are set apart by white space. What is no tag of HTML stays:
-        ``"a < b"``, ``"vector<int>"``. Needs Beautiful Soup: ``pip install 'sk-sentemb[clean]'``.
+        styles and comments go where they have an end, blocks are set apart by white space. What is no
+        tag of HTML stays: ``"a < b"``, ``"vector<int>"``, ``"if a<b>c"``, ``"the <style> tag"``; see
+        Notes. Needs Beautiful Soup: ``pip install 'sk-sentemb[clean]'``.
 
     control : bool, default=True
         Whether to remove control characters and others that nobody sees: soft hyphens, marks of
@@ -88,6 +89,12 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     In this order: HTML, addresses, control characters, lower case, the normal form, white space. HTML is
     read once: of ``"&amp;lt;p&amp;gt;"``, ``"&lt;p&gt;"`` is left. References need their semicolon, so
     that addresses such as ``"?a=1&copy=2"`` stay intact.
+
+    ``<b>``, ``<title>`` and others that are nothing but a name are words in brackets as well. They are
+    read as tags in cells that also have an end tag, a tag with attributes, or one that needs no end,
+    such as ``<br>``, ``<p>`` and ``<li>``; in other cells they stay. Comments, sections, scripts,
+    styles, templates, titles and areas of text stay as they are where they have no end, and what
+    follows them stays, too.
 
     Examples
     --------

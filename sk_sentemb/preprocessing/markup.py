@@ -33,11 +33,19 @@ _TAG = rf"</{_NAME}\s*>|<{_NAME}(?:(?:\s+|(?<=[\"'])){_ATTRIBUTE})*\s*/?>"
 _REFERENCE = r"&(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});"
 _MARKUP = re.compile(rf"{_TAG}|{_REFERENCE}|[&<]", re.IGNORECASE)
 
-# Comments and sections without an end have all that follows in them, as in browsers.
-_COMMENT = re.compile(
-    r"<!--.*?(?:-->|\Z)|<!doctype\b[^<>]*>|<\?[a-z][^<>]*>", re.IGNORECASE | re.DOTALL
-)
-_SECTION = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
+# Without an end, browsers take all that follows for a part of these. Here they are text then, since
+# people write about "the <style> tag" as well.
+_SWALLOWING = "script|style|template|textarea|title"
+_SWALLOWS = re.compile(rf"<(?:({_SWALLOWING})\b|/({_SWALLOWING})\s*>)", re.IGNORECASE)
+
+# A tag of nothing but a name may be a word in brackets, <b> of "a<b>c" or <title> of a form letter.
+# The ones that need no end are hardly ever, and where one of them or any other tag is, all are tags.
+_WITHOUT_END = "br|dd|dt|hr|html|li|p|td|th|tr|wbr"
+_NAME_ALONE = re.compile(rf"<(?!(?:{_WITHOUT_END})\b)[a-z0-9:]+\s*>", re.IGNORECASE)
+
+_COMMENT = re.compile(r"<!--(?:-?>|.*?-->)", re.DOTALL)
+_SECTION = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_DECLARATION = re.compile(r"<!doctype\b[^<>]*>|<\?[a-z][^<>]*>", re.IGNORECASE)
 _BLOCK = re.compile(rf"<(/?)(?:{_BLOCKS})[\s/>]", re.IGNORECASE)
 
 
@@ -48,7 +56,9 @@ def html_to_text(text: str) -> str:
     ----------
     text : str
         HTML, or text with or without character references. A tag is one of HTML's or of Word's; a
-        reference has a semicolon.
+        reference has a semicolon. Comments, scripts and the like have an end. Tags of nothing but a
+        name, such as ``<b>``, are tags beside one of another form: an end tag, one with attributes,
+        or one that needs no end, such as ``<br>``.
 
     Returns
     -------
@@ -64,33 +74,63 @@ def html_to_text(text: str) -> str:
     """
     if "<" not in text:
         return _MARKUP.sub(_character, text) if "&" in text else text
-    text = _COMMENT.sub("", _SECTION.sub(r"\1", text))
-    tags = False
+    text = _sub_closed(_SECTION, "]]>", r"\1", text)
+    text = _DECLARATION.sub("", _sub_closed(_COMMENT, "-->", "", text))
+    ended = _starts_with_an_end(text)
+
+    def is_tag(found: re.Match[str]) -> bool:
+        if len(found[0]) == 1 or found[0][0] == "&":
+            return False
+        swallows = _SWALLOWS.match(found[0])
+        return not swallows or not swallows[1] or found.start() in ended
+
+    if not any(
+        is_tag(found) and not _NAME_ALONE.fullmatch(found[0]) for found in _MARKUP.finditer(text)
+    ):
+        return _MARKUP.sub(_character, text)
 
     def written(found: re.Match[str]) -> str:
-        nonlocal tags
         markup = found[0]
-        if markup[0] == "&":
+        if not is_tag(found):
             return escape(_character(found))
-        if markup == "<":
-            return "&lt;"
-        tags = True
         if block := _BLOCK.match(markup):
             return f"{markup}\n" if block[1] else f"\n{markup}"
         return markup
 
-    markup = _MARKUP.sub(written, text)
-    if not tags:
-        return unescape(markup)
-
     from bs4 import BeautifulSoup
+    from bs4.element import CData, NavigableString, RubyParenthesisString, RubyTextString
 
-    # Its text has no scripts, styles, templates and comments.
-    return BeautifulSoup(markup, "html.parser").get_text()
+    # No scripts, styles, templates and comments; but how characters are read, which it leaves out.
+    kinds = (NavigableString, CData, RubyTextString, RubyParenthesisString)
+    return BeautifulSoup(_MARKUP.sub(written, text), "html.parser").get_text(types=kinds)
+
+
+def _starts_with_an_end(text: str) -> set[int]:
+    """Return where scripts, styles and the like begin, if they have an end."""
+    starts: dict[str, list[int]] = {name: [] for name in _SWALLOWING.split("|")}
+    ended: set[int] = set()
+    for found in _SWALLOWS.finditer(text):
+        if found[1]:
+            starts[found[1].lower()].append(found.start())
+            continue
+        name = found[2].lower()
+        # Templates stand in templates; in the others, what looks like a start is text.
+        n_ended = 1 if name == "template" else len(starts[name])
+        for _ in range(min(n_ended, len(starts[name]))):
+            ended.add(starts[name].pop())
+    return ended
+
+
+def _sub_closed(pattern: re.Pattern[str], end: str, new: str, text: str) -> str:
+    """Replace what has an end; only up to the last one, since looking for more takes long."""
+    last = text.rfind(end) + len(end)
+    if last < len(end):
+        return text
+    return pattern.sub(new, text[:last]) + text[last:]
 
 
 def _character(found: re.Match[str]) -> str:
-    """Return what a reference stands for."""
+    """Return what a reference stands for, and other markup as it is."""
     reference = found[0]
     if reference.startswith("&#"):
         return unescape(reference)
