@@ -80,7 +80,20 @@ COLUMNS = {
     "American telephone numbers": (each(lambda i: f"(555) 123-{1000 + i}"), "id"),
     "telephone numbers without spaces": (each(lambda i: f"+49176{1234567 + i}"), "id"),
     "post codes": (each(lambda i: f"{501 + 37 * i:05d}"), "id"),
-    "post codes without zeros": (each(lambda i: str(20115 + 37 * i)), "id"),
+    "post codes without zeros": (each(lambda i: str(20115 + 37 * i)), "numeric"),
+    "salaries": (each(lambda i: str(RNG.integers(10_000, 99_999))), "numeric"),
+    "prices in euros": (each(lambda i: f"{i}.50 €"), "numeric"),
+    "losses": (each(lambda i: f"$-{i}.50"), "numeric"),
+    "losses in parentheses": (each(lambda i: f"({i}.50)"), "numeric"),
+    "mostly numbers": (each(lambda i: f"{i}.5" if i % 10 else "?"), "numeric"),
+    "tickets": (each(lambda i: f"A/5 {i}" if i % 4 == 0 else f"{i * 100}"), "id"),
+    "sizes in numbers and letters": (repeat("36", "38", "40", "S"), "categorical"),
+    "years, one row each": (range(1950, 1950 + N), "numeric"),
+    "complex numbers": (np.arange(N) * 1j, "other"),
+    "complex objects": (pd.Series([1j, 2, None] * 20, dtype=object), "other"),
+    "periods": (pd.period_range("2000", periods=N, freq="M"), "date"),
+    "quarters": (pd.period_range("2000", periods=N, freq="Q"), "date"),
+    "dates with short years": (each(lambda i: f"{i % 28 + 1:02d}-Jan-{i:02d}"), "date"),
     "article numbers": (each(lambda i: f"SKU-{i:04d}"), "id"),
     "account numbers": (each(lambda i: str(10**9 + 7919 * i)), "id"),
     "paths": (each(lambda i: f"/home/ann/My Documents/letter {i}.txt"), "id"),
@@ -110,7 +123,9 @@ COLUMNS = {
     "decimals": (each(lambda i: Decimal(i) / 7), "numeric"),
     "durations": (each(lambda i: timedelta(hours=i)), "numeric"),
     "integers and None": (pd.array([*range(0, 590, 10), None], dtype="Int64"), "numeric"),
-    "row numbers": (RNG.permutation(N) + 1000, "id"),
+    "row numbers": (RNG.permutation(N), "id"),
+    "row numbers from 1": (RNG.permutation(N) + 1, "id"),
+    "whole numbers from 1000": (RNG.permutation(N) + 1000, "numeric"),
     "files with pictures": (each(lambda i: f"photos of us/{i}.JPG"), "image"),
     "addresses of pictures": (each(lambda i: f"https://x.org/{i}.png?size=3"), "image"),
     "bytes of pictures": (each(lambda i: b"\x89PNG\r\n" + bytes([i])), "image"),
@@ -155,7 +170,7 @@ def test_role(cells, expected):
         (pl.Series([Decimal("1.5")]), "numeric"),
         (pl.Series([True, None]), "categorical"),
         (pl.Series([b"\xff\xd8\xff\xe0", None]), "image"),
-        (pl.Series(range(100, 130)), "id"),
+        (pl.Series(range(1, 31)), "id"),
     ],
     ids=str,
 )
@@ -190,10 +205,19 @@ def test_role_by_name(name, expected):
     assert role([3, 1, 3], name, id_names=None) == "numeric"
     # Words have the name of an id, or are categories.
     assert role(repeat("S", "M"), name) == ("id" if expected == "id" else "categorical")
+    for cells in (
+        [3.0, None, 1.0],
+        pd.array([3, None, 1], dtype="Int64"),
+        pd.Series([3, 100, None], dtype=object),
+        pd.Series([Decimal(3), Decimal(1)], dtype=object),
+        ["3", "100", "3"],
+    ):
+        assert role(cells, name) == expected
     # Not text, dates, and numbers that are not whole.
     assert role(SENTENCES, name) == "text"
     assert role(repeat("2024-05-31"), name) == "date"
-    assert role([0.5, 1.5], name) == "numeric"
+    for cells in ([0.5, 1.5], ["0.5", "2"], [Decimal("Infinity"), Decimal("0.5")], [timedelta(1)]):
+        assert role(cells, name) == "numeric"
 
 
 # What the columns of the data sets are.
@@ -286,6 +310,15 @@ def test_measures():
     assert found["role"].tolist() == ["text", "categorical", "numeric", "other"]
 
 
+def test_reasons_tell_of_numbers():
+    mostly = pd.DataFrame({"n": each(lambda i: f"{i}.5" if i % 10 else "?")})
+    assert describe_columns(mostly).loc["n", "reason"] == (
+        "90% numbers; distinct cells that are none: 1"
+    )
+    half = pd.DataFrame({"n": ["3.5", "unknown"]})
+    assert describe_columns(half).loc["n", "reason"] == "50% numbers, 2 distinct cells (100%)"
+
+
 def test_thresholds_decide():
     names = each(lambda i: f"Ann{i} Lee{i}")
     assert role(names, min_words=2) == "text"
@@ -307,6 +340,7 @@ def test_thresholds_decide():
         ({"min_words": -1}, r"min_words=-1; pass 0 or more"),
         ({"sample": 0}, r"sample=0; pass 1 or more"),
         ({"max_categories": 0}, r"max_categories=0; pass 1 or more"),
+        ({"min_words": float("nan")}, r"min_words=nan; pass 0 or more"),
     ],
 )
 def test_thresholds_out_of_range(rules, message):
@@ -314,6 +348,25 @@ def test_thresholds_out_of_range(rules, message):
         describe_columns(pd.DataFrame({"a": ["b"]}), **rules)
     with pytest.raises(ValueError, match=message):
         text_column_selector(**rules)(pd.DataFrame({"a": ["b"]}))
+
+
+def test_arguments_that_are_no_thresholds():
+    X = pd.DataFrame({"a": ["b"]})
+    for find in (describe_columns, column_roles):
+        with pytest.raises(TypeError, match="min_words='3' is of type str; pass a number"):
+            find(X, min_words="3")
+        with pytest.raises(TypeError, match=r"sample=9.5 is of type float; pass an integer"):
+            find(X, sample=9.5)
+        with pytest.raises(
+            TypeError, match=f"{find.__name__}.. got an unexpected keyword .* 'foo'"
+        ):
+            find(X, foo=1)
+        with pytest.raises(ValueError, match=r"id_names='\(' is no regular expression: missing"):
+            find(X, id_names="(")
+        with pytest.raises(TypeError, match="id_names=3 is of type int; pass a regular expression"):
+            find(X, id_names=3)
+    with pytest.raises(ValueError, match=r"pattern='\(' is no regular expression: missing"):
+        text_column_selector(pattern="(")(X)
 
 
 def test_what_is_no_table_of_named_columns():

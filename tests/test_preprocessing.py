@@ -34,6 +34,7 @@ from sk_sentemb.preprocessing import (
     read_categories,
     read_numbers,
 )
+from sk_sentemb.preprocessing.cells import number
 
 N = 40
 RNG = np.random.default_rng(0)
@@ -180,6 +181,7 @@ def test_columns_that_are_listed():
     assert make(None, **lists).fit_transform(FRAME).shape == (N, DIM + 5 + 4 + 2)
 
 
+@pytest.mark.filterwarnings("ignore:columns of X are left out")
 def test_rules_are_those_of_column_roles():
     for rules in ({}, {"min_words": 9}, {"id_names": None}, {"min_share": 1, "max_unique": 0}):
         roles = column_roles(FRAME, **rules)
@@ -202,12 +204,47 @@ def test_nothing_to_transform():
     for how in ({"roles": {"Title": "text"}}, {"min_words": 3}):
         with pytest.raises(ValueError, match="no effect without X"):
             make(None, text="Title", **how)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'texts'"):
+    with pytest.raises(
+        TypeError,
+        match=r"make_multimodal_transformer\(\) got an unexpected keyword argument 'texts'",
+    ):
         make(texts="Title")
     with pytest.raises(
         ValueError, match="categorical_encoder='ordinal'; pass 'onehot', 'target' or"
     ):
         make(categorical_encoder="ordinal")
+
+
+def test_what_is_no_estimator():
+    with pytest.raises(
+        TypeError, match=r"embedder='minilm' is a string; .* SentenceEmbedder\('minilm'\)"
+    ):
+        make_multimodal_transformer(FRAME, embedder="minilm")
+    with pytest.raises(TypeError, match=r"image_embedder='clip' is a string; .*ImageEmbedder"):
+        make(None, image="photo", image_embedder="clip")
+    with pytest.raises(TypeError, match=r"embedder=<class .* is no estimator; pass an object"):
+        make_multimodal_transformer(FRAME, embedder=SentenceEmbedder)
+    with pytest.raises(TypeError, match="categorical_encoder=3 is no estimator"):
+        make(categorical_encoder=3)
+
+
+def test_ids_that_nobody_named_are_left_out_with_a_warning():
+    X = FRAME.assign(person=[f"Ann{i} Lee{i}" for i in range(N)], row=range(N))
+    with pytest.warns(
+        UserWarning, match=r"look like ids: 'person', 'row'\. describe_columns"
+    ) as met:
+        transformer = make(X)
+    assert met[0].filename == __file__
+    assert {"person", "row", "order_id"} < set(entries(transformer)["left-out"])
+    with pytest.warns(UserWarning, match="look like ids: 'row'"):
+        make(X, roles={"person": "text"})
+    lists = {"text": [], "categorical": [], "numeric": "price", "date": [], "image": []}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(X, roles={"person": "id", "row": "id"})
+        make(X, id_names="person|row|id$")
+        make(X, **lists)
+        make()
 
 
 def test_names_of_columns_that_scikit_learn_would_part():
@@ -431,6 +468,42 @@ def test_numbers_of_any_dtype():
         assert read_numbers(X[:0]).shape == (0, 8)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12.50 €", 12.5),
+        ("12€", 12),
+        ("€ 1,200", 1200),
+        ("-$5.00", -5),
+        ("$-5.00", -5),
+        ("$ +5", 5),
+        ("(5.00)", -5),
+        (" ( $1,200.50 ) ", -1200.5),
+        ("0.5", 0.5),
+        ("007", 7),
+        ("100,000", 100_000),
+        # Decimal commas, and what has two signs or two currencies.
+        *[(text, None) for text in ("0,512", "00,123", "12,50€", "1,23")],
+        *[(text, None) for text in ("--5", "-$-5", "(-5)", "$5€", "(5", "5)", "()", "$", "")],
+    ],
+)
+def test_numbers_in_text(text, value):
+    assert number(text) == value
+
+
+def test_numbers_in_hostile_text():
+    for text in (" " * 100_000 + "x", "$" + " " * 100_000, "1" * 100_000 + "x", "1,111" * 20_000):
+        assert number(text) is None
+
+
+def test_mostly_numbers_are_read_and_the_others_counted():
+    X = pd.DataFrame({"n": [f"{i}.5" if i % 10 else "?" for i in range(N)]})
+    transformer = make(X)
+    assert entries(transformer) == {"numeric": ["n"]}
+    with pytest.warns(UnreadableCellWarning, match="4 of 40 cells of 'n' are no numbers"):
+        assert transformer.fit_transform(X).shape == (N, 2)
+
+
 def test_cells_that_are_no_numbers_are_counted():
     with pytest.warns(UnreadableCellWarning, match="2 of 4 cells of 'n' are no numbers and became"):
         found = read_numbers(pd.DataFrame({"n": ["1", "unknown", None, "1e999"]}))
@@ -455,6 +528,11 @@ PARTS_OF = {
     "31 May 2024": (2024, 5, 31, 4, 0, 19874),
     "20240531": (2024, 5, 31, 4, 0, 19874),
     "2024-05": (2024, 5, 1, 2, 0, 19844),
+    "31-May-24": (2024, 5, 31, 4, 0, 19874),
+    "31-may-99 6:00 pm": (1999, 5, 31, 0, 18, 10742.75),
+    "1-Jan-68": (2068, 1, 1, 6, 0, 35794),
+    "9999-12-31": (9999, 12, 31, 4, 0, 2932896),
+    "1500-01-01": (1500, 1, 1, 0, 0, -171664),
     "Fri, 31 May 2024 20:00:00 +0200": (2024, 5, 31, 4, 18, 19874.75),
     "2024-05-31T18:00:00.123456789Z": (2024, 5, 31, 4, 18, 19874.75),
     " ": (np.nan,) * 6,
@@ -497,6 +575,57 @@ def test_parts_of_dates_of_any_dtype(X, elapsed):
 def test_parts_of_days():
     for X in (pd.DataFrame({"d": [date(2024, 5, 31)]}), pl.DataFrame({"d": [date(2024, 5, 31)]})):
         assert DateParts().fit_transform(X).tolist() == [[2024, 5, 31, 4, 0, 19874]]
+
+
+NEVER = date(9999, 12, 31)
+
+FAR_OFF = {
+    "date": pd.DataFrame({"d": pd.Series([NEVER, None, date(1500, 1, 1)], dtype=object)}),
+    "datetime": pd.DataFrame({"d": [datetime(9999, 12, 31), None, datetime(1500, 1, 1)]}),
+    "seconds": pd.DataFrame({"d": np.array(["9999-12-31", "NaT", "1500-01-01"], dtype="M8[s]")}),
+    "polars": pl.DataFrame({"d": [NEVER, None, date(1500, 1, 1)]}),
+    "text": pd.DataFrame({"d": ["9999-12-31", None, "1500-01-01"]}),
+    "periods": pd.DataFrame({"d": pd.PeriodIndex(["9999-12-31", "NaT", "1500-01-01"], freq="D")}),
+}
+
+
+@pytest.mark.parametrize("X", FAR_OFF.values(), ids=FAR_OFF)
+def test_dates_beyond_nanoseconds(X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = DateParts(parts=(*DateParts().parts, "missing")).fit_transform(X)
+    never, missing, early = found
+    assert never.tolist() == [9999, 12, 31, 4, 0, 2932896, 0]
+    np.testing.assert_array_equal(missing, [*[np.nan] * 6, 1])
+    assert early.tolist() == [1500, 1, 1, 0, 0, -171664, 0]
+
+
+def test_dates_far_off_beside_nanoseconds():
+    cells = [pd.Timestamp(1, unit="ns"), pd.Timestamp("9999-12-31"), pd.NaT]
+    found = DateParts(parts=["year"]).fit_transform(pd.DataFrame({"d": cells}, dtype=object))
+    np.testing.assert_array_equal(found, [[1970], [9999], [np.nan]])
+
+
+def test_periods_count_from_their_beginning():
+    X = pd.DataFrame({"d": pd.PeriodIndex(["2024-05", "NaT"], freq="M")})
+    assert column_roles(X)["date"] == ["d"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = DateParts().fit_transform(X)
+    np.testing.assert_array_equal(found, [PARTS_OF["2024-05"], [np.nan] * 6])
+
+
+def test_whole_numbers_that_look_like_days():
+    whole = pd.DataFrame({"d": [20240531, 19991231, 45000]})
+    read = [[2024, 5, 31], [1999, 12, 31], [1970, 1, 1]]
+    dates = DateParts(parts=["year", "month", "day"])
+    for X in (whole, whole.astype(float), whole.astype(object), pl.from_pandas(whole)):
+        assert dates.fit_transform(X).tolist() == read
+    # As text is, months and days that are none are seconds, and days that do not exist are no dates.
+    assert dates.fit_transform([[20241331]])[0].tolist() == [1970, 8, 23]
+    with pytest.warns(UnreadableCellWarning, match="1 of 1 cells"):
+        assert np.isnan(dates.fit_transform([[20240230]])).all()
+    assert dates.fit_transform([[20240531.5]])[0].tolist() == [1970, 8, 23]
 
 
 def test_day_and_month_are_told_by_the_other_dates():

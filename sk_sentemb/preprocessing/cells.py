@@ -3,9 +3,11 @@
 import re
 from math import isfinite
 
-# Sign and currency, digits with or without commas between thousands, exponent, percent.
-NUMBER = re.compile(
-    r"\s*([+-]?)\s*[$€£¥]?\s*((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(e[+-]?\d+)?\s*(%?)\s*",
+# Sign and currency in either order, digits with or without commas between thousands, exponent,
+# percent or currency. A group of thousands begins with no zero: "0,512" has a decimal comma.
+_NUMBER = re.compile(
+    r"(?:([+-])\s*)?(?:([$€£¥])\s*)?(?:([+-])\s*)?"
+    r"((?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(e[+-]?\d+)?(?:\s*([%$€£¥]))?",
     re.IGNORECASE,
 )
 
@@ -99,7 +101,9 @@ def is_picture(cell: object) -> bool:
 
 
 def number(text: str) -> float | None:
-    """Read a number: ``"-1,200.5"``, ``"$3"``, ``"7e-3"``, ``"12 %"`` for 12.
+    """Read a number: ``"-1,200.5"``, ``"$3"``, ``"3 €"``, ``"7e-3"``, ``"12 %"`` for 12.
+
+    In parentheses, as in accounts, it is negative.
 
     Parameters
     ----------
@@ -111,9 +115,16 @@ def number(text: str) -> float | None:
     float or None
         None where the text is no number, or too large for one.
     """
-    found = NUMBER.fullmatch(text)
+    text = text.strip()
+    negative = text.startswith("(") and text.endswith(")")
+    found = _NUMBER.fullmatch(text[1:-1].strip() if negative else text)
     if found is None:
         return None
-    sign, digits, exponent, _ = found.groups()
-    value = float(f"{sign}{digits.replace(',', '')}{exponent or ''}")
-    return value if isfinite(value) else None
+    first_sign, currency, second_sign, digits, exponent, unit = found.groups()
+    signs = (first_sign or "") + (second_sign or "")
+    if len(signs) + negative > 1 or (currency and unit):
+        return None
+    value = float(f"{signs}{digits.replace(',', '')}{exponent or ''}")
+    if not isfinite(value):
+        return None
+    return -value if negative else value

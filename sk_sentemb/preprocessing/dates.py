@@ -24,6 +24,8 @@ _NAMED = re.compile(
     rf"|{_MONTH},?\s+\d{{4}}){_TIME}",
     re.IGNORECASE,
 )
+# "31-May-24"; with spaces, a day and a month are as likely.
+_NAMED_SHORT = re.compile(rf"(\d{{1,2}}-{_MONTH}-)(\d{{2}})({_TIME})", re.IGNORECASE)
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b", re.IGNORECASE)
 
 # Beyond microseconds, what pandas makes of a date depends on the others.
@@ -32,6 +34,9 @@ _NANOSECONDS = re.compile(r"(\.\d{6})\d+")
 # Two digits of a year, as POSIX reads them.
 _FIRST_OF_THE_LAST_CENTURY = 69
 _MONTHS = 12
+
+# What whole numbers are between that look like 20240531.
+_FIRST_DAY, _LAST_DAY = 19_000_101, 20_991_231
 
 
 def day_comes_first(texts: Iterable[str]) -> bool:
@@ -91,11 +96,38 @@ def _as_iso(text: str, day_first: bool) -> str | None:
     elif found := _YEAR_LAST.fullmatch(text):
         first, _, second, year, time = found.groups()
         day, month = (first, second) if day_first else (second, first)
-        if len(year) == 2:
-            year = f"{'19' if int(year) >= _FIRST_OF_THE_LAST_CENTURY else '20'}{year}"
+        year = _with_century(year)
+    elif found := _NAMED_SHORT.fullmatch(text):
+        day_and_month, year, time = found.groups()
+        return _NANOSECONDS.sub(r"\1", f"{day_and_month}{_with_century(year)}{time}")
     elif _NAMED.fullmatch(text):
         return _NANOSECONDS.sub(r"\1", _ORDINAL.sub("", text))
     else:
         return None
     time = _NANOSECONDS.sub(r"\1", time)
     return f"{year}-{int(month):02}-{int(day):02}{time}"
+
+
+def _with_century(year: str) -> str:
+    if len(year) > 2:
+        return year
+    return f"{'19' if int(year) >= _FIRST_OF_THE_LAST_CENTURY else '20'}{year}"
+
+
+def day_in_digits(number: float) -> str | None:
+    """Return the digits of a number that looks like 20240531.
+
+    Parameters
+    ----------
+    number : float
+        A number.
+
+    Returns
+    -------
+    str or None
+        Text that :func:`read_dates` reads if there is such a day; None for other numbers.
+    """
+    if not (_FIRST_DAY <= number <= _LAST_DAY and number == int(number)):
+        return None
+    digits = str(int(number))
+    return digits if _WITHOUT_SIGNS.fullmatch(digits) else None

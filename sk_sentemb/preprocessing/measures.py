@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import date
-from numbers import Number
+from datetime import date, timedelta
+from decimal import Decimal
+from numbers import Complex, Integral, Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 
 from .cells import CODE, PICTURE_FILE, count_words, is_picture, number
 from .dates import day_comes_first, read_dates
 
-# Whole numbers of so many digits, or of one length from here on, number things and count none.
+# Whole numbers of so many digits number things and count none.
 _DIGITS_OF_A_CODE = 9
-_DIGITS_OF_CODES_OF_ONE_LENGTH = 5
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Measures:
     number, date, image, code : float
         Shares of cells that are read as numbers; as dates; that name files with pictures; that are
         addresses, paths, telephone numbers, UUIDs and the like.
+    whole : bool
+        Whether all the numbers are whole, whatever holds them.
+    others : float
+        Number of distinct cells of text that are no numbers.
+    counts_rows : bool
+        Whether the integers are 0, 1, 2, … or 1, 2, 3, … in some order.
     """
 
     dtype: str
@@ -52,11 +59,13 @@ class Measures:
     date: float = np.nan
     image: float = np.nan
     code: float = np.nan
+    whole: bool = False
+    others: float = np.nan
     counts_rows: bool = False
 
     def shown(self) -> dict[str, Any]:
         """Return what users see."""
-        hidden = ("kind", "counts_rows")
+        hidden = ("kind", "whole", "others", "counts_rows")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
 
 
@@ -94,6 +103,7 @@ def measure(column: nw.Series, *, sample: int) -> Measures:
         missing,
         distinct,
         distinct / len(present),
+        whole=kind == "number" and column.dtype != nw.Duration and _are_whole(present),
         counts_rows=column.dtype.is_integer() and _counts_rows(present, distinct),
     )
 
@@ -111,8 +121,16 @@ def _kind_of(dtype: nw.dtypes.DType) -> str:
 
 
 def _counts_rows(present: nw.Series, distinct: int) -> bool:
-    """Say whether the integers are 1, 2, 3, … in some order."""
-    return distinct == len(present) == int(present.max()) - int(present.min()) + 1
+    """Say whether the integers are 0, 1, 2, … or 1, 2, 3, … in some order."""
+    first, last = int(present.min()), int(present.max())
+    return first in (0, 1) and distinct == len(present) == last - first + 1
+
+
+def _are_whole(present: nw.Series) -> bool:
+    if present.dtype.is_integer():
+        return True
+    values = present.cast(nw.Float64).to_numpy()
+    return np.array_equal(values, np.trunc(values))
 
 
 def _of_cells(present: nw.Series, dtype: str, missing: float, sample: int) -> Measures:
@@ -130,12 +148,15 @@ def _of_cells(present: nw.Series, dtype: str, missing: float, sample: int) -> Me
         return Measures(dtype, "empty", missing)
     unique = len(counts) / n_cells
     if kind != "text":
-        return Measures(dtype, kind, missing, len(counts), unique)
+        whole = kind == "number" and all(map(_is_whole, cells))
+        return Measures(dtype, kind, missing, len(counts), unique, whole=whole)
 
     def share(holds: Callable[[str], Any]) -> float:
         return sum(n for text, n in counts.items() if holds(text)) / n_cells
 
     texts = list(counts)
+    numbers = {text: number(text) for text in texts}
+    read = [value for value in numbers.values() if value is not None]
     dates = read_dates(texts, day_first=day_comes_first(texts))
     is_date = dict(zip(texts, dates.notna(), strict=True))
     is_code = _codes_of_digits(counts) or (lambda text: not is_date[text] and _is_code(text))
@@ -146,11 +167,17 @@ def _of_cells(present: nw.Series, dtype: str, missing: float, sample: int) -> Me
         len(counts),
         unique,
         words=sum(n * count_words(text) for text, n in counts.items()) / n_cells,
-        number=share(lambda text: number(text) is not None),
+        number=share(lambda text: numbers[text] is not None),
         date=share(is_date.__getitem__),
         image=share(lambda text: PICTURE_FILE.fullmatch(text.strip())),
         code=share(is_code),
+        whole=bool(read) and all(value.is_integer() for value in read),
+        others=len(texts) - len(read),
     )
+
+
+# Complex numbers are none that a model reads.
+_NUMBERS = (Real, Decimal)
 
 
 def _kind_of_cells(cells: list[Any]) -> str:
@@ -159,14 +186,25 @@ def _kind_of_cells(cells: list[Any]) -> str:
         return "text"
     if all(isinstance(cell, (bool, np.bool_)) for cell in cells):
         return "bool"
-    if all(isinstance(cell, (Number, np.timedelta64)) for cell in cells):
+    if all(isinstance(cell, (*_NUMBERS, timedelta, np.timedelta64)) for cell in cells):
         return "number"
-    if all(isinstance(cell, (date, np.datetime64)) for cell in cells):
+    if all(isinstance(cell, (date, np.datetime64, pd.Period)) for cell in cells):
         return "date"
     if all(is_picture(cell) for cell in cells):
         return "image"
-    contain = any(hasattr(cell, "__len__") and not isinstance(cell, str) for cell in cells)
-    return "other" if contain else "text"
+    return "other" if any(map(_is_no_text, cells)) else "text"
+
+
+def _is_no_text(cell: Any) -> bool:
+    if isinstance(cell, Complex):
+        return not isinstance(cell, Real)
+    return hasattr(cell, "__len__") and not isinstance(cell, str)
+
+
+def _is_whole(cell: Any) -> bool:
+    if isinstance(cell, Integral):
+        return not isinstance(cell, np.timedelta64)
+    return isinstance(cell, _NUMBERS) and float(cell).is_integer()
 
 
 def _is_code(text: str) -> bool:
@@ -180,15 +218,13 @@ def _digits(text: str) -> str:
 def _codes_of_digits(counts: Counter[str]) -> Callable[[str], bool] | None:
     """Return what tells codes, if the column has the look of codes made of digits.
 
-    Post codes and account numbers are written as numbers, yet with leading zeros, in full length, or
-    with more digits than one counts with.
+    Post codes and account numbers are written as numbers, yet with leading zeros, or with more digits
+    than one counts with. Salaries, too, are of one length: that alone makes no code.
     """
     whole = [digits for digits in map(_digits, counts) if digits.isdecimal()]
     if not whole or 2 * len(whole) < len(counts):
         return None
-    shortest, longest = min(map(len, whole)), max(map(len, whole))
-    of_one_length = len(whole) > 1 and shortest == longest >= _DIGITS_OF_CODES_OF_ONE_LENGTH
     leading_zero = any(digits[0] == "0" and len(digits) > 1 for digits in whole)
-    if of_one_length or leading_zero or shortest >= _DIGITS_OF_A_CODE:
+    if leading_zero or min(map(len, whole)) >= _DIGITS_OF_A_CODE:
         return lambda text: _digits(text).isdecimal() or _is_code(text)
     return None

@@ -1,5 +1,6 @@
 """make_multimodal_transformer: a column transformer for tables with text."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def make_multimodal_transformer(
     """Make a column transformer for tables of text, categories, numbers, dates and pictures.
 
     What comes back is scikit-learn's, not fitted, and its entries are there to see, to search over and
-    to replace. Columns with none of these roles are dropped, ids above all.
+    to replace. Columns with none of these roles are left out, ids above all.
 
     Parameters
     ----------
@@ -93,6 +94,16 @@ def make_multimodal_transformer(
     ValueError
         If there are neither ``X`` nor columns, or no column has a role; if a column has two roles,
         or is not in ``X``; if ``roles`` or ``rules`` come without ``X``.
+    TypeError
+        If ``embedder``, ``image_embedder`` or ``categorical_encoder`` is no estimator, or a rule does
+        not exist.
+
+    Warns
+    -----
+    UserWarning
+        If columns are left out as ids by their cells alone, such as names of persons, where neither
+        ``roles`` nor the column's own name says so. It names them. Where columns are listed for each
+        role, there is none.
 
     See Also
     --------
@@ -105,7 +116,7 @@ def make_multimodal_transformer(
     Entry                Steps
     ==================== ============================================================================
     ``text-<column>``    the embedder; with ``text_components``, ``embedder`` and ``pca``
-    ``categorical``      ``read`` as strings, a missing one as ``"missing"``; ``encode``
+    ``categorical``      ``read`` as strings, where ``"missing"`` stands for missing cells; ``encode``
     ``numeric``          ``read``; ``impute`` the median, with an indicator; ``scale``
     ``date``             ``parts`` (:class:`~sk_sentemb.preprocessing.DateParts`), with an
                          indicator; ``impute`` the median; ``scale``
@@ -153,6 +164,9 @@ def make_multimodal_transformer(
         "image": image,
     }
     columns = _columns(X, given, roles, rules)
+    # Without X, no column has been judged.
+    if judged := [name for name in columns.get("id", []) if name not in (roles or {})]:
+        _warn_of_ids(judged, given, RoleRules(**rules))
     if not any(columns[role] for role in FEATURES):
         raise ValueError(
             "no column has a role; pass X or list columns. describe_columns(X) shows why."
@@ -184,9 +198,9 @@ def _columns(
     roles: Mapping[str, str] | None,
     rules: Mapping[str, Any],
 ) -> dict[str, list[str]]:
+    RoleRules.of("make_multimodal_transformer", rules)
     if X is not None:
         return column_roles(X, roles=roles, **given, **rules)
-    RoleRules(**rules)
     if roles or rules:
         raise ValueError("roles and rules have no effect without X; pass X, or list the columns.")
     columns: dict[str, list[str]] = {}
@@ -198,3 +212,18 @@ def _columns(
     if repeated := [name for name in dict.fromkeys(every) if every.count(name) > 1]:
         raise ValueError(f"the column {repeated[0]!r} is listed twice; pass it once.")
     return columns
+
+
+def _warn_of_ids(names: list[str], given: Mapping[str, Columns | None], rules: RoleRules) -> None:
+    """Warn of columns that are ids by their cells, unless users said which columns they want."""
+    left_out = [name for name in names if not rules.is_named_id(name)]
+    if not left_out or all(listed is not None for listed in given.values()):
+        return
+    listed = ", ".join(map(repr, left_out))
+    warnings.warn(
+        f"columns of X are left out, for their cells look like ids: {listed}. "
+        "describe_columns(X) shows why. Pass roles={'<column>': 'text'}, or another role, to read a "
+        "column, or the role 'id' to leave it out without this warning.",
+        UserWarning,
+        stacklevel=3,
+    )

@@ -15,10 +15,11 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from .dates import day_comes_first, read_dates
+from .dates import day_comes_first, day_in_digits, read_dates
 from .table import UnreadableCellWarning, columns_of, is_missing
 
-_EPOCH = pd.Timestamp(0)
+# In seconds: nanoseconds reach from 1677 to 2262 only, and dates that stand for "never" lie beyond.
+_EPOCH = pd.Timestamp(0).as_unit("s")
 
 # By the clock of the column's own time zone; elapsed goes by UTC.
 _PARTS: dict[str, Callable[[pd.DatetimeIndex, pd.DatetimeIndex], Any]] = {
@@ -64,9 +65,11 @@ class DateParts(TransformerMixin, BaseEstimator):
     Notes
     -----
     Dates are dtypes of dates, Python's and NumPy's dates, or text: 2024-05-31, 2024/5/31, 20240531,
-    2024-05, 31.5.2024, 5/31/24, 31 May 2024, May 31st, 2024, May 2024, Fri, 31 May 2024, with a time
-    and a time zone or without. Names of months and days are English ones. Numbers are seconds since
-    the beginning of 1970. Text with a time zone is read as UTC.
+    2024-05, 31.5.2024, 5/31/24, 31 May 2024, 31-May-24, May 31st, 2024, May 2024, Fri, 31 May 2024,
+    with a time and a time zone or without. Names of months and days are English ones. Of two digits of
+    a year, 69 is 1969 and 68 is 2068. Periods of pandas count from their beginning. Whole numbers that
+    look like 20240531 are read as such text is, from 1900 to 2099; others are seconds since the
+    beginning of 1970. Text with a time zone is read as UTC.
 
     Examples
     --------
@@ -196,7 +199,7 @@ def _dates(column: nw.Series, day_first: bool) -> tuple[pd.DatetimeIndex, pd.Dat
             local = column.dt.replace_time_zone(None)
             utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         return pd.DatetimeIndex(local.to_numpy()), pd.DatetimeIndex(utc.to_numpy())
-    cells = column.to_list()
+    cells = [_as_text_of_a_day(cell) for cell in column.to_list()]
     texts = list(dict.fromkeys(cell for cell in cells if isinstance(cell, str)))
     read = read_dates(texts, day_first=day_first).dt.tz_localize(None)
     of_text = dict(zip(texts, read, strict=True))
@@ -212,14 +215,22 @@ def _dates(column: nw.Series, day_first: bool) -> tuple[pd.DatetimeIndex, pd.Dat
             stacklevel=3,
         )
     return (
-        pd.DatetimeIndex([found.tz_localize(None) for found in dates]),
-        pd.DatetimeIndex(
-            [
-                found.tz_convert("UTC").tz_localize(None) if found.tzinfo else found
-                for found in dates
-            ]
-        ),
+        _index([found.tz_localize(None) for found in dates]),
+        _index([found.tz_convert(None) if found.tzinfo else found for found in dates]),
     )
+
+
+def _index(dates: list[Any]) -> pd.DatetimeIndex:
+    # In one unit: pandas would cast dates far off to the one of the first.
+    stamps = [found if found is pd.NaT else found.as_unit("us") for found in dates]
+    return pd.DatetimeIndex(np.array([found.to_datetime64() for found in stamps], dtype="M8[us]"))
+
+
+def _as_text_of_a_day(cell: Any) -> Any:
+    """Return a number that looks like 20240531 as text, and other cells as they are."""
+    if isinstance(cell, (Real, Decimal)):
+        return day_in_digits(float(cell)) or cell
+    return cell
 
 
 def _date(cell: Any, of_text: dict[str, pd.Timestamp]) -> Any:
@@ -228,6 +239,8 @@ def _date(cell: Any, of_text: dict[str, pd.Timestamp]) -> Any:
         return of_text[cell]
     if isinstance(cell, (date, np.datetime64)):
         return pd.Timestamp(cell)
+    if isinstance(cell, pd.Period):
+        return cell.to_timestamp()
     if isinstance(cell, (Real, Decimal)):
         return pd.to_datetime(float(cell), unit="s", errors="coerce")
     return pd.NaT

@@ -20,8 +20,9 @@ def read_numbers(X: Any) -> np.ndarray:
     Parameters
     ----------
     X : array-like or data frame of shape (n_samples, n_columns)
-        Numbers; or text such as ``"1,200.5"``, ``"$3"``, ``"7e-3"`` and ``"12 %"``, which is 12. A
-        comma stands between thousands. Durations become seconds.
+        Numbers; or text such as ``"1,200.5"``, ``"$-3"``, ``"3 €"``, ``"7e-3"``, ``"12 %"``, which is
+        12, and ``"(5.00)"``, which is -5. A comma stands between thousands; ``"0,512"`` and
+        ``"12,50"``, with a decimal comma, are no numbers. Durations become seconds.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def read_categories(X: Any, *, fill: str | None = None) -> np.ndarray:
         Strings, numbers, booleans, dates.
 
     fill : str, default=None
-        The category of missing cells. None for NaN.
+        The category of missing cells, together with the cells that have this very text. None for NaN.
 
     Returns
     -------

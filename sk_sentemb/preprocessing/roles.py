@@ -39,15 +39,16 @@ def describe_columns(
         Text has at least this share of distinct cells, or more than ``max_categories`` of them.
 
     max_categories : int, default=100
-        More distinct cells than these are no categories, if they have ``min_words``.
+        A column with ``min_words`` and more distinct cells than this is text, even if their share is
+        below ``min_unique``.
 
     max_unique : float, default=0.5
-        Categories have at most this share of distinct cells. What has more, and more than 20, is an
-        id; of codes, what has more.
+        Categories have at most this share of distinct cells. A column with a larger share is an id if
+        it holds codes, or more than 20 distinct cells.
 
     min_share : float, default=0.95
-        At least this share of the cells must be numbers, dates, files of pictures or codes for a
-        column of text to count as such.
+        A column of strings holds numbers, dates, names of files with pictures, or codes, if at least
+        this share of its cells do.
 
     id_names : str or None, default=r"(^|[\W_])(?i:ids?|uuid)$|[a-z]I[dD]$|^(?i:unnamed: ?\d+|index)$"
         Columns of whole numbers, codes or words with such a name are ids; a regular expression that
@@ -68,9 +69,10 @@ def describe_columns(
     Raises
     ------
     TypeError
-        If ``X`` is no data frame, or the names of its columns are not strings.
+        If ``X`` is no data frame, the names of its columns are not strings, or a threshold is no
+        number.
     ValueError
-        If a name stands twice, or a threshold is out of range.
+        If a name stands twice, a threshold is out of range, or ``id_names`` is no regular expression.
 
     See Also
     --------
@@ -85,27 +87,31 @@ def describe_columns(
     Role          Columns
     ============= ==================================================================================
     empty         no cell holds anything but spaces
-    other         lists, structures, times of day, bytes that are no picture
+    other         lists, structures, times of day, complex numbers, bytes that are no picture
     categorical   the dtypes of categories and booleans
     date          the dtypes of dates; text of which ``min_share`` are dates
     image         pictures: bytes, arrays of two or three dimensions, PIL images; text of which
                   ``min_share`` are names of files or addresses with the suffix of a picture
-    id            integers that are every whole number of a range, in any order, if these are more
-                  than 20; integers with one of ``id_names``
+    id            whole numbers with one of ``id_names``, as integers, floats or text; integers that
+                  are every number from 0 or 1 on, in any order, if these are more than 20
     numeric       other dtypes of numbers and durations; text of which ``min_share`` are numbers,
-                  unless they are codes: digits with leading zeros, five or more of the same length
-                  all over, nine or more
+                  unless they are codes: digits with leading zeros, or nine or more of them
     text          ``min_words``, and ``min_unique`` or more than ``max_categories`` distinct cells,
                   unless ``min_share`` are codes: addresses of pages, mail and machines, paths,
                   telephone numbers, UUIDs, digests, such digits
-    id            codes and words of which more than ``max_unique`` are distinct, if these are codes
-                  or more than 20; those with one of ``id_names``
+    id            codes and words with one of ``id_names``
+    numeric       text of more than 20 distinct cells, half of it numbers, and at most five distinct
+                  cells that are none: ``"?"``, ``"unknown"``
+    id            codes of which more than ``max_unique`` are distinct; words likewise, if more than 20
     categorical   all else
     ============= ==================================================================================
 
-    Whatever the cells are, names of persons have two words and often are all distinct: they are ids
-    here. Addresses of houses are text. Post codes in a column of integers are numbers. Say otherwise
-    where it matters: see :func:`column_roles`.
+    In :func:`column_roles`, a column is ``other``, too, if its role by the rules is one that columns
+    were listed for, without it.
+
+    Most names of persons have two words and occur once: they are ids here. Addresses of houses are
+    text. Post codes without leading zeros are numbers, and so are integers such as 20240531. Say
+    otherwise where it matters: see :func:`column_roles`.
 
     Examples
     --------
@@ -159,7 +165,7 @@ def column_roles(
 
     text : str, list of str or callable, default=None
         All the columns of text, or what returns them for ``X``, such as :class:`text_column_selector`.
-        Others that are text by the rules are ``"other"``. None to go by the rules.
+        Columns that are text by the rules and not listed become ``"other"``. None to go by the rules.
 
     categorical : str, list of str or callable, default=None
         All the columns of categories, likewise.
@@ -189,9 +195,11 @@ def column_roles(
     Raises
     ------
     TypeError
-        If ``X`` is no data frame, or the names of its columns are not strings.
+        If ``X`` is no data frame, the names of its columns are not strings, or a threshold does not
+        exist or is no number.
     ValueError
-        If a column is not in ``X`` or has two roles, or a role or a threshold does not exist.
+        If a column is not in ``X`` or has two roles, a role does not exist, or a threshold is out of
+        range.
 
     See Also
     --------
@@ -214,6 +222,7 @@ def column_roles(
     >>> column_roles(X, roles={"stars": "categorical"})["categorical"]
     ['size', 'stars']
     """
+    RoleRules.of("column_roles", rules)
     by_role = {
         "text": text,
         "categorical": categorical,

@@ -6,7 +6,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from .roles import column_roles
-from .rules import RoleRules
+from .rules import RoleRules, check_pattern
 
 
 # Named as scikit-learn's make_column_selector, which is a class as well.
@@ -30,11 +30,12 @@ class text_column_selector(BaseEstimator):
         Text has at least this share of distinct cells, or more than ``max_categories`` of them.
 
     max_categories : int, default=100
-        More distinct cells than these are no categories, if they have ``min_words``.
+        A column with ``min_words`` and more distinct cells than this is text, even if their share is
+        below ``min_unique``.
 
     min_share : float, default=0.95
-        At least this share of the cells must be numbers, dates, files of pictures or codes for a
-        column of strings not to be text.
+        A column of strings is not text if at least this share of its cells are numbers, dates, names
+        of files with pictures, or codes.
 
     sample : int, default=10_000
         Look at so many cells of a column at most, in equal steps.
@@ -96,11 +97,13 @@ class text_column_selector(BaseEstimator):
         Raises
         ------
         TypeError
-            If ``X`` is no data frame, or the names of its columns are not strings.
+            If ``X`` is no data frame, the names of its columns are not strings, or a threshold is no
+            number.
         ValueError
-            If a threshold is out of range.
+            If a threshold is out of range, or ``pattern`` is no regular expression.
         """
         rules = self.get_params()
         pattern = rules.pop("pattern")
+        check_pattern("pattern", pattern)
         names = column_roles(X, **rules)["text"]
         return [name for name in names if pattern is None or re.search(pattern, name)]

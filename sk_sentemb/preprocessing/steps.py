@@ -42,7 +42,7 @@ def text_step(embedder: Any, components: int | float | None, random_state: Any) 
         from ..embedder import SentenceEmbedder
 
         embedder = SentenceEmbedder()
-    embedder = clone(embedder)
+    embedder = _copied("embedder", embedder, "SentenceEmbedder({!r})")
     if components is None:
         return embedder
     pca = PCA(n_components=components, random_state=random_state)
@@ -53,11 +53,24 @@ def image_step(embedder: Any) -> Any:
     """Make what embeds a column of pictures."""
     if embedder is None:
         embedder = import_module("sk_sentemb.image").ImageEmbedder()
-    return clone(embedder)
+    return _copied("image_embedder", embedder, "ImageEmbedder({!r})")
+
+
+def _copied(name: str, estimator: Any, example: str) -> Any:
+    if isinstance(estimator, str):
+        raise TypeError(
+            f"{name}={estimator!r} is a string; pass an estimator, such as {example.format(estimator)}."
+        )
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+        raise TypeError(
+            f"{name}={estimator!r} is no estimator; pass an object with fit, transform and get_params."
+        )
+    return clone(estimator)
 
 
 def categories_step(encoder: str | BaseEstimator, random_state: Any) -> Pipeline:
     """Make what encodes columns of categories."""
+    # A cell that says "missing" is one of them.
     read = _reading(read_categories, fill="missing")
     return Pipeline([("read", read), ("encode", _encoder(encoder, random_state))])
 
@@ -89,7 +102,7 @@ def _impute(*, add_indicator: bool) -> SimpleImputer:
 
 def _encoder(encoder: str | BaseEstimator, random_state: Any) -> Any:
     if not isinstance(encoder, str):
-        return clone(encoder)
+        return _copied("categorical_encoder", encoder, "")
     if encoder == "onehot":
         return OneHotEncoder(
             handle_unknown="infrequent_if_exist",
