@@ -120,7 +120,7 @@ def intents(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Train on all of Banking77, and count right answers among the test questions."""
     texts, labels = read_banking("train")
     others, truth = read_banking("test")
-    tuner = FineTuner(epochs=args.epochs, dtype="auto", random_state=0)
+    tuner = FineTuner(epochs=args.epochs, learning_rate=1e-4, dtype="auto", random_state=0)
     models = {
         "frozen, logistic regression": make_pipeline(
             SentenceEmbedder(), LogisticRegression(C=10, max_iter=1000)

@@ -104,7 +104,9 @@ class ModelHolder(SharesModel):
         )
 
     def _load(self, *, pairs: bool = False) -> Encoder:
-        return self._loaded(load_encoder, pairs=pairs)
+        encoder = self._loaded(load_encoder, pairs=pairs)
+        encoder.length_limit(self.max_length)  # says now whether the model has so many positions
+        return encoder
 
     def _goes_on(self, go_on: bool = False) -> bool:
         """Say whether a fit begins with the weights of the last one."""
