@@ -12,7 +12,6 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
-    _check_feature_names,
     _check_feature_names_in,
     check_is_fitted,
 )
@@ -21,6 +20,7 @@ from .cache import DiskCache, MemoryCache
 from .columns import TextColumns, read_text_columns
 from .distinct import NO_TEXT, distinct_texts
 from .encoder import Encoder, unit_rows
+from .features import check_features
 from .holder import MissingTextWarning, ModelHolder, has_a_fine_tuner, with_callbacks
 from .progress import N_TASKS
 from .tuning import FineTuner
@@ -405,19 +405,10 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
             n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) == 1
         )
         if reset:
-            self.n_features_in_ = n_columns
             self._series_name = columns.names[0] if columns.names and one_dimensional else None
         elif self.fine_tuner is not None and n_columns == 1:
             return columns  # what was fitted on pairs embeds single texts as well
-        elif n_columns != self.n_features_in_:
-            raise ValueError(
-                f"X has {n_columns} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-                + (" Reshape your data: one column per feature." if one_dimensional else "")
-            )
-        # One column of text is often fitted as a column of a frame and then met as a list.
-        if reset or not one_dimensional:
-            _check_feature_names(self, X, reset=reset)
+        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         return columns
 
     def _embed(self, columns: TextColumns, context: Any = None) -> np.ndarray:

@@ -28,6 +28,8 @@ OTHER_SCORER = make_cross_encoder(Path(_SCRATCH.name, "other-scorer"), seed=1)
 NLI = ("neutral", "entailment", "contradiction")
 TINY_NLI = make_cross_encoder(Path(_SCRATCH.name, "nli"), labels=NLI, seed=24)
 OTHER_NLI = make_cross_encoder(Path(_SCRATCH.name, "other-nli"), labels=NLI, seed=1)
+# In that order, so that numbers can stand for classes.
+ORDERED_NLI = make_cross_encoder(Path(_SCRATCH.name, "ordered"), labels=sorted(NLI), seed=24)
 
 
 def without_dropout(model: Path, folder: Path) -> Path:

@@ -2,7 +2,7 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
-from embedding import TINY, TINY_NLI, TINY_SCORER
+from embedding import ORDERED_NLI, TINY, TINY_SCORER
 from images import TINY_VIT
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
@@ -100,7 +100,7 @@ class ClassifierOfTwoColumns(_TwoColumns, CrossEncoderClassifier):
 
 OF_TEXT = [SentenceEmbedder(TINY)]
 OF_PAIRS_OF_VECTORS = [PairFeatures(), PairSimilarity()]
-OF_PAIRS = [CrossEncoderScorer(TINY_SCORER), CrossEncoderClassifier(TINY_NLI)]
+OF_PAIRS = [CrossEncoderScorer(TINY_SCORER), CrossEncoderClassifier(ORDERED_NLI)]
 TO_TEXT = [TextCleaner()]
 OF_IMAGES = [ImageEmbedder(TINY_VIT)]
 TWO_STEPS = FineTuner(max_steps=2, random_state=0)
@@ -120,7 +120,7 @@ VIEWS = [
         view(model, fine_tuner=fine_tuner, missing="empty")
         for view, model in (
             (ScorerOfTwoColumns, TINY_SCORER),
-            (ClassifierOfTwoColumns, TINY_NLI),
+            (ClassifierOfTwoColumns, ORDERED_NLI),
         )
         for fine_tuner in (None, ONE_STEP)
     ),

@@ -12,7 +12,6 @@ from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
-    _check_feature_names,
     _check_feature_names_in,
     check_is_fitted,
 )
@@ -32,6 +31,7 @@ from ..encoder import (
     unit_rows,
     write_image_encoder,
 )
+from ..features import check_features
 from ..parallel import count_workers
 from ..progress import N_TASKS, reporting
 from ..sharing import SharesModel, with_callbacks
@@ -371,17 +371,8 @@ class ImageEmbedder(TransformerMixin, SharesModel):
             n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) != 2
         )
         if reset:
-            self.n_features_in_ = n_columns
             self._series_name = columns.names[0] if columns.names and one_dimensional else None
-        elif n_columns != self.n_features_in_:
-            raise ValueError(
-                f"X has {n_columns} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-                + (" Reshape your data: one column per feature." if one_dimensional else "")
-            )
-        # One column of images is often fitted as a column of a frame and then met as a list.
-        if reset or not one_dimensional:
-            _check_feature_names(self, X, reset=reset)
+        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         return columns
 
     @property

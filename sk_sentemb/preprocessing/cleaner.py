@@ -9,9 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import _check_feature_names, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ..columns import TextColumns, read_text_columns
+from ..features import check_features
 from .cells import EMAIL, URL
 from .markup import html_to_text
 
@@ -216,19 +217,8 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _read(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
-        n_columns = columns.missing.shape[1]
-        one_dimensional = _is_one_dimensional(X, columns)
-        if reset:
-            self.n_features_in_ = n_columns
-        elif n_columns != self.n_features_in_:
-            raise ValueError(
-                f"X has {n_columns} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-                + (" Reshape your data: one column per feature." if one_dimensional else "")
-            )
-        # One column of text is often fitted as a column of a frame and then met as a list.
-        if reset or not one_dimensional:
-            _check_feature_names(self, X, reset=reset)
+        n_columns, one_dimensional = columns.missing.shape[1], _is_one_dimensional(X, columns)
+        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         return columns
 
     def __sklearn_tags__(self) -> Tags:

@@ -14,7 +14,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
-    _check_feature_names,
     check_consistent_length,
     check_is_fitted,
 )
@@ -22,6 +21,7 @@ from sklearn.utils.validation import (
 from ..columns import TextColumns, read_text_columns
 from ..distinct import distinct_texts
 from ..embedder import SentenceEmbedder
+from ..features import check_features
 from ..holder import ModelHolder
 from ..tuning import FineTuner
 from ..tuning.data import Data
@@ -221,17 +221,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
             one_dimensional = n_columns == 1 and getattr(X, "ndim", 1) == 1
         else:
             n_columns, one_dimensional = len(names), False
-        # One column of text is often fitted as a column of a frame and then met as a list.
-        if reset or not one_dimensional:
-            _check_feature_names(self, X, reset=reset)
-        if reset:
-            self.n_features_in_ = n_columns
-        elif n_columns != self.n_features_in_:
-            raise ValueError(
-                f"X has {n_columns} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-                + (" Reshape your data: one column per feature." if one_dimensional else "")
-            )
+        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         if names is not None:
             columns = self._rows.texts(X)
         elif not self._rows.is_of_texts(n_columns):
