@@ -31,7 +31,8 @@ from sk_sentemb.tuning import (
     SupervisedContrastive,
     Triplet,
 )
-from sk_sentemb.tuning.losses import BINARY, LABELS, PAIRS, TRIPLETS, VECTORS, find_loss
+from sk_sentemb.tuning.finding import find_loss
+from sk_sentemb.tuning.losses import BINARY, LABELS, PAIRS, TRIPLETS, VECTORS
 
 N_ROWS, DIM = 12, 16
 

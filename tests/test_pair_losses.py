@@ -27,6 +27,7 @@ from sk_sentemb.tuning import (
     RandomNegatives,
     RankNet,
 )
+from sk_sentemb.tuning.finding import find_loss, find_pair_loss
 from sk_sentemb.tuning.losses import (
     BINARY,
     CLASSES,
@@ -36,9 +37,8 @@ from sk_sentemb.tuning.losses import (
     PAIRS,
     SCORES,
     TRIPLETS,
-    find_loss,
 )
-from sk_sentemb.tuning.pair_losses import PAIR_SHAPES, find_pair_loss
+from sk_sentemb.tuning.pair_losses import PAIR_SHAPES
 
 N_ROWS = 12
 

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from ..columns import TextColumns
 from ..distinct import pair_columns
+from .finding import find_loss, find_pair_loss
 from .losses import (
     BINARY,
     CLASSES,
@@ -22,9 +23,7 @@ from .losses import (
     TRIPLETS,
     VECTORS,
     Loss,
-    find_loss,
 )
-from .pair_losses import find_pair_loss
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from .multiple_negatives import MultipleNegatives, SimCSE
 from .similarity import AnglE, CoSENT, CosineMSE
 from .softmax import PairSoftmax, Softmax
 from .supervised_contrastive import SupervisedContrastive
-from .table import LOSSES, find_loss
+from .table import LOSSES
 from .triplet import Triplet
 
 __all__ = [
@@ -64,5 +64,4 @@ __all__ = [
     "Softmax",
     "SupervisedContrastive",
     "Triplet",
-    "find_loss",
 ]

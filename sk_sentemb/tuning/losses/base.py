@@ -70,6 +70,8 @@ class Loss(ABC):
     groups_classes: ClassVar[bool] = False
     #: Whether `Batch.guide` is wanted.
     guided: ClassVar[bool] = False
+    #: Whether it compares some of a vector's dimensions, which cross-encoders do not have.
+    of_dimensions: ClassVar[bool] = False
     #: What makes predictions of a cross-encoder's logits after it.
     activation: ClassVar[type[nn.Module]] = nn.Identity
 

@@ -7,8 +7,9 @@ from numbers import Integral
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..finding import find_loss
 from .base import VECTORS, Batch, Loss
-from .table import SHAPES, find_loss
+from .table import SHAPES
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Matryoshka(Loss):
     loss: Loss | str = "auto"
     dims: Sequence[int] = (384, 192, 96, 48)
     weights: Sequence[float] | None = None
+
+    of_dimensions = True
 
     def __post_init__(self) -> None:
         if not self.dims or not all(isinstance(d, Integral) and d > 0 for d in self.dims):

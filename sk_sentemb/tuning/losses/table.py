@@ -17,7 +17,7 @@ from .contrastive import Contrastive, OnlineContrastive
 from .cosine_pairs import CosinePairs
 from .distillation import MSE
 from .gist import GIST
-from .lookup import LossTable, look_up
+from .lookup import LossTable
 from .margin_mse import MarginMSE
 from .multiple_negatives import MultipleNegatives, SimCSE
 from .similarity import AnglE, CoSENT, CosineMSE
@@ -59,30 +59,3 @@ SHAPES = {
 }
 
 EMBEDDER_LOSSES = LossTable("SentenceEmbedder", LOSSES, SHAPES)
-
-
-def find_loss(loss: str | Loss, shape: str | None) -> Loss:
-    """Return the loss that a parameter stands for.
-
-    Parameters
-    ----------
-    loss : str or Loss
-        A name, ``"auto"`` or a loss.
-    shape : str or None
-        The shape of the data; None where it is not known yet.
-
-    Returns
-    -------
-    Loss
-        For such data.
-
-    Raises
-    ------
-    ValueError
-        If there is no such loss, or it is not for such data or for cross-encoders only.
-    """
-    from ..pair_losses.table import CROSS_ENCODER_LOSSES  # which needs this module
-
-    if loss == "softmax" and shape == CLASSES:
-        loss = "pair_softmax"
-    return look_up(loss, shape, EMBEDDER_LOSSES, CROSS_ENCODER_LOSSES)

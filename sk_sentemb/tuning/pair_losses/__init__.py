@@ -7,7 +7,7 @@ from .list_net import ListNet
 from .mean_squared_error import MeanSquaredError
 from .random_negatives import RandomNegatives
 from .rank_net import RankNet
-from .table import PAIR_LOSSES, PAIR_SHAPES, find_pair_loss
+from .table import PAIR_LOSSES, PAIR_SHAPES
 
 __all__ = [
     "PAIR_LOSSES",
@@ -19,5 +19,4 @@ __all__ = [
     "MeanSquaredError",
     "RandomNegatives",
     "RankNet",
-    "find_pair_loss",
 ]

@@ -1,10 +1,8 @@
 """Which loss of a cross-encoder is for which data."""
 
 from ..losses.base import BINARY, CLASSES, LISTS, MARGINS, PAIRS, SCORES, TRIPLETS, Loss
-from ..losses.lookup import LossTable, look_up
+from ..losses.lookup import LossTable
 from ..losses.margin_mse import MarginMSE
-from ..losses.matryoshka import Matryoshka
-from ..losses.table import EMBEDDER_LOSSES
 from .binary_cross_entropy import BinaryCrossEntropy
 from .cross_entropy import CrossEntropy
 from .lambda_loss import LambdaLoss
@@ -38,32 +36,3 @@ PAIR_SHAPES = {
 CROSS_ENCODER_LOSSES = LossTable(
     "CrossEncoderScorer and CrossEncoderClassifier", PAIR_LOSSES, PAIR_SHAPES
 )
-
-
-def find_pair_loss(loss: str | Loss, shape: str | None) -> Loss:
-    """Return the loss of a cross-encoder that a parameter stands for.
-
-    Parameters
-    ----------
-    loss : str or Loss
-        A name, ``"auto"`` or a loss.
-    shape : str or None
-        The shape of the data; None where it is not known yet.
-
-    Returns
-    -------
-    Loss
-        For such data.
-
-    Raises
-    ------
-    ValueError
-        If there is no such loss, or it is not for such data or for embedders only.
-    """
-    if isinstance(loss, Matryoshka):
-        raise ValueError(
-            f"loss={loss!r}: it is of the dimensions of vectors, and cross-encoders give none. For "
-            f"{CROSS_ENCODER_LOSSES.estimators} pass 'auto', a Loss of your own, or one of "
-            f"{CROSS_ENCODER_LOSSES.names(shape)}."
-        )
-    return look_up(loss, shape, CROSS_ENCODER_LOSSES, EMBEDDER_LOSSES)
