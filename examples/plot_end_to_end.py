@@ -17,6 +17,7 @@ from time import perf_counter
 import matplotlib.pyplot as plt
 import pandas as pd
 import psutil
+from joblib.externals.loky import ProcessPoolExecutor
 
 from sk_sentemb import FineTuner, SentenceClassifier
 
@@ -54,6 +55,15 @@ ways = {
 }
 
 
+# %%
+# Beside the encoder's weights, training keeps a copy of each weight that changes, its gradient, and the
+# two averages of AdamW: sixteen bytes for each in float32. Those of the head are few. Of the table of
+# token vectors, half of the weights of this small model, only the rows of words that occur are trained.
+# And each layer keeps what it needs of a batch for the gradients, also where only LoRA's matrices learn.
+#
+# Each way has a process of its own, so that none finds the memory of another.
+
+
 def peak_memory(stop):
     """Return the most megabytes that this process has until the event."""
     peak, process = 0, psutil.Process()
@@ -62,33 +72,38 @@ def peak_memory(stop):
     return peak / 1e6
 
 
-# %%
-# Beside the encoder's weights, training keeps a copy of each weight that changes, its gradient, and the
-# two averages of AdamW: sixteen bytes for each in float32. Those of the head are few. Of the table of
-# token vectors, half of the weights of this small model, only the rows of words that occur are trained.
-# And each layer keeps what it needs of a batch for the gradients, also where only LoRA's matrices learn.
-
-rows = []
-SentenceClassifier(fine_tuner=FineTuner(trainable="head", epochs=1)).fit(
-    ["ready", "steady"], [0, 1]
-)
-for name, tuner in ways.items():
+def fit_and_measure(tuner):
+    """Return accuracy, seconds, and the memory beyond that of a process that has fitted before."""
+    warm_up = FineTuner(max_steps=1, lora_rank=tuner.lora_rank, trainable=tuner.trainable)
+    SentenceClassifier(fine_tuner=warm_up).fit(["ready", "steady"], [0, 1])
     model, stop = SentenceClassifier(fine_tuner=tuner), Event()
     before, begun = psutil.Process().memory_info().rss / 1e6, perf_counter()
     with ThreadPoolExecutor(1) as watcher:
         peak = watcher.submit(peak_memory, stop)
-        model.fit(train["text"], train["category"])
-        stop.set()
+        try:
+            model.fit(train["text"], train["category"])
+        finally:
+            stop.set()
     seconds = perf_counter() - begun
     accuracy = model.score(test["text"], test["category"])
-    memory = peak.result() - before
-    rows.append({"way": name, "accuracy": accuracy, "seconds": seconds, "memory": memory})
-    print(f"{name:<8} accuracy {accuracy:.3f} in {seconds:.0f} s, {memory:.0f} MB more", flush=True)
+    return {"accuracy": accuracy, "seconds": seconds, "memory": peak.result() - before}
+
+
+rows = []
+for name, tuner in ways.items():
+    with ProcessPoolExecutor(1) as process:
+        row = process.submit(fit_and_measure, tuner).result()
+    rows.append({"way": name, **row})
+    print("{way:<8} accuracy {accuracy:.3f}, {seconds:.0f} s, {memory:.0f} MB".format(**rows[-1]))
 found = pd.DataFrame(rows).set_index("way")
 
 # %%
 # The picture
 # -----------
+#
+# From ten questions for each intent, a head on the vectors of the pretrained model learns most, in
+# seconds. With thousands of questions, or texts unlike those that the model was made of, training more
+# of it pays.
 
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
 colors = ["#56B4E9", "#E69F00", "#009E73"]
