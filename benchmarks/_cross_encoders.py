@@ -95,7 +95,9 @@ def train_here(
     return scorer.history_["seconds"].cumsum().tolist(), scorer
 
 
-def train_there(dtype: str, max_steps: int | None = None) -> tuple[list[float], Predict]:
+def train_there(
+    dtype: str, max_steps: int | None = None, *, random_state: int = SEED
+) -> tuple[list[float], Predict]:
     """Train with sentence-transformers; return when steps ended, and what scores."""
     pairs = read_sts("train")
     model = CrossEncoder(
@@ -117,7 +119,7 @@ def train_there(dtype: str, max_steps: int | None = None) -> tuple[list[float], 
             warmup_steps=RECIPE["warmup_ratio"],
             bf16=dtype == "bfloat16",
             use_cpu=True,
-            seed=SEED,
+            seed=random_state,
             report_to="none",
             save_strategy="no",
             logging_strategy="no",

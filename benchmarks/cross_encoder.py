@@ -18,6 +18,7 @@ from _cross_encoders import (
     OURS,
     PEER,
     REFERENCE,
+    SEED,
     load_scorers,
     read_sts,
     train_here,
@@ -57,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--formats", nargs="+", choices=FORMATS, default=["float32"], help="of quality"
     )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[SEED], help="of quality")
     parser.add_argument("--with-peer-quality", action="store_true", help="which takes long")
     parser.add_argument("--splits", type=int, default=1, help="of the queries, to re-rank")
     parser.add_argument("--search", action="store_true", help="for settings, on the dev set")
@@ -134,7 +136,7 @@ def training(args: argparse.Namespace) -> list[dict[str, Any]]:
 def quality(args: argparse.Namespace) -> dict[str, Any]:
     """Correlate scores with similarities after training to the end."""
     n_steps = 1 if args.quick else None
-    found = {"recipe": recipe(args.formats, n_steps, with_peer=args.with_peer_quality)}
+    found = {"recipe": recipe(args.formats, args.seeds, n_steps, with_peer=args.with_peer_quality)}
     if args.search:
         found["search"] = search(n_steps)
     formats = {"dev": ".4f", "test": ".4f", "seconds": ".0f"}
