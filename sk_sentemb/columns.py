@@ -102,6 +102,27 @@ def read_text_columns(X: Any) -> TextColumns:
     return TextColumns(texts, missing, names)
 
 
+def read_argument(X: Any, name: str) -> TextColumns:
+    """Read an argument that has another name than X, which errors then say.
+
+    Parameters
+    ----------
+    X : array-like
+        As in :func:`read_text_columns`.
+    name : str
+        Of the argument.
+
+    Returns
+    -------
+    TextColumns
+        Its columns.
+    """
+    try:
+        return read_text_columns(X)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}, here called X: {error}") from error
+
+
 def _text_of_cell(cell: Any, place: str) -> str | None:
     """Return the text of one cell, or None where it is missing."""
     if cell is None or cell is np.ma.masked:

@@ -795,6 +795,10 @@ def test_numbers_are_places_of_logits_where_these_are_in_the_order_of_names(clas
         ValueError, match="is 0 'neutral', its first one, or 'contradiction', the fir"
     ):
         CrossEncoderClassifier(TINY_NLI).fit(PAIRS, codes)
+    # What the message advises.
+    voting = VotingClassifier([("one", FrozenEstimator(classifier))], voting="soft")
+    voting.fit(GRID, np.resize(sorted(NLI), len(GRID)))
+    assert voting.predict(GRID).tolist() == classifier.predict(GRID).tolist()
     some = CrossEncoderClassifier(TINY_NLI).fit(PAIRS, ["neutral"] * 8)
     assert some.classes_.tolist() == sorted(NLI)
 

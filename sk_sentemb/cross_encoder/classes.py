@@ -57,9 +57,9 @@ def _known_classes(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
         raise ValueError(
             f"y has numbers, and the model names its classes {head.labels}: is 0 {head.labels[0]!r}, "
             f"its first one, or {min(head.labels)!r}, the first one by name, as scikit-learn numbers "
-            "classes? Pass the names. Where scikit-learn numbers them itself, as VotingClassifier and "
-            "cross_val_predict(method='predict_proba') do, wrap the fitted classifier in a "
-            "FrozenEstimator."
+            "classes? Pass the names. Where scikit-learn numbers them itself, as "
+            "VotingClassifier(voting='soft') and cross_val_predict(method='predict_proba') do, wrap the "
+            "fitted classifier in a FrozenEstimator."
         )
     return np.arange(head.out_dim)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from narwhals.stable.v2.dependencies import is_into_dataframe
 
-from ..columns import TextColumns, read_text_columns
+from ..columns import TextColumns, read_argument
 
 # What errors call a row.
 Place = Callable[[int], str]
@@ -110,10 +110,7 @@ def read_column(X: Any, name: str, *, may_be_missing: bool) -> TextColumns:
     """
     if isinstance(X, str):
         raise TypeError(f"{name} is a single str; pass a list of texts.")
-    try:
-        column = read_text_columns(X)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}, here called X: {error}") from error
+    column = read_argument(X, name)
     if (n_columns := column.missing.shape[1]) != 1:
         raise ValueError(f"{name} has {n_columns} columns; pass one of texts.")
     if column.missing.any() and not may_be_missing:

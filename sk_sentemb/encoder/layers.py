@@ -35,9 +35,9 @@ def last_layer_at(model: nn.Module, tokens: torch.Tensor | None) -> Iterator[Non
     None
         Inside, the model returns the states of these tokens.
     """
-    layers: Any = layers_of(model)
+    layers: Any = () if tokens is None else layers_of(model)
     adds = getattr(getattr(layers[-1], "attention", None), "output", None) if layers else None
-    if tokens is None or not isinstance(adds, nn.Module):
+    if not isinstance(adds, nn.Module):
         yield
         return
     hook = adds.register_forward_pre_hook(lambda _, states: tuple(x[:, tokens] for x in states))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..columns import TextColumns, read_text_columns
+from ..columns import TextColumns, read_argument
 from ..distinct import distinct_texts
 
 
@@ -97,10 +97,7 @@ def number_texts(queries: Any, positives: Any, corpus: Any) -> NumberedTexts:
 
 
 def _read(name: str, X: Any) -> list[str]:
-    try:
-        columns = read_text_columns(X)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}, here called X: {error}") from error
+    columns = read_argument(X, name)
     n_rows, n_columns = columns.missing.shape
     if n_columns != 1:
         raise ValueError(f"{name} has {n_columns} columns; pass one column of texts.")

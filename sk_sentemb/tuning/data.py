@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from ..columns import TextColumns, read_text_columns
+from ..columns import TextColumns, read_argument
 from .examples import Examples, check_no_missing, read_examples
 from .fine_tuner import FineTuner
 from .kinds import OF_CLASSES, OF_TEXTS, Kind
@@ -122,10 +122,7 @@ def read_data(
 
 
 def _read_validation_data(X: Any, y: Any) -> Data:
-    try:
-        columns = read_text_columns(X)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"the X of validation_data, here called X: {error}") from error
+    columns = read_argument(X, "the X of validation_data")
     if y is not None:
         if (n_targets := len(y)) != len(columns.missing):
             raise ValueError(
