@@ -1145,6 +1145,19 @@ def test_a_fit_that_fails_leaves_the_classes_of_the_last_one():
     assert fitted.predict(PAIRS).tolist() == before.tolist()
 
 
+def test_an_interruption_before_the_training_leaves_the_classes_of_the_last_one(monkeypatch):
+    fitted = classified()
+    before = fitted.predict(PAIRS)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sk_sentemb.tuning.tune.read_data", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(PAIRS, ["x", "y", "z"] * 8)
+    assert fitted.predict(PAIRS).tolist() == before.tolist()
+
+
 def test_lists_of_one_grade_are_said():
     with pytest.warns(FineTuningWarning, match="2 of 7 lists have one grade"):
         tuned(y=np.where(QUERY == 2, 0, GRADES), fit={"query_id": QUERY})

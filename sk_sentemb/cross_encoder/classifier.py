@@ -302,7 +302,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         self._take_classes(by_logit)
         try:
             yield
-        except Exception:
+        except BaseException:  # an interrupted training ends well; another leaves the old model
             for name in names:
                 delattr(self, name)
             for name, value in before.items():
