@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, ClassVar, Self
 
+import pandas as pd
 from sklearn.base import BaseEstimator
 
 from .encoder import Encoder, assemble, dismantle
@@ -86,10 +87,14 @@ class SharesModel(CallbackSupportMixin, BaseEstimator):
         for name in ("model", "encoder_"):
             if isinstance(state.get(name), self._kind):
                 state[name] = type(self)._dismantle(state[name], embed=embed)
+        if isinstance(state.get("history_"), pd.DataFrame):  # which skops cannot write
+            state["history_"] = {name: rows.to_numpy() for name, rows in state["history_"].items()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name in ("model", "encoder_"):
             if isinstance(state.get(name), dict):
                 state = state | {name: type(self)._assemble(state[name])}
+        if isinstance(state.get("history_"), dict):
+            state = state | {"history_": pd.DataFrame(state["history_"])}
         super().__setstate__(state)

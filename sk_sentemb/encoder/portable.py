@@ -1,6 +1,7 @@
 """An encoder as plain data, for pickles: the name and fingerprint of its weights, or the weights."""
 
 import copyreg
+import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 from .checkpoint import read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder
+from .file_names import validate_file_names
 from .registry import E, load_encoder, shared
 from .save import write_encoder
 
@@ -75,15 +77,10 @@ def assemble(state: dict[str, Any]) -> Encoder:
     if "files" in state:
         on = pick_device(device)
         dtype = pick_dtype(state["dtype"], on)
-        # Not the key of the model that it was made from: its pooling is its own, or its head.
-        made_up = state.get("modules"), state.get("labels")  # not in those of earlier versions
-        carried = f"{state['fingerprint']} {state['pooling']} {state['normalize']} {made_up}"
-        read = from_files(
-            state["files"],
-            state["fingerprint"],
-            partial(read_encoder, device=on, dtype=dtype, pairs=pairs),
-        )
-        encoder = shared((carried, str(on), str(dtype), "pairs" if pairs else "texts"), read)
+        folder_reader = partial(read_encoder, device=on, dtype=dtype, pairs=pairs)
+        read = from_files(state["files"], state["fingerprint"], folder_reader)
+        key = key_of_files(state["files"], state["fingerprint"])
+        encoder = shared((key, str(on), str(dtype), "pairs" if pairs else "texts"), read)
     else:
         encoder = load_encoder(
             state["model"],
@@ -94,7 +91,8 @@ def assemble(state: dict[str, Any]) -> Encoder:
             expected_fingerprint=state["fingerprint"],
         )
     encoder = encoder.configured(pooling=state["pooling"], normalize=state["normalize"])
-    changed = {k: v for k, v in state["settings"].items() if getattr(encoder, k) != v}
+    settings = {name: state["settings"][name] for name in _SETTINGS}
+    changed = {k: v for k, v in settings.items() if getattr(encoder, k) != v}
     return encoder.derived(**changed) if changed else encoder
 
 
@@ -117,25 +115,40 @@ def to_files(write: Callable[[Path], object]) -> dict[str, bytes]:
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write(folder)
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+        found = sorted(file for file in folder.rglob("*") if file.is_file())
+        files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
+    validate_file_names(files)  # rather than in the process that loads them
+    return files
 
 
 def from_files(
     files: dict[str, bytes], fingerprint: str, read_folder: Callable[[Path], E]
 ) -> Callable[[], E]:
-    """Return a function that reads an encoder from such files, under its old fingerprint."""
+    """Return a function that reads an encoder from such files, under its old fingerprint.
+
+    They may come from anybody: nothing is written unless all of them are named as those of a model.
+    """
+    validate_file_names(files)
 
     def read() -> E:
         with TemporaryDirectory() as scratch:
             for name, content in files.items():
                 file = Path(scratch, name)
-                file.parent.mkdir(parents=True, exist_ok=True)
+                file.parent.mkdir(exist_ok=True)
                 file.write_bytes(content)
             encoder: Any = read_folder(Path(scratch))
             return replace(encoder, fingerprint=fingerprint)
 
     return read
+
+
+def key_of_files(files: dict[str, bytes], fingerprint: str) -> str:
+    """Return what the process knows a carried model by: its files, whatever it says it is."""
+    digest = hashlib.blake2b(fingerprint.encode(), digest_size=32)
+    for name, content in sorted(files.items()):
+        digest.update(f"\n{name} {len(content)}\n".encode())
+        digest.update(content)
+    return f"carried {digest.hexdigest()}"
 
 
 # `pickle` and `joblib` meet an Encoder as the `model` of an estimator.

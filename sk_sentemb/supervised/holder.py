@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -28,6 +27,7 @@ from ..tuning.data import Data
 from ..tuning.kinds import of_rows
 from .fusion import ACTIVATIONS, FUSIONS, Head, HeadSpec
 from .loss import HeadLoss
+from .portable import assemble_head, dismantle_head
 from .rows import ROLES, RowReader, names_of
 
 # What an embedder of the tuned encoder has from its estimator.
@@ -276,14 +276,21 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if "head_" in state:  # read where there may be no such device
-            state["head_"] = deepcopy(state["head_"]).cpu()
+        if "head_" in state:
+            state["head_"] = dismantle_head(state["head_"])
+        for name in ("_spec", "_rows"):
+            if name in state:
+                state[name] = dict(vars(state[name]))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        for name, kind in (("_spec", HeadSpec), ("_rows", RowReader)):
+            if name in state:
+                setattr(self, name, kind(**state[name]))
         if self._is_fitted():
-            self.head_.to(self.encoder_.device)
+            head = assemble_head(state["head_"], self._spec, self.encoder_.embedding_dim)
+            self.head_ = head.to(self.encoder_.device)
 
     @property
     def _n_features_out(self) -> int:
