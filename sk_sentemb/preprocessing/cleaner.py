@@ -2,18 +2,19 @@
 
 import re
 import unicodedata
-from importlib.util import find_spec
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from ..columns import TextColumns, read_text_columns
 from ..features import check_features
 from .cells import EMAIL, URL
+from .containers import to_container
 from .markup import html_to_text
 
 _URL = re.compile(rf"\b{URL}", re.IGNORECASE)
@@ -33,7 +34,9 @@ _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _WAYS = StrOptions({"keep", "mask", "remove"})
 
 
-class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class TextCleaner(
+    OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
     r"""Clean columns of text: HTML, white space, control characters, Unicode, addresses.
 
     The rows stay what and where they are, and a missing cell stays missing, so that the embedder behind
@@ -45,7 +48,7 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Whether to take text out of HTML, where a cell has tags or character references. Scripts,
         styles and comments go where they have an end, blocks are set apart by white space. What is no
         tag of HTML stays: ``"a < b"``, ``"vector<int>"``, ``"if a<b>c"``, ``"the <style> tag"``; see
-        Notes. Needs Beautiful Soup: ``pip install 'sk-sentemb[clean]'``.
+        Notes.
 
     control : bool, default=True
         Whether to remove control characters and others that nobody sees: soft hyphens, marks of
@@ -137,6 +140,10 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.whitespace = whitespace
         self.missing = missing
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # scikit-learn's own wrapping of the output, which this class turns off, is no subclass's either.
+        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and learn the columns' names.
@@ -152,24 +159,36 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         TextCleaner
             The fitted transformer itself.
-
-        Raises
-        ------
-        ImportError
-            If ``html`` is True and Beautiful Soup is not installed.
         """
-        if self.html and find_spec("bs4") is None:
-            raise ImportError(
-                "html=True needs Beautiful Soup. Install it with pip install 'sk-sentemb[clean]', or "
-                "pass html=False."
-            )
         if not len(self._read(X, reset=True).missing):
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by TextCleaner."
             )
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Set the container that ``transform`` and ``fit_transform`` return.
+
+        As in other transformers of scikit-learn, but one-dimensional ``X`` stays one-dimensional: it
+        becomes a Series, since vectorizers would read the column names of a data frame as their texts.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            ``"default"`` for arrays, ``"pandas"`` or ``"polars"`` for data frames and Series of that
+            library. None to change nothing.
+
+        Returns
+        -------
+        TextCleaner
+            The transformer itself.
+        """
+        if transform is not None:
+            # Where scikit-learn's clone looks for it.
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+    def transform(self, X: Any) -> Any:
         """Clean texts.
 
         Parameters
@@ -179,9 +198,10 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of the shape of X, object
-            A string for each cell, or None where it is missing. One-dimensional for one-dimensional
-            ``X``, as vectorizers and :class:`~sk_sentemb.SentenceEmbedder` read it.
+        ndarray, DataFrame or Series of the shape of X
+            A string for each cell, or None where it is missing. An array of objects, or what
+            ``set_output`` asked for. One-dimensional for one-dimensional ``X``, as vectorizers and
+            :class:`~sk_sentemb.SentenceEmbedder` read it; a Series keeps its name.
 
         Raises
         ------
@@ -197,7 +217,13 @@ class TextCleaner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             cleaned[:, j] = [clean[text] for text in texts]
         if self.missing == "keep":
             cleaned[columns.missing] = None
-        return cleaned[:, 0] if _is_one_dimensional(X, columns) else cleaned
+        return to_container(
+            cleaned,
+            X,
+            self.get_feature_names_out(),
+            library=_get_output_config("transform", self)["dense"],
+            one_dimensional=_is_one_dimensional(X, columns),
+        )
 
     def _clean(self, text: str) -> str:
         if self.html:
