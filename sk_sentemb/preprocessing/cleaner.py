@@ -8,13 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from ..columns import TextColumns, read_text_columns
 from ..features import check_features
 from .cells import EMAIL, URL
-from .containers import to_container
+from .containers import TextOutputMixin
 from .markup import html_to_text
 
 _URL = re.compile(rf"\b{URL}", re.IGNORECASE)
@@ -34,9 +33,7 @@ _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _WAYS = StrOptions({"keep", "mask", "remove"})
 
 
-class TextCleaner(
-    OneToOneFeatureMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
-):
+class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Clean columns of text: HTML, white space, control characters, Unicode, addresses.
 
     The rows stay what and where they are, and a missing cell stays missing, so that the embedder behind
@@ -140,10 +137,6 @@ class TextCleaner(
         self.whitespace = whitespace
         self.missing = missing
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        # scikit-learn's own wrapping of the output, which this class turns off, is no subclass's either.
-        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and learn the columns' names.
@@ -164,28 +157,6 @@ class TextCleaner(
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by TextCleaner."
             )
-        return self
-
-    def set_output(self, *, transform: str | None = None) -> Self:
-        """Set the container that ``transform`` and ``fit_transform`` return.
-
-        As in other transformers of scikit-learn, but one-dimensional ``X`` stays one-dimensional: it
-        becomes a Series, since vectorizers would read the column names of a data frame as their texts.
-
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"} or None, default=None
-            ``"default"`` for arrays, ``"pandas"`` or ``"polars"`` for data frames and Series of that
-            library. None to change nothing.
-
-        Returns
-        -------
-        TextCleaner
-            The transformer itself.
-        """
-        if transform is not None:
-            # Where scikit-learn's clone looks for it.
-            self._sklearn_output_config = {"transform": transform}
         return self
 
     def transform(self, X: Any) -> Any:
@@ -217,13 +188,7 @@ class TextCleaner(
             cleaned[:, j] = [clean[text] for text in texts]
         if self.missing == "keep":
             cleaned[columns.missing] = None
-        return to_container(
-            cleaned,
-            X,
-            self.get_feature_names_out(),
-            library=_get_output_config("transform", self)["dense"],
-            one_dimensional=_is_one_dimensional(X, columns),
-        )
+        return self._to_container(cleaned, X, one_dimensional=_is_one_dimensional(X, columns))
 
     def _clean(self, text: str) -> str:
         if self.html:
