@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from ..columns import TextColumns, read_argument
 from .examples import Examples, check_no_missing, read_examples
@@ -17,9 +16,6 @@ from .loop import FineTuningWarning
 from .losses import PAIRS, TEXTS, Loss
 from .pair_losses import LambdaLoss
 from .validation import Metric
-
-# The part that is validated on where early stopping is asked for and nothing else is said.
-_VALIDATION_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -172,68 +168,6 @@ def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
         )
     if metric == "ndcg" and examples.lists is None:
         raise ValueError("metric='ndcg' is of lists, for losses of lists; pass 'auto' or another.")
-
-
-def split(
-    fine_tuner: FineTuner, examples: Examples, n_rows: int, seed: int
-) -> tuple[Examples, Examples | None]:
-    """Part the rows that are validated on from the others.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        Which of them, or how many.
-    examples : Examples
-        All rows.
-    n_rows : int
-        How many rows `X` has; what comes after them is `validation_data`.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    learnt : Examples
-        The ones.
-    validated : Examples or None
-        The others, if there are to be any.
-    """
-    if fine_tuner.validation_data is not None:
-        own = examples.rows < n_rows
-        return examples.take(np.flatnonzero(own)), examples.take(np.flatnonzero(~own))
-    fraction = fine_tuner.validation_fraction
-    if fraction is None and fine_tuner.early_stopping:
-        fraction = _VALIDATION_FRACTION
-    if fraction is None:
-        return examples, None
-    n_parts = len(examples) if examples.lists is None else len(np.unique(examples.lists))
-    if n_parts < 2:
-        what = "row" if examples.lists is None else "list"
-        raise ValueError(
-            f"validation_fraction={fraction}, but there is one {what}, and none is left to learn from. "
-            "Pass validation_data, or neither validation_fraction nor early_stopping."
-        )
-    if examples.lists is not None:
-        # A list is validated on as a whole.
-        parts = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
-        learnt, validated = next(parts.split(examples.rows, groups=examples.lists))
-        return examples.take(learnt), examples.take(validated)
-    learnt, validated = train_test_split(
-        np.arange(len(examples)),
-        test_size=fraction,
-        random_state=seed,
-        stratify=examples.target if _has_all_classes_in(fraction, examples) else None,
-    )
-    return examples.take(np.sort(learnt)), examples.take(np.sort(validated))
-
-
-def _has_all_classes_in(fraction: float, examples: Examples) -> bool:
-    """Say whether rows of each class can stand on both sides of a split."""
-    if examples.classes is None or examples.target is None:
-        return False
-    sizes = np.bincount(examples.target)
-    n_validated = int(np.ceil(fraction * len(examples)))
-    fewer = min(n_validated, len(examples) - n_validated)
-    return bool(sizes[sizes > 0].min() > 1 and fewer >= np.count_nonzero(sizes))
 
 
 def check_classes(examples: Examples) -> None:

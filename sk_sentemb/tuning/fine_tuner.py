@@ -112,7 +112,11 @@ class FineTuner(BaseEstimator):
         and the largest, with a warning unless these are within 0 and 1.
 
     validation_fraction : float, default=None
-        The part of the rows that is validated on after each epoch instead of learnt from.
+        The part of the rows that is validated on after each epoch instead of learnt from. The rows are
+        stratified by class, by 0 and 1, or by similarity; where the loss compares texts of a class,
+        two of a class are held out together, and lists are held out whole, with and without
+        different grades in proportion. Where rows are compared with each other, six at least are
+        held out, or half of them if there are fewer than twelve.
 
     validation_data : (X, y), default=None
         Other rows to validate on. ``(X, None)`` where there is no ``y``.
@@ -125,7 +129,9 @@ class FineTuner(BaseEstimator):
 
     early_stopping : bool, default=False
         Stop when validation gets no better, and take the weights with the best one. Without
-        validation data, a tenth of the rows is validated on.
+        validation data, a tenth of the rows is validated on. An epoch whose score is undefined, such
+        as the correlation with a constant, counts neither as better nor as worse, and a warning says
+        why; if no epoch has a score, training goes on to its end and the last weights are kept.
 
     patience : int, default=2
         After how many epochs without improvement to stop.

@@ -34,7 +34,8 @@ def batches_of_epoch(
     texts : ndarray of shape (n_columns, n_rows)
         Which text stands where.
     batch_size : int
-        Rows of a batch; the last one may have fewer.
+        Rows of a batch. The last one may have fewer, but if it had one row, that joins the batch
+        before.
     labels : ndarray of shape (n_rows,), default=None
         The rows' classes.
     grouped : bool, default=False
@@ -61,9 +62,24 @@ def batches_of_epoch(
     if labels is not None and grouped:
         rows = _together(draw, rows, labels)
     if distinct:
-        return list(_without_repetition(rows, texts, batch_size))
+        batches = list(_without_repetition(rows, texts, batch_size))
+        return _with_last_row(batches, texts) if batch_size > 1 else batches
     starts = range(0, len(rows), batch_size)
-    return [rows[start : start + batch_size] for start in starts]
+    batches = [rows[start : start + batch_size] for start in starts]
+    return _with_last_row(batches) if batch_size > 1 else batches
+
+
+def _with_last_row(batches: list[np.ndarray], texts: np.ndarray | None = None) -> list[np.ndarray]:
+    """Add a last batch of one row to the one before: alone, it has nothing to be compared with.
+
+    Not if the two have one of the `texts` in common, where these are given.
+    """
+    if len(batches) < 2 or len(batches[-1]) != 1:
+        return batches
+    *others, before, last = batches
+    if texts is not None and np.isin(texts[:, last], texts[:, before]).any():
+        return batches
+    return [*others, np.concatenate([before, last])]
 
 
 def batches_of_lists(

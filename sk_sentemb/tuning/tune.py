@@ -21,17 +21,17 @@ from ..encoder import (
     fork_safe,
     unit_rows,
 )
+from .batching import check_informative, draw_batches
 from .building import make_trainer
-from .data import Data, check_classes, read_data, seed_of, split
+from .data import Data, check_classes, read_data, seed_of
 from .examples import Examples
 from .fine_tuner import FineTuner
 from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning, Progress, train
-from .losses import BINARY, PAIRS, TEXTS, TRIPLETS, Loss
 from .negatives import with_negatives
 from .pair_losses import RandomNegatives
-from .sampling import batches_of_epoch
 from .saved import folder_of, load_training, resume, set_weights
+from .splitting import split
 from .validation import Validator
 from .watching import Listener, TuningWatcher
 
@@ -129,7 +129,7 @@ def tune(
         seed = saved["seed"] if saved else seed
     if isinstance(loss, RandomNegatives):
         examples = with_negatives(examples, loss.n_negatives, seed)
-    learnt, validated = split(fine_tuner, examples, n_rows, seed)
+    learnt, validated = split(fine_tuner, examples, loss, kind, n_rows, seed)
     if loss.groups_classes:
         check_classes(learnt)
     # What is not trained reads texts as predictions do, in windows if these are asked for.
@@ -141,9 +141,11 @@ def tune(
 
     def batches_of(epoch: int) -> list[np.ndarray]:
         draw = np.random.default_rng([seed, epoch])
-        return _batches(fine_tuner, kind, loss, learnt, draw)
+        return draw_batches(fine_tuner.sampling, fine_tuner.batch_size, kind, loss, learnt, draw)
 
-    n_batches = len(batches_of(0))
+    first_batches = batches_of(0)
+    check_informative(loss, learnt, first_batches)
+    n_batches = len(first_batches)
     n_epochs, n_steps = _length(fine_tuner, n_batches)
     if learnt.lists is not None:
         # Lists of many lengths make more batches in one epoch than in another.
@@ -165,7 +167,9 @@ def tune(
             metric=fine_tuner.metric,
             loss=loss,
             kind=kind,
-            batch_size=fine_tuner.batch_size,
+            batches=draw_batches(
+                "auto", fine_tuner.batch_size, kind, loss, validated, np.random.default_rng(0)
+            ),
             guide=guide,
         )
     with tqdm(
@@ -228,28 +232,6 @@ def _tokenize(
             stacklevel=5,
         )
     return tokens
-
-
-def _batches(
-    fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples, draw: np.random.Generator
-) -> list[np.ndarray]:
-    sampling = fine_tuner.sampling
-    labels = examples.target if examples.classes is not None else None
-    if examples.shape == BINARY and examples.target is not None:
-        labels = examples.target.astype(np.int64)
-    if sampling in ("grouped", "balanced") and labels is None:
-        raise ValueError(f"sampling={sampling!r}, but y holds no classes; pass 'auto'.")
-    return batches_of_epoch(
-        draw,
-        examples.columns,
-        batch_size=fine_tuner.batch_size,
-        labels=labels,
-        grouped=sampling == "grouped" or (sampling != "shuffle" and loss.groups_classes),
-        balanced=sampling == "balanced",
-        # There the rows of a batch are each other's negatives.
-        distinct=kind is OF_TEXTS and examples.shape in (PAIRS, TRIPLETS, TEXTS),
-        lists=examples.lists,
-    )
 
 
 def most_epochs(fine_tuner: FineTuner) -> int:

@@ -9,10 +9,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from ..encoder import Tokens, TrainableEncoder
+from .batching import is_informative
 from .examples import Examples
 from .kinds import Kind
 from .losses import BINARY, LISTS, SCORES, TEXTS, Loss
-from .sampling import batches_of_epoch
 from .trainer import make_batch
 
 METRICS = ("auto", "loss", "spearman", "average_precision", "ndcg")
@@ -29,6 +29,10 @@ _TEXTS_AT_ONCE = 64
 Metric = Callable[[list[np.ndarray], np.ndarray | None], float]
 
 
+class UndefinedScoreError(ValueError):
+    """The rows to validate on, or what the model makes of them, say nothing of its quality."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Validator:
     """Rows to validate on, and what to measure.
@@ -43,8 +47,8 @@ class Validator:
     loss : Loss
     kind : Kind
         Of the model.
-    batch_size : int
-        Rows of a batch, for the loss.
+    batches : list of ndarray of shape (n_batch_rows,)
+        Numbers of rows, for the loss.
     """
 
     examples: Examples
@@ -52,7 +56,7 @@ class Validator:
     metric: str | Metric
     loss: Loss
     kind: Kind
-    batch_size: int
+    batches: list[np.ndarray]
     guide: np.ndarray | None = None
 
     @property
@@ -71,7 +75,13 @@ class Validator:
 
     @torch.no_grad()
     def score(self, model: TrainableEncoder, head: torch.nn.Module | None) -> float:
-        """Return the metric of the model as it is now."""
+        """Return the metric of the model as it is now.
+
+        Raises
+        ------
+        UndefinedScoreError
+            If it has no value, with the reason.
+        """
         model.train(False)
         n_texts = len(self.examples.texts)
         used = np.unique(self.examples.columns)
@@ -82,44 +92,60 @@ class Validator:
         model.train()
         columns = [vectors[texts] for texts in self.examples.columns]
         if self.lower_is_better:
-            return self._loss(columns, head)
-        if callable(self.metric):
+            score = self._loss(columns, head)
+        elif callable(self.metric):
             as_arrays = [column.cpu().numpy() for column in columns]
-            return float(self.metric(as_arrays, self.examples.target))
-        scores = self.kind.compare(columns).cpu().numpy()
-        return float(self._of_scores(scores))
+            score = float(self.metric(as_arrays, self.examples.target))
+            if np.isnan(score):
+                raise UndefinedScoreError("metric, a function, returned NaN")
+        else:
+            score = float(self._of_scores(self.kind.compare(columns).cpu().numpy()))
+        return score
 
     def _of_scores(self, scores: np.ndarray) -> float:
         """Say how well numbers for rows agree with the targets."""
         target, lists = self.examples.target, self.examples.lists
-        if self.name == "validation_spearman":
-            return spearmanr(scores, target).statistic
+        assert target is not None
+        if np.isnan(scores).any():
+            raise UndefinedScoreError("the model's scores of the validation rows are NaN")
+        if self.name == "validation_ndcg":
+            assert lists is not None
+            return _mean_ndcg(target, scores, lists)
+        if len(np.unique(target)) < 2:
+            raise UndefinedScoreError(
+                f"y is {target[0]:g} in each of the {len(target)} validation rows"
+            )
         if self.name == "validation_average_precision":
             return average_precision_score(target, scores)
-        assert target is not None
-        assert lists is not None
-        # Grades below 0 gain nothing, as for LambdaLoss.
-        target = target.clip(min=0)
-        rows = [np.flatnonzero(lists == one) for one in np.unique(lists)]
-        graded = [r for r in rows if len(r) > 1 and target[r].max() > 0]
-        if not graded:
-            return 0.0
-        return np.mean([ndcg_score(target[r][None], scores[r][None], k=_FIRST) for r in graded])
+        if len(np.unique(scores)) < 2:
+            raise UndefinedScoreError("the model's scores of the validation rows are all the same")
+        return spearmanr(scores, target).statistic
 
     def _loss(self, columns: list[torch.Tensor], head: torch.nn.Module | None) -> float:
         """Average the loss over batches, in an order that does not change."""
-        n_rows = len(self.examples)
-        batches = batches_of_epoch(
-            np.random.default_rng(0),
-            self.examples.columns,
-            batch_size=self.batch_size,
-            lists=self.examples.lists,
-        )
-        total = 0.0
+        batches = [rows for rows in self.batches if is_informative(self.loss, self.examples, rows)]
+        if not batches:
+            raise UndefinedScoreError(
+                f"no batch of the {len(self.examples)} validation rows has what loss={self.loss} "
+                f"compares, {self.loss.needs.words}"
+            )
+        total, n_rows = 0.0, sum(map(len, batches))
         for rows in batches:
             views = [column[rows] for column in columns] * (
                 2 if self.examples.shape == TEXTS else 1
             )
             batch = make_batch(self.examples, rows, views, head, self.guide)
             total += self.loss(batch).item() * len(rows) / n_rows
+        if np.isnan(total):
+            raise UndefinedScoreError("the loss of the validation rows is NaN")
         return total
+
+
+def _mean_ndcg(target: np.ndarray, scores: np.ndarray, lists: np.ndarray) -> float:
+    """Average nDCG over the lists in which the order matters."""
+    target = target.clip(min=0)  # Grades below 0 gain nothing, as for LambdaLoss.
+    rows = [np.flatnonzero(lists == one) for one in np.unique(lists)]
+    graded = [r for r in rows if np.ptp(target[r]) > 0]
+    if not graded:
+        raise UndefinedScoreError(f"none of the {len(rows)} validation lists has two grades")
+    return np.mean([ndcg_score(target[r][None], scores[r][None], k=_FIRST) for r in graded])

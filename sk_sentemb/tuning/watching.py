@@ -1,18 +1,20 @@
 """What is done between steps and epochs: show, keep, validate, tell."""
 
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from torch import nn
 
 from ..encoder import Encoder
 from .fine_tuner import FineTuner
-from .loop import Progress
+from .loop import FineTuningWarning, Progress
 from .saved import save_training, weights_of
 from .trainer import Trainer
-from .validation import Validator
+from .validation import UndefinedScoreError, Validator
 
 # An encoder, what its loss trains along, and the numbers of `y` that 0 and 1 stand for.
 Snapshot = tuple[Encoder, nn.Module | None, tuple[float, float]]
@@ -61,6 +63,7 @@ class TuningWatcher:
     ) -> None:
         self.fine_tuner, self.trainer, self.validator = fine_tuner, trainer, validator
         self.folder, self.listener, self.bar = folder, listener, bar
+        self._warned_undefined = False
 
     def begin_epoch(self, n_steps: int) -> None:
         """Pass it on."""
@@ -96,10 +99,16 @@ class TuningWatcher:
         head = self.trainer.head
         if head is not None:
             head.eval()
-        score = validator.score(self.trainer.model, head)
+        try:
+            score = validator.score(self.trainer.model, head)
+        except UndefinedScoreError as error:
+            score = np.nan
+            self._warn_undefined(validator.name, progress.epoch, error)
         if head is not None:
             head.train()
         progress.history[-1][validator.name] = score
+        if np.isnan(score):
+            return False
         score = -score if validator.lower_is_better else score
         if score > progress.best_score:
             progress.best_score, progress.n_worse = score, 0
@@ -107,3 +116,21 @@ class TuningWatcher:
             return False
         progress.n_worse += 1
         return self.fine_tuner.early_stopping and progress.n_worse >= self.fine_tuner.patience
+
+    def _warn_undefined(self, name: str, epoch: int, reason: UndefinedScoreError) -> None:
+        """Say once why there is no score."""
+        if self._warned_undefined:
+            return
+        self._warned_undefined = True
+        consequence = "Training goes on"
+        if self.fine_tuner.early_stopping:
+            consequence += (
+                "; epochs without a score do not count for early_stopping, and if none has one, the "
+                "last weights are kept"
+            )
+        warnings.warn(
+            f"{name} of epoch {epoch} is undefined: {reason}. {consequence}. Pass a larger "
+            "validation_fraction, validation_data with more rows, or another metric.",
+            FineTuningWarning,
+            stacklevel=2,
+        )

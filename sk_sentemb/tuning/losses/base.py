@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from .needs import NOTHING, Need
+
 # The shapes of training data that a loss can be for: how many columns of text, and what `y` is.
 LABELS = "labels"  # one column, and a class for each text
 SCORES = "scores"  # two columns, and a similarity from 0 to 1
@@ -74,6 +76,8 @@ class Loss(ABC):
     of_dimensions: ClassVar[bool] = False
     #: What makes predictions of a cross-encoder's logits after it.
     activation: ClassVar[type[nn.Module]] = nn.Identity
+    #: What a batch must have, so that its loss says something about the model.
+    needs: ClassVar[Need] = NOTHING
 
     def make_head(self, dim: int, n_outputs: int) -> nn.Module | None:
         """Return a module that is trained along, or None.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import LABELS, Batch, Loss, weighted_mean
+from .needs import POSITIVES_AND_NEGATIVES
 from .pairs_of_rows import all_distances, check_distance, check_positive, same_class
 
 
@@ -39,6 +40,7 @@ class BatchHardTriplet(Loss):
 
     data = (LABELS,)
     groups_classes = True
+    needs = POSITIVES_AND_NEGATIVES
 
     def __post_init__(self) -> None:
         check_positive(margin=self.margin)
@@ -87,6 +89,7 @@ class BatchSemiHardTriplet(Loss):
 
     data = (LABELS,)
     groups_classes = True
+    needs = POSITIVES_AND_NEGATIVES
 
     def __post_init__(self) -> None:
         check_positive(margin=self.margin)

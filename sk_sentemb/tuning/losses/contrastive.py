@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import BINARY, Batch, Loss, weighted_mean
+from .needs import ANOTHER_ROW
 from .pairs_of_rows import check_distance, check_positive, row_distance
 
 
@@ -76,6 +77,8 @@ class OnlineContrastive(Contrastive):
     >>> OnlineContrastive(margin=0.3)
     OnlineContrastive(margin=0.3, distance='cosine')
     """
+
+    needs = ANOTHER_ROW
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

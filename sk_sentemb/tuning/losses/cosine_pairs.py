@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .base import LABELS, Batch, Loss, weighted_mean
+from .needs import POSITIVES_AND_NEGATIVES
 from .pairs_of_rows import cosine, same_class
 
 
@@ -29,6 +30,7 @@ class CosinePairs(Loss):
 
     data = (LABELS,)
     groups_classes = True
+    needs = POSITIVES_AND_NEGATIVES
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

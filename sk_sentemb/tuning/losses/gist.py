@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import PAIRS, TRIPLETS, Batch, Loss, weighted_mean
+from .needs import IN_BATCH_NEGATIVES
 from .pairs_of_rows import check_positive, cosine
 
 
@@ -39,6 +40,7 @@ class GIST(Loss):
 
     data = (PAIRS, TRIPLETS)
     guided = True
+    needs = IN_BATCH_NEGATIVES
 
     def __post_init__(self) -> None:
         check_positive(scale=self.scale)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..finding import find_loss
 from .base import VECTORS, Batch, Loss
+from .needs import Need
 from .table import SHAPES
 
 
@@ -66,6 +67,11 @@ class Matryoshka(Loss):
     def guided(self) -> bool:  # type: ignore[override]
         """Whether the other loss asks for a guide."""
         return isinstance(self.loss, Loss) and self.loss.guided
+
+    @property
+    def needs(self) -> Need:  # type: ignore[override]
+        """What the other loss needs."""
+        return self.loss.needs if isinstance(self.loss, Loss) else Loss.needs
 
     def for_data(self, shape: str) -> "Matryoshka":
         """Return it with the other loss chosen."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import PAIRS, TEXTS, TRIPLETS, Batch, Loss, weighted_mean
+from .needs import ANOTHER_ROW, IN_BATCH_NEGATIVES
 from .pairs_of_rows import check_positive, cosine
 
 
@@ -49,6 +50,7 @@ class MultipleNegatives(Loss):
     symmetric: bool = False
 
     data = (PAIRS, TRIPLETS)
+    needs = IN_BATCH_NEGATIVES
 
     def __post_init__(self) -> None:
         check_positive(scale=self.scale)
@@ -86,6 +88,7 @@ class SimCSE(Loss):
     scale: float = 20.0
 
     data = (TEXTS,)
+    needs = ANOTHER_ROW
 
     def __post_init__(self) -> None:
         check_positive(scale=self.scale)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import BINARY, SCORES, Batch, Loss, weighted_mean
+from .needs import TWO_TARGETS
 from .pairs_of_rows import check_positive, rank_loss
 
 
@@ -35,6 +36,7 @@ class CoSENT(Loss):
     scale: float = 20.0
 
     data = (SCORES, BINARY)
+    needs = TWO_TARGETS
 
     def __post_init__(self) -> None:
         check_positive(scale=self.scale)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import LABELS, Batch, Loss, weighted_mean
+from .needs import POSITIVES_AND_NEGATIVES
 from .pairs_of_rows import check_positive, cosine, same_class
 
 
@@ -37,6 +38,7 @@ class SupervisedContrastive(Loss):
 
     data = (LABELS,)
     groups_classes = True
+    needs = POSITIVES_AND_NEGATIVES
 
     def __post_init__(self) -> None:
         check_positive(temperature=self.temperature)

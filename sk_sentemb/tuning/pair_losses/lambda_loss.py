@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..losses.base import LISTS, Batch, Loss, weighted_mean
+from ..losses.needs import GRADED_LIST
 from ..losses.pairs_of_rows import check_positive
 from .lists import Lists, Pairs, check_k, graded_pairs, order_losses, read_lists
 
@@ -49,6 +50,7 @@ class LambdaLoss(Loss):
     k: int | None = None
 
     data = (LISTS,)
+    needs = GRADED_LIST
 
     def __post_init__(self) -> None:
         if self.weighting not in WEIGHTINGS:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..losses.base import LISTS, Batch, Loss, weighted_mean
+from ..losses.needs import GRADED_LIST
 from .lists import read_lists
 
 
@@ -29,6 +30,7 @@ class ListNet(Loss):
     """
 
     data = (LISTS,)
+    needs = GRADED_LIST
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

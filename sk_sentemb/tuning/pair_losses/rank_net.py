@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..losses.base import LISTS, Batch, Loss, weighted_mean
+from ..losses.needs import GRADED_LIST
 from ..losses.pairs_of_rows import check_positive
 from .lists import check_k, graded_pairs, order_losses, read_lists
 
@@ -40,6 +41,7 @@ class RankNet(Loss):
     k: int | None = None
 
     data = (LISTS,)
+    needs = GRADED_LIST
 
     def __post_init__(self) -> None:
         check_positive(sigma=self.sigma)

@@ -1,0 +1,107 @@
+"""The batches of a training and of its validation, as loss and parameters ask for them."""
+
+import warnings
+
+import numpy as np
+
+from .examples import Examples
+from .kinds import OF_TEXTS, Kind
+from .loop import FineTuningWarning
+from .losses import BINARY, PAIRS, TEXTS, TRIPLETS, Loss
+from .losses.needs import BatchRows
+from .sampling import batches_of_epoch
+
+
+def draw_batches(
+    sampling: str,
+    batch_size: int,
+    kind: Kind,
+    loss: Loss,
+    examples: Examples,
+    draw: np.random.Generator,
+) -> list[np.ndarray]:
+    """Draw the batches of one epoch.
+
+    Parameters
+    ----------
+    sampling : str
+        As in :class:`FineTuner`.
+    batch_size : int
+        Rows of a batch.
+    kind : Kind
+        What kind of model reads them.
+    loss : Loss
+        What is computed of each batch.
+    examples : Examples
+        The rows.
+    draw : numpy.random.Generator
+        Where chance comes from.
+
+    Returns
+    -------
+    list of ndarray of shape (n_batch_rows,)
+        Numbers of rows.
+    """
+    labels = examples.target if examples.classes is not None else None
+    if examples.shape == BINARY and examples.target is not None:
+        labels = examples.target.astype(np.int64)
+    if sampling in ("grouped", "balanced") and labels is None:
+        raise ValueError(f"sampling={sampling!r}, but y holds no classes; pass 'auto'.")
+    return batches_of_epoch(
+        draw,
+        examples.columns,
+        batch_size=batch_size,
+        labels=labels,
+        grouped=sampling == "grouped" or (sampling != "shuffle" and loss.groups_classes),
+        balanced=sampling == "balanced",
+        # There the rows of a batch are each other's negatives.
+        distinct=kind is OF_TEXTS and examples.shape in (PAIRS, TRIPLETS, TEXTS),
+        lists=examples.lists,
+    )
+
+
+def is_informative(loss: Loss, examples: Examples, rows: np.ndarray) -> bool:
+    """Return whether a batch has what the loss compares."""
+    target, lists = examples.target, examples.lists
+    return loss.needs.is_met(
+        BatchRows(
+            n_columns=len(examples.columns),
+            n_rows=len(rows),
+            target=None if target is None else target[rows],
+            lists=None if lists is None else lists[rows],
+        )
+    )
+
+
+def check_informative(loss: Loss, examples: Examples, batches: list[np.ndarray]) -> None:
+    """Say how many batches teach nothing.
+
+    Parameters
+    ----------
+    loss : Loss
+        What is computed of each batch.
+    examples : Examples
+        The rows to learn from.
+    batches : list of ndarray of shape (n_batch_rows,)
+        Those of one epoch.
+
+    Raises
+    ------
+    ValueError
+        If none teaches anything.
+    """
+    n_useless = sum(not is_informative(loss, examples, rows) for rows in batches)
+    if n_useless == len(batches):
+        raise ValueError(
+            f"there is nothing to learn: loss={loss} needs {loss.needs.words} in a batch, and no batch "
+            f"of the {len(examples)} rows has that. Pass other rows, or another loss."
+        )
+    # Lists of one grade have been counted one by one.
+    if n_useless and examples.lists is None:
+        warnings.warn(
+            f"in {n_useless} of the {len(batches)} batches of an epoch there is nothing to compare: "
+            f"loss={loss} needs {loss.needs.words} in a batch. Pass other rows, a larger batch_size "
+            "or another loss.",
+            FineTuningWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,73 @@
+"""What a batch must have for a loss to learn from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """What is known of a batch before the model has read it.
+
+    Attributes
+    ----------
+    n_columns : int
+        Columns of what the model reads.
+    n_rows : int
+        How many rows the batch has.
+    target : ndarray of shape (n_rows,) or (n_rows, n_outputs), or None
+        Their targets.
+    lists : ndarray of shape (n_rows,), int64, or None
+        The list that each row is in.
+    """
+
+    n_columns: int
+    n_rows: int
+    target: np.ndarray | None = None
+    lists: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a loss compares. Without it, the loss of a batch says nothing about the model.
+
+    Attributes
+    ----------
+    words : str
+        Named in messages.
+    is_met : callable
+        From the rows of a batch to whether they have it.
+    """
+
+    words: str
+    is_met: Callable[[BatchRows], bool]
+
+
+def _has_two_targets(rows: BatchRows) -> bool:
+    return rows.target is not None and bool((rows.target != rows.target[0]).any())
+
+
+def _has_positives_and_negatives(rows: BatchRows) -> bool:
+    if rows.target is None:
+        return False
+    _, sizes = np.unique(rows.target, return_counts=True)
+    return len(sizes) > 1 and int(sizes.max()) > 1
+
+
+def _has_graded_list(rows: BatchRows) -> bool:
+    if rows.target is None or rows.lists is None:
+        return False
+    return any(np.ptp(rows.target[rows.lists == one]) > 0 for one in np.unique(rows.lists))
+
+
+NOTHING = Need("a row", lambda rows: rows.n_rows > 0)
+ANOTHER_ROW = Need("two rows", lambda rows: rows.n_rows > 1)
+IN_BATCH_NEGATIVES = Need(
+    "two rows without a text in common", lambda rows: rows.n_rows > 1 or rows.n_columns > 2
+)
+TWO_TARGETS = Need("two rows with different numbers in y", _has_two_targets)
+POSITIVES_AND_NEGATIVES = Need(
+    "two rows of one class and one of another", _has_positives_and_negatives
+)
+GRADED_LIST = Need("a list with two grades", _has_graded_list)
