@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
@@ -468,7 +467,7 @@ class CrossEncoderScorer(
 
     def _scores(self, logits: np.ndarray) -> np.ndarray:
         assert self.encoder_.head is not None
-        activated = self.encoder_.head.activation(torch.from_numpy(logits)).numpy()[:, 0]
+        activated = self.encoder_.head.activated(logits)[:, 0]
         low, high = self.score_range_
         scores = (low + (high - low) * activated).astype(np.float32)
         # Rounding shall not lead out of the range.

@@ -3,7 +3,7 @@
 from .device import pick_dtype
 from .encoder import Embedded, Encoder
 from .files import CheckpointError, NoHeadError
-from .forks import ForkSafeLock, fork_safe
+from .forks import ForkSafeLock
 from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
 from .pooling import POOLINGS
@@ -21,6 +21,7 @@ from .tokens import (
     bytes_of,
     n_characters,
 )
+from .torch_state import isolated
 from .trainable import TrainableEncoder, UsedRows
 from .vision import ImageEncoder
 from .vision_portable import assemble_images, dismantle_images
@@ -51,8 +52,8 @@ __all__ = [
     "bytes_of",
     "dismantle",
     "dismantle_images",
-    "fork_safe",
     "is_out_of_memory",
+    "isolated",
     "load_encoder",
     "load_image_encoder",
     "n_characters",

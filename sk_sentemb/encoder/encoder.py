@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 from .backbone import Backbone, StaticBackbone
 from .blocks import tokenized_blocks
 from .files import CheckpointError
-from .forks import fork_safe
 from .head import SequenceHead, fresh_head, pooling_of
 from .modules import Dropout, Normalize, digest_of
 from .packing import Pack
@@ -22,6 +21,7 @@ from .pooling import POOLINGS, Pooling, WeightedLayerPooling
 from .running import join_windows, run_packs
 from .tokenizer import TextTokenizer
 from .tokens import LONG_TEXT, Text, Tokens
+from .torch_state import isolated
 from .towers import TwoTowers
 
 # A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
@@ -211,6 +211,7 @@ class Encoder:
             )
         return replace(self, origin=self.origin or self, **changes)
 
+    @isolated
     def with_fresh_head(self, n_labels: int, seed: int) -> Self:
         """Return a cross-encoder of the same transformer, whose head has random weights.
 
@@ -329,7 +330,7 @@ class Encoder:
         """
         return self.default_prompt if prompt is None else self.prompts.get(prompt, prompt)
 
-    @fork_safe
+    @isolated
     @torch.inference_mode()
     def encode(
         self,

@@ -2,13 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial, wraps
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _IMPORTED_IN = os.getpid()
 
@@ -28,29 +21,6 @@ class ForkSafeLock:
         self._lock.release()
 
 
-def fork_safe(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function that computes with torch run in a forked child too.
-
-    OpenMP keeps a pool of workers for each thread that ever computed in parallel. A forked child
-    has that pool of its parent, but not the workers, and would wait for them forever. A fresh thread
-    makes a pool of its own, and no setting has to change.
-
-    Parameters
-    ----------
-    function : callable
-        What to run.
-
-    Returns
-    -------
-    callable
-        The same, in a fresh thread wherever the process is a fork.
-    """
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        if os.getpid() == _IMPORTED_IN:
-            return function(*args, **kwargs)
-        with ThreadPoolExecutor(max_workers=1) as fresh:
-            return fresh.submit(partial(function, *args, **kwargs)).result()
-
-    return run
+def is_fork() -> bool:
+    """Say whether this process is a fork of the one that imported the package."""
+    return os.getpid() != _IMPORTED_IN

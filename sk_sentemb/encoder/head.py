@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
@@ -12,6 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 from .files import CheckpointError
 from .pooling import POOLINGS, Pooling
 from .quiet import quiet_transformers
+from .torch_state import isolated
 from .ways import DOES_NOT_FIT
 
 # How the transformers classifiers pool their tokens, the commonest first.
@@ -65,6 +67,12 @@ class SequenceHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, (n_pairs, n_labels), of pooled states, (n_pairs, dim)."""
         return _run(self.network, x[:, None])
+
+    @isolated
+    @torch.inference_mode()
+    def activated(self, logits: np.ndarray) -> np.ndarray:
+        """Return the predictions that logits, (n_pairs, n_labels), stand for."""
+        return self.activation(torch.from_numpy(logits)).numpy()
 
 
 class _Given(nn.Module):

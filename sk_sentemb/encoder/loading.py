@@ -28,6 +28,7 @@ from .modules import activation_of
 from .packing import Pack
 from .pooling import Pooling
 from .quiet import quiet_transformers
+from .torch_state import SETTINGS_LOCK
 from .ways import DOES_NOT_FIT, TOLERANCE, best_way, made_up_texts, relative_distance
 
 
@@ -141,7 +142,7 @@ def read_model(
     kind: Any, config: PretrainedConfig, folder: Path, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, list[str]]:
     """Read a model, and the names of the tensors that the folder lacks."""
-    with _readable(folder), quiet_transformers(), torch.random.fork_rng(devices=[]):
+    with _readable(folder), quiet_transformers(), SETTINGS_LOCK, torch.random.fork_rng(devices=[]):
         model, found = kind.from_pretrained(
             folder,
             config=config,

@@ -14,8 +14,9 @@ import torch
 from .checkpoint import fingerprint, read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder, Source
-from .forks import ForkSafeLock, fork_safe
+from .forks import ForkSafeLock
 from .resolve import resolve_model
+from .torch_state import isolated
 from .vision import ImageEncoder
 from .vision_reading import read_image_encoder
 
@@ -193,7 +194,7 @@ def shared(key: Key, read: Callable[[], E]) -> E:
         encoder: Any = _ALIVE.get(key)
         if encoder is None:
             logger.info("reading the model %s for %s as %s, for %s", *key)
-            encoder = _ALIVE[key] = fork_safe(read)()
+            encoder = _ALIVE[key] = isolated(read)()
         _LATEST[key] = encoder
         _LATEST.move_to_end(key)
         while len(_LATEST) > _N_LATEST and _bytes_of_latest() > _LATEST_BYTES:

@@ -14,10 +14,11 @@ from transformers import PreTrainedModel
 
 from .ahead import prepared_ahead
 from .encoder import AUTO_BATCH_TOKENS, Source
-from .forks import ForkSafeLock, fork_safe
+from .forks import ForkSafeLock
 from .modules import Dense, Normalize, digest_of
 from .patches import IMAGE_POOLINGS, Pooler, pixels_of, pooling_named, run_tower, tower_of
 from .running import is_out_of_memory
+from .torch_state import isolated
 from .towers import TwoTowers
 
 
@@ -228,7 +229,7 @@ class ImageEncoder:
         side = size.get(name) if isinstance(size, Mapping) else getattr(size, name, None)
         return side or 0
 
-    @fork_safe
+    @isolated
     def encode(
         self,
         images: Sequence[Any],

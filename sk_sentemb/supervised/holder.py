@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 from ..columns import TextColumns, read_text_columns
 from ..distinct import distinct_texts
 from ..embedder import SentenceEmbedder
+from ..encoder import isolated
 from ..features import check_features
 from ..holder import ModelHolder
 from ..tuning import FineTuner
@@ -246,16 +247,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
             len(distinct.texts),
             "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
         )
-        device = self.encoder_.device
-        vectors = torch.from_numpy(found.vectors).to(device)
-        done = []
-        with torch.inference_mode():
-            for start in range(0, max(1, len(features)), _ROWS_AT_ONCE):
-                rows = slice(start, start + _ROWS_AT_ONCE)
-                which = torch.from_numpy(distinct.which[:, rows]).to(device)
-                others = torch.from_numpy(features[rows]).to(device)
-                done.append(function([vectors[texts] for texts in which], others).cpu().numpy())
-        return np.concatenate(done)
+        return _run_head(function, found.vectors, distinct.which, features, self.encoder_.device)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the encoder as a folder that sentence-transformers and this class load.
@@ -303,3 +295,23 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+@isolated
+@torch.inference_mode()
+def _run_head(
+    function: Callable[..., torch.Tensor],
+    embeddings: np.ndarray,
+    which: np.ndarray,
+    features: np.ndarray,
+    device: torch.device,
+) -> np.ndarray:
+    """Apply a head to the embeddings that each row has, and to its features."""
+    on_device = torch.from_numpy(embeddings).to(device)
+    done = []
+    for start in range(0, max(1, len(features)), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        texts = torch.from_numpy(which[:, rows]).to(device)
+        others = torch.from_numpy(features[rows]).to(device)
+        done.append(function([on_device[column] for column in texts], others).cpu().numpy())
+    return np.concatenate(done)

@@ -18,7 +18,7 @@ from ..encoder import (
     TextTooLongError,
     Tokens,
     TruncationWarning,
-    fork_safe,
+    isolated,
     unit_rows,
 )
 from .batching import check_informative, draw_batches
@@ -62,7 +62,7 @@ class Tuned(NamedTuple):
     head: nn.Module | None
 
 
-@fork_safe
+@isolated
 def tune(
     fine_tuner: FineTuner,
     encoder: Encoder,

@@ -1,0 +1,171 @@
+"""torch with its default settings, whatever the caller's thread or process has set."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+from .forks import ForkSafeLock, is_fork
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What a matrix product of float32 numbers is rounded to where full precision is not asked for.
+_REDUCED = ("tf32", "bf16")
+
+# Its legacy setting, and the precisions of the backends since torch 2.9.
+_Precision = tuple[str | None, tuple[str, ...]]
+
+
+def isolated(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that computes with torch give the same result wherever it is called.
+
+    It runs under torch's default settings: see :func:`default_torch_state`. In a forked child, it runs
+    in a fresh thread: OpenMP keeps a pool of workers for each thread that ever computed in parallel,
+    and a child has that pool of its parent, but not the workers, and would wait for them forever.
+
+    Parameters
+    ----------
+    function : callable
+        What to run.
+
+    Returns
+    -------
+    callable
+        The same function, isolated from its caller's settings.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        if is_fork():
+            with ThreadPoolExecutor(max_workers=1) as fresh:
+                return fresh.submit(
+                    partial(_run_in_default_state, function, *args, **kwargs)
+                ).result()
+        with default_torch_state():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _run_in_default_state(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    with default_torch_state():
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def default_torch_state() -> Iterator[None]:
+    """Run under torch's default settings, and leave the caller's settings as they were.
+
+    Autocast, the gradient and inference modes, and the default device are settings of the thread. The
+    default dtype and the precision of float32 matrix products are settings of the process: if they are
+    not the defaults, other threads see the defaults for as long as this lasts.
+    """
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(torch.inference_mode(False))  # enables gradients as well
+        stack.enter_context(_PROCESS)
+        yield
+
+
+class _ProcessSettings:
+    """The settings of the process, which are the defaults while any thread is in this context."""
+
+    def __init__(self) -> None:
+        self._inside: Counter[int] = Counter()
+        self._dtype: torch.dtype | None = None
+        self._precision: _Precision | None = None
+
+    def __enter__(self) -> None:
+        with SETTINGS_LOCK:
+            if (dtype := torch.get_default_dtype()) != torch.float32:
+                self._dtype = dtype
+                torch.set_default_dtype(torch.float32)
+            if _is_reduced(precision := _read_precision()):
+                self._precision = precision
+                _set_full_precision()
+            self._inside[threading.get_ident()] += 1
+
+    def __exit__(self, *_: object) -> None:
+        me = threading.get_ident()
+        with SETTINGS_LOCK:
+            self._inside[me] -= 1
+            if not self._inside[me]:
+                del self._inside[me]
+            if not self._inside:
+                self._restore()
+
+    def forget_other_threads(self) -> None:
+        """Leave the context for the threads of the parent, which a forked child does not have."""
+        me = threading.get_ident()
+        self._inside = Counter({me: self._inside[me]} if me in self._inside else {})
+        if not self._inside:
+            self._restore()
+
+    def _restore(self) -> None:
+        # Unless somebody has set another dtype in the meantime.
+        if self._dtype is not None and torch.get_default_dtype() == torch.float32:
+            torch.set_default_dtype(self._dtype)
+        if self._precision is not None:
+            _set_precision(self._precision)
+        self._dtype = self._precision = None
+
+
+# Held also by whoever else changes a setting of the process for a while, as transformers does with the
+# default dtype: otherwise that would be taken for the caller's, and restored later.
+SETTINGS_LOCK = ForkSafeLock()
+_PROCESS = _ProcessSettings()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_PROCESS.forget_other_threads)
+
+
+def _precision_switches() -> list[Any]:
+    """Return what has the precision of a backend's operation as ``fp32_precision``."""
+    cuda, mkldnn = torch.backends.cuda, torch.backends.mkldnn
+    found = [getattr(cuda, "matmul", None), *(getattr(mkldnn, n, None) for n in ("matmul", "conv"))]
+    return [switch for switch in found if hasattr(switch, "fp32_precision")]
+
+
+_SWITCHES = _precision_switches()
+
+
+def _read_precision() -> _Precision:
+    try:
+        legacy = torch.get_float32_matmul_precision()
+    except RuntimeError:  # each backend has been given a precision of its own
+        legacy = None
+    return legacy, tuple(switch.fp32_precision for switch in _SWITCHES)
+
+
+def _is_reduced(precision: _Precision) -> bool:
+    legacy, of_backends = precision
+    return legacy != "highest" or any(value in _REDUCED for value in of_backends)
+
+
+def _set_full_precision() -> None:
+    torch.set_float32_matmul_precision("highest")
+    for switch in _SWITCHES:
+        if switch.fp32_precision in _REDUCED:
+            switch.fp32_precision = "ieee"
+
+
+def _set_precision(precision: _Precision) -> None:
+    legacy, of_backends = precision
+    if legacy is not None:
+        torch.set_float32_matmul_precision(legacy)
+    for switch, value in zip(_SWITCHES, of_backends, strict=True):
+        if switch.fp32_precision != value:
+            switch.fp32_precision = "none"  # where it was inherited, it is again
+        if switch.fp32_precision != value:
+            switch.fp32_precision = value
