@@ -62,8 +62,11 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         Whether vectors are scaled to length one; ``"auto"`` for what the checkpoint says.
 
     prompt : str, default=None
-        Prefix of every text, or the name of one that the checkpoint knows, such as ``"query"``. None
-        for the checkpoint's default, if it has one; ``""`` for none at all.
+        Text to put before each text, exactly as it is, such as ``"query: "``; ``""`` for no prompt.
+
+    prompt_name : str, default=None
+        Name of one of the checkpoint's prompts to use, such as ``"query"``; only one of ``prompt`` and
+        ``prompt_name`` can be set. With neither, the checkpoint's default prompt is used, if it has one.
 
     truncate_dim : int, default=None
         Keep the first dimensions only, for models trained that way (Matryoshka), scaled to length
@@ -184,6 +187,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         pooling: str | Sequence[str] = "auto",
         normalize: bool | str = "auto",
         prompt: str | None = None,
+        prompt_name: str | None = None,
         truncate_dim: int | None = None,
         max_length: int | None = None,
         long_text: str = "truncate",
@@ -203,6 +207,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         self.pooling = pooling
         self.normalize = normalize
         self.prompt = prompt
+        self.prompt_name = prompt_name
         self.truncate_dim = truncate_dim
         self.max_length = max_length
         self.long_text = long_text
@@ -393,7 +398,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         """Raise if special tokens and prompt leave no room for text."""
         encoder.tokenizer(
             [""],
-            prompt=encoder.prompt_text(self.prompt),
+            prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
             max_length=encoder.length_limit(self.max_length),
             long_text="truncate",
         )

@@ -25,6 +25,7 @@ from .encoder import (
     TruncationWarning,
     load_encoder,
     new_folder,
+    warn_of_literal_prompt,
     write_encoder,
 )
 from .parallel import count_workers, spread
@@ -45,6 +46,7 @@ class ModelHolder(SharesModel):
     """An estimator around a model, which it has as ``encoder_`` once it is fitted."""
 
     prompt: str | None
+    prompt_name: str | None
     max_length: int | None
     long_text: str
     missing: str
@@ -59,6 +61,7 @@ class ModelHolder(SharesModel):
         "model": [str, os.PathLike, Encoder],
         "revision": [str, None],
         "prompt": [str, None],
+        "prompt_name": [str, None],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
         "device": [str, None],
@@ -100,12 +103,14 @@ class ModelHolder(SharesModel):
         """Return the encoder with the settings that a checkpoint can say."""
         return self.encoder_.derived(
             max_length=self.encoder_.length_limit(self.max_length),
-            default_prompt=self.encoder_.prompt_text(self.prompt),
+            default_prompt=self.encoder_.resolve_prompt(self.prompt, self.prompt_name),
         )
 
     def _load(self, *, pairs: bool = False) -> Encoder:
         encoder = self._loaded(load_encoder, pairs=pairs)
         encoder.length_limit(self.max_length)  # says now whether the model has so many positions
+        encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
+        warn_of_literal_prompt(encoder.prompts, self.prompt, stacklevel=6)
         return encoder
 
     def _goes_on(self, go_on: bool = False) -> bool:
@@ -148,7 +153,7 @@ class ModelHolder(SharesModel):
             encoder,
             data,
             kind=kind,
-            prompt=self.prompt,
+            prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
             max_length=self.max_length,
             long_text=self.long_text,
             missing_is_empty=self.missing == "empty",
@@ -203,7 +208,7 @@ class ModelHolder(SharesModel):
     def _read_once(self, encoder: Encoder, texts: Sequence[Text], context: Any = None) -> Embedded:
         """Let a model read texts, those that the cache does not know."""
         settings: dict[str, Any] = {
-            "prompt": self.prompt,
+            "prompt": encoder.resolve_prompt(self.prompt, self.prompt_name),
             "max_length": self.max_length,
             "long_text": self.long_text,
         }

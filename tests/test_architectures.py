@@ -165,11 +165,18 @@ def test_prompts_are_those_of_sentence_transformers(backbone, pooling, include_p
     )
     encoder, reference = load_encoder(tmp_path, device="cpu"), sentence_transformer(tmp_path)
     found = [
-        encoder.encode(TEXTS, prompt=prompt).vectors for prompt in (None, "query", "the tide of ")
+        encoder.encode(TEXTS, **prompt).vectors
+        for prompt in (
+            {},
+            {"prompt_name": "query"},
+            {"prompt": "the tide of "},
+            {"prompt": "query"},
+        )
     ]
     assert_equal_vectors(found[0], reference.encode(TEXTS))
     assert_equal_vectors(found[1], reference.encode(TEXTS, prompt_name="query"))
     assert_equal_vectors(found[2], reference.encode(TEXTS, prompt="the tide of "))
+    assert_equal_vectors(found[3], reference.encode(TEXTS, prompt="query"))
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 

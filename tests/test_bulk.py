@@ -227,7 +227,7 @@ def test_long_rows_with_line_breaks_across_the_blocks_that_pyarrow_reads(tmp_pat
 
 
 def test_a_shard_says_what_its_vectors_are(source, target):
-    params = {"prompt": "query", "truncate_dim": 16, "max_length": 20, "pooling": "cls"}
+    params = {"prompt_name": "query", "truncate_dim": 16, "max_length": 20, "pooling": "cls"}
     embed(source, target, model=PROMPTED, params=params, rows_per_shard=4)
     for file in target.glob("*.parquet"):
         schema = pq.read_schema(file)

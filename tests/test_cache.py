@@ -116,7 +116,7 @@ SETTINGS = [
     {"batch_tokens": 7},
     {"n_jobs": 2},
     {"model": PROMPTED},
-    {"model": PROMPTED, "prompt": "query"},
+    {"model": PROMPTED, "prompt_name": "query"},
     {"model": PROMPTED, "prompt": ""},
 ]
 
@@ -241,8 +241,8 @@ def test_what_changes_no_vector_shares_the_keys(params):
 
 def test_a_prompt_and_its_name_share_the_keys():
     cache = MemoryCache()
-    for prompt in (None, "document", PROMPTS["document"]):
-        embed(TEXTS, PROMPTED, prompt=prompt, cache=cache)
+    for prompt in ({}, {"prompt_name": "document"}, {"prompt": PROMPTS["document"]}):
+        embed(TEXTS, PROMPTED, **prompt, cache=cache)
     assert cache.statistics().misses == len(TEXTS)
 
 

@@ -173,15 +173,15 @@ def test_truncate_dim_beyond_the_vectors_is_an_error():
 @pytest.mark.parametrize(
     ("prompt", "prefix"),
     [
-        pytest.param(None, PROMPTS["document"], id="default"),
-        pytest.param("query", PROMPTS["query"], id="name"),
-        pytest.param(PROMPTS["query"], PROMPTS["query"], id="prefix"),
-        pytest.param("gulls: ", "gulls: ", id="unknown-prefix"),
-        pytest.param("", "", id="none"),
+        pytest.param({}, PROMPTS["document"], id="default"),
+        pytest.param({"prompt_name": "query"}, PROMPTS["query"], id="name"),
+        pytest.param({"prompt": PROMPTS["query"]}, PROMPTS["query"], id="prefix"),
+        pytest.param({"prompt": "gulls: "}, "gulls: ", id="unknown-prefix"),
+        pytest.param({"prompt": ""}, "", id="none"),
     ],
 )
 def test_prompt_stands_before_every_text(prompt, prefix):
-    rows = embed(TEXTS, PROMPTED, prompt=prompt)
+    rows = embed(TEXTS, PROMPTED, **prompt)
     assert_same_rows(rows, embed([prefix + text for text in TEXTS]))
     if prefix:
         assert_other_rows(rows, embed(TEXTS))

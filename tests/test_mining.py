@@ -444,7 +444,7 @@ def test_another_model_finds_others():
 
 def test_queries_may_have_another_prompt():
     embedder = SentenceEmbedder(PROMPTED)
-    query_embedder = SentenceEmbedder(PROMPTED, prompt="query")
+    query_embedder = SentenceEmbedder(PROMPTED, prompt_name="query")
     found = mine(embedder, QUERIES, POSITIVES, TEXTS, query_embedder=query_embedder)
     a = query_embedder.fit_transform(found["query"])
     for name in ("positive", "negative"):

@@ -193,7 +193,7 @@ def test_prompts_of_a_checkpoint(tmp_path):
     folder = MAKERS["prompts"](tmp_path)
     encoder, reference = read(folder), cross_encoder(folder)
     assert (encoder.prompts, encoder.default_prompt) == (PROMPTS, PROMPTS["query"])
-    named = encoder.encode(PAIRS, prompt="passage").vectors
+    named = encoder.encode(PAIRS, prompt_name="passage").vectors
     assert_equal_logits(named, predicted(reference, prompt_name="passage"))
     without = encoder.encode(PAIRS, prompt="").vectors
     assert_equal_logits(without, predicted(reference, prompt=""))

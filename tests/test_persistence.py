@@ -247,7 +247,7 @@ def test_sentence_transformers_loads_what_is_saved(tmp_path):
         {},
         SETTINGS,
         {"truncate_dim": 5},
-        {"prompt": "query", "truncate_dim": 5, "normalize": False},
+        {"prompt_name": "query", "truncate_dim": 5, "normalize": False},
         {"prompt": "", "pooling": "lasttoken"},
     ],
     ids=str,

@@ -840,7 +840,7 @@ def test_the_embedder_gives_the_vectors_that_the_head_reads(of_texts, of_shop):
 
 @pytest.mark.parametrize(
     "params",
-    [{"prompt": "query"}, {"prompt": "the pier: "}, {"max_length": 6}, {"missing": "error"}],
+    [{"prompt_name": "query"}, {"prompt": "the pier: "}, {"max_length": 6}, {"missing": "error"}],
     ids=str,
 )
 def test_the_embedder_has_the_settings_that_it_was_trained_with(params):
@@ -964,7 +964,7 @@ def test_another_process_predicts_the_same(tmp_path, run_python):
 def test_the_encoder_is_saved_for_sentence_transformers(tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    fitted = classifier(PROMPTED, prompt="query", max_length=20).fit(SHOP, LABELS)
+    fitted = classifier(PROMPTED, prompt_name="query", max_length=20).fit(SHOP, LABELS)
     fitted.save_pretrained(tmp_path / "saved")
     expected = fitted.embedder_.transform(TEXTS)
     assert_same_rows(SentenceEmbedder(tmp_path / "saved").fit_transform(TEXTS), expected)
@@ -1083,8 +1083,8 @@ def test_a_loaded_model_and_prompts_are_taken(of_texts):
     with pytest.raises(ValueError, match="has no effect on a model that is loaded"):
         classifier(encoder, dtype="bfloat16").fit(TEXTS, LABELS)
     named, given = (
-        classifier(PROMPTED, prompt=prompt).fit(TEXTS, LABELS)
-        for prompt in ("query", PROMPTS["query"])
+        classifier(PROMPTED, **prompt).fit(TEXTS, LABELS)
+        for prompt in ({"prompt_name": "query"}, {"prompt": PROMPTS["query"]})
     )
     np.testing.assert_array_equal(named.predict_proba(TEXTS), given.predict_proba(TEXTS))
 

@@ -67,7 +67,7 @@ def what_shapes_vectors(embedder: SentenceEmbedder) -> dict[str, Any]:
         "embedding_dim": int(embedder.embedding_dim_),
         "pooling": list(encoder.pooling),
         "normalize": encoder.normalizes,
-        "prompt": encoder.prompt_text(embedder.prompt),
+        "prompt": encoder.resolve_prompt(embedder.prompt, embedder.prompt_name),
         "max_length": limit if limit is None else int(limit),
         "long_text": embedder.long_text,
         "missing": embedder.missing,

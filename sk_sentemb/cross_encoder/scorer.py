@@ -53,8 +53,12 @@ class CrossEncoderScorer(
         Whether each pair is read in both orders and the logits averaged. Twice the work.
 
     prompt : str, default=None
-        Prefix of the first text of each pair, or the name of one that the checkpoint knows. None for
-        the checkpoint's default, if it has one.
+        Text to put before the first text of each pair, exactly as it is, such as ``"query: "``;
+        ``""`` for no prompt.
+
+    prompt_name : str, default=None
+        Name of one of the checkpoint's prompts to use, such as ``"query"``; only one of ``prompt`` and
+        ``prompt_name`` can be set. With neither, the checkpoint's default prompt is used, if it has one.
 
     max_length : int, default=None
         Read at most so many tokens of a pair, special tokens included. None for the checkpoint's limit.
@@ -162,6 +166,7 @@ class CrossEncoderScorer(
         revision: str | None = None,
         symmetric: bool = False,
         prompt: str | None = None,
+        prompt_name: str | None = None,
         max_length: int | None = None,
         long_text: str = "truncate",
         missing: str = "error",
@@ -179,6 +184,7 @@ class CrossEncoderScorer(
         self.revision = revision
         self.symmetric = symmetric
         self.prompt = prompt
+        self.prompt_name = prompt_name
         self.max_length = max_length
         self.long_text = long_text
         self.missing = missing

@@ -8,6 +8,7 @@ from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
+from .prompts import warn_of_literal_prompt
 from .registry import ModelChangedError, load_encoder, load_image_encoder, release_models
 from .resolve import ModelNotFoundError, resolve_model
 from .running import is_out_of_memory, unit_rows
@@ -63,6 +64,7 @@ __all__ = [
     "require_pillow",
     "resolve_model",
     "unit_rows",
+    "warn_of_literal_prompt",
     "write_encoder",
     "write_image_encoder",
 ]

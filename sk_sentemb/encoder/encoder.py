@@ -18,6 +18,7 @@ from .head import SequenceHead, fresh_head, pooling_of
 from .modules import Dropout, Normalize, digest_of
 from .packing import Pack
 from .pooling import POOLINGS, Pooling, WeightedLayerPooling
+from .prompts import find_prompt
 from .running import join_windows, run_packs
 from .tokenizer import TextTokenizer
 from .tokens import LONG_TEXT, Text, Tokens
@@ -59,9 +60,9 @@ class Encoder:
     max_length : int or None
         The most tokens of a text that are read, special tokens included.
     prompts : mapping of str to str
-        Named prefixes that the checkpoint knows.
+        The prompts that the checkpoint knows, by name.
     default_prompt : str
-        The prefix for texts without another; mostly empty.
+        The prompt that is used when no other is asked for; mostly empty.
     fingerprint : str
         A digest of the weights, the tokenizer and the configuration, as hexadecimal digits.
     similarity : str or None
@@ -240,7 +241,6 @@ class Encoder:
         return self.derived(
             modules=(pooling, head),
             source=None,
-            prompts={},
             default_prompt="",
             similarity=None,
             truncate_dim=None,
@@ -267,6 +267,7 @@ class Encoder:
         self,
         *,
         prompt: str | None = None,
+        prompt_name: str | None = None,
         max_length: int | None = None,
         long_text: str = "truncate",
     ) -> dict[str, Any]:
@@ -275,6 +276,8 @@ class Encoder:
         Parameters
         ----------
         prompt : str, default=None
+            As in :meth:`encode`.
+        prompt_name : str, default=None
             As in :meth:`encode`.
         max_length : int, default=None
             As in :meth:`encode`.
@@ -290,7 +293,7 @@ class Encoder:
             "fingerprint": self.fingerprint,
             "modules": self._modules_digest,
             "dtype": self.dtype,
-            "prompt": self.prompt_text(prompt),
+            "prompt": self.resolve_prompt(prompt, prompt_name),
             "max_length": self.length_limit(max_length),
             "long_text": long_text,
         }
@@ -315,20 +318,34 @@ class Encoder:
             )
         return new
 
-    def prompt_text(self, prompt: str | None) -> str:
-        """Return the prefix that a parameter stands for.
+    def resolve_prompt(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
+        """Return the text that is put before each text.
 
         Parameters
         ----------
-        prompt : str or None
-            A name among ``prompts``, a prefix, or None for the checkpoint's default.
+        prompt : str, default=None
+            The text itself; ``""`` for no prompt.
+        prompt_name : str, default=None
+            A name among ``prompts``. With neither, the checkpoint's default prompt is used.
 
         Returns
         -------
         str
-            The prefix; empty for none.
+            The prompt; empty for none.
+
+        Raises
+        ------
+        ValueError
+            If both are passed, or the checkpoint has no prompt of that name.
         """
-        return self.default_prompt if prompt is None else self.prompts.get(prompt, prompt)
+        if prompt_name is None:
+            return self.default_prompt if prompt is None else str(prompt)
+        if prompt is not None:
+            raise ValueError(
+                f"prompt={prompt!r} and prompt_name={prompt_name!r} are both set. Pass prompt for a "
+                "literal text, or prompt_name for one of the checkpoint's prompts."
+            )
+        return find_prompt(self.prompts, prompt_name)
 
     @isolated
     @torch.inference_mode()
@@ -337,6 +354,7 @@ class Encoder:
         texts: Sequence[Text],
         *,
         prompt: str | None = None,
+        prompt_name: str | None = None,
         max_length: int | None = None,
         long_text: str = "truncate",
         batch_tokens: int | str = "auto",
@@ -350,8 +368,10 @@ class Encoder:
             What to embed; of a cross-encoder, the pairs to read. Half a surrogate pair is read as
             U+FFFD.
         prompt : str, default=None
-            A prefix, of pairs of the first text, or the name of one in ``prompts``; None for the
-            checkpoint's default.
+            Text to put before each text, or before the first text of each pair, exactly as it is.
+        prompt_name : str, default=None
+            The name of a prompt in ``prompts`` to use instead. With neither, the checkpoint's default
+            prompt is used; pass ``prompt=""`` for none.
         max_length : int, default=None
             Read at most so many tokens; None for the checkpoint's own limit.
         long_text : {"truncate", "chunk", "error"}, default="truncate"
@@ -383,7 +403,7 @@ class Encoder:
         budget = self.token_budget(batch_tokens)
         tokenize = partial(
             self.tokenizer,
-            prompt=self.prompt_text(prompt),
+            prompt=self.resolve_prompt(prompt, prompt_name),
             max_length=self.length_limit(max_length),
             long_text=long_text,
         )

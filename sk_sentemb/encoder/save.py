@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,8 @@ def _written_config(encoder: Encoder) -> dict[str, Any]:
     prompts = dict(encoder.prompts)
     name = next((key for key, text in prompts.items() if text == encoder.default_prompt), None)
     if encoder.default_prompt and name is None:
-        name = next(free for free in ("default", "prefix", "prompt", "_") if free not in prompts)
+        names = chain(["default"], (f"default_{i}" for i in count(2)))
+        name = next(free for free in names if free not in prompts)
         prompts[name] = encoder.default_prompt
     config: dict[str, Any] = {
         "prompts": prompts,

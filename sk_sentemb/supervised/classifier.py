@@ -75,7 +75,11 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         What makes vectors of images, which is not trained. None for one with default settings.
 
     prompt : str, default=None
-        Prefix of every text, or the name of one that the checkpoint knows.
+        Text to put before each text, exactly as it is, such as ``"query: "``; ``""`` for no prompt.
+
+    prompt_name : str, default=None
+        Name of one of the checkpoint's prompts to use, such as ``"query"``; only one of ``prompt`` and
+        ``prompt_name`` can be set. With neither, the checkpoint's default prompt is used, if it has one.
 
     max_length : int, default=None
         Read at most so many tokens of a text. None for the checkpoint's limit.
@@ -188,6 +192,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         image: Columns = "auto",
         image_embedder: Any = None,
         prompt: str | None = None,
+        prompt_name: str | None = None,
         max_length: int | None = None,
         long_text: str = "truncate",
         missing: str = "empty",
@@ -215,6 +220,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         self.image = image
         self.image_embedder = image_embedder
         self.prompt = prompt
+        self.prompt_name = prompt_name
         self.max_length = max_length
         self.long_text = long_text
         self.missing = missing

@@ -34,6 +34,7 @@ from .rows import ROLES, RowReader, names_of
 # What an embedder of the tuned encoder has from its estimator.
 _OF_EMBEDDER = (
     "prompt",
+    "prompt_name",
     "max_length",
     "long_text",
     "missing",

@@ -69,7 +69,7 @@ def tune(
     data: Data,
     *,
     kind: Kind,
-    prompt: str | None,
+    prompt: str,
     max_length: int | None,
     long_text: str,
     missing_is_empty: bool,
@@ -88,8 +88,8 @@ def tune(
         What to learn from.
     kind : Kind
         What the encoder is: what it reads and what it learns from.
-    prompt : str or None
-        As in :meth:`Encoder.encode`.
+    prompt : str
+        Text that is put before each text; empty for none.
     max_length : int or None
         As in :meth:`Encoder.encode`.
     long_text : str
@@ -118,7 +118,7 @@ def tune(
     folder, saved = None, None
     if fine_tuner.checkpoint_dir is not None:
         of_embedder = {
-            "prompt": encoder.prompt_text(prompt),
+            "prompt": prompt,
             "max_length": max_length,
             "chosen_loss": loss,
             "pooling": encoder.pooling,
@@ -202,7 +202,7 @@ def tune(
 def _tokenize(
     encoder: Encoder,
     examples: Examples,
-    prompt: str | None,
+    prompt: str,
     max_length: int | None,
     long_text: str,
     *,
@@ -212,7 +212,7 @@ def _tokenize(
     try:
         tokens = encoder.tokenizer(
             examples.texts,
-            prompt=encoder.prompt_text(prompt),
+            prompt=prompt,
             max_length=limit,
             long_text="error" if long_text == "error" else "truncate",
         )
