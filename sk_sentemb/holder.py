@@ -88,12 +88,14 @@ class ModelHolder(SharesModel):
         Parameters
         ----------
         folder : str or path-like
-            A new folder, or one with a checkpoint, which is replaced in one step.
+            A new folder, or one with a checkpoint. Its files are replaced; files that no earlier save
+            of this package wrote stay, such as a README.
 
         Raises
         ------
         FileExistsError
-            If the folder holds something else.
+            If the folder holds no checkpoint but something else, or files of another program that
+            would be read as part of the saved model.
         """
         check_is_fitted(self)
         with new_folder(Path(folder).expanduser()) as fresh:

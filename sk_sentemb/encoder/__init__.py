@@ -12,7 +12,8 @@ from .prompts import warn_of_literal_prompt
 from .registry import ModelChangedError, load_encoder, load_image_encoder, release_models
 from .resolve import ModelNotFoundError, resolve_model
 from .running import is_out_of_memory, unit_rows
-from .save import new_folder, write_encoder
+from .save import write_encoder
+from .saving import new_folder
 from .tokens import (
     LONG_TEXT,
     Text,

@@ -1,11 +1,7 @@
 """An Encoder, written as a folder that sentence-transformers reads."""
 
 import copy
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from fnmatch import fnmatch
+from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,7 @@ from safetensors.torch import save_file
 from .backbone import StaticBackbone
 from .checkpoint import PAIRS_TASK, SETTINGS_FILES
 from .encoder import Encoder
-from .files import DEFINING_FILES, SAFETENSORS, read_json, write_json
+from .files import SAFETENSORS, read_json, write_json
 from .head import SequenceHead, joined_state
 from .modules import Dense, path_of
 from .quiet import quiet_transformers
@@ -23,23 +19,6 @@ from .towers import FOLDER, TwoTowers
 from .towers import KIND as CLIP
 
 CONFIG = "config_sentence_transformers.json"
-
-
-def _foreign_files(folder: Path) -> list[str]:
-    """Return the names in a folder that a checkpoint does not have; without modules.json, all."""
-    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    if "modules.json" not in names:
-        return names
-    known = (
-        *DEFINING_FILES,
-        "*.json",
-        "*.safetensors",
-        "*.bin",
-        "*.md",
-        ".gitattributes",
-        "[0-9]_*",
-    )
-    return [name for name in names if not any(fnmatch(name, pattern) for pattern in known)]
 
 
 def write_encoder(encoder: Encoder, folder: Path) -> None:
@@ -102,42 +81,6 @@ def write_modules(folder: Path, kind: str, path: str, modules: Iterable[Any]) ->
             for i, (kind, path) in enumerate(zip(kinds, paths, strict=True))
         ],
     )
-
-
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """Give a folder to fill that becomes ``target`` only when all went well.
-
-    Parameters
-    ----------
-    target : Path
-        Must not exist, be empty, or hold a checkpoint, which is replaced.
-
-    Yields
-    ------
-    Path
-        An empty folder beside it.
-
-    Raises
-    ------
-    FileExistsError
-        If ``target`` is a file or a folder of something else.
-    """
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} is a file; pass the folder to write the checkpoint to.")
-    if foreign := _foreign_files(target):
-        raise FileExistsError(
-            f"{target} holds {foreign[:3]}, which are not of a checkpoint and would be lost; pass a "
-            "new folder."
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        fresh, old = Path(scratch, "new"), Path(scratch, "old")
-        fresh.mkdir()
-        yield fresh
-        if target.exists():
-            os.replace(target, old)
-        os.replace(fresh, target)
 
 
 def _write_classifier(encoder: Encoder, head: SequenceHead, folder: Path) -> None:

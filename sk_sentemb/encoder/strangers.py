@@ -1,0 +1,86 @@
+"""Files in the folder of a model that another program wrote, and that would be read along with ours."""
+
+import shutil
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from .files import DEFINING_FILES
+
+_OF_TOKENIZER = (
+    *("tokenizer*", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken", "chat_template*"),
+    *("special_tokens_map.json", "added_tokens.json"),
+)
+_OF_MODEL = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json", "chat_template*")
+
+
+def validate_strangers(fresh: Path, target: Path, known: Collection[str]) -> None:
+    """Raise if a folder holds files that would make another model of the one to be moved there.
+
+    Parameters
+    ----------
+    fresh : Path
+        The new model.
+    target : Path
+        Where it is to go.
+    known : collection of str
+        The files in ``target`` that will be replaced or removed.
+
+    Raises
+    ------
+    FileExistsError
+        If there are such files.
+    """
+    folders = [fresh, *(path for path in fresh.iterdir() if path.is_dir())]
+    for folder in folders:
+        inside = folder.relative_to(fresh)
+        there = target / inside
+        found = [
+            file
+            for file in (sorted(there.iterdir()) if there.is_dir() else [])
+            if (inside / file.name).as_posix() not in known and _matches(file.name, _OF_MODEL)
+        ]
+        other = [file for file in found if not _matches(file.name, _OF_TOKENIZER)]
+        if not other and found and not _same_tokenizer(folder, found):
+            other = found
+        if other:
+            names = [(inside / file.name).as_posix() for file in other]
+            raise FileExistsError(
+                f"{target} holds {names[:5]}, which this package did not write, does not remove, and "
+                "would read as part of the saved model. Remove them, or pass a new folder."
+            )
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _same_tokenizer(fresh: Path, strangers: list[Path]) -> bool:
+    """Say whether a tokenizer stays what it is beside files of another one."""
+    if not (fresh / "tokenizer_config.json").is_file():
+        return True  # nothing but tokenizer.json is read
+    with TemporaryDirectory() as scratch:
+        both = Path(scratch)
+        for file in fresh.iterdir():
+            if file.name == "config.json" or _matches(file.name, _OF_TOKENIZER):
+                shutil.copy(file, both)
+        alone = _describe_tokenizer(both)
+        for file in strangers:
+            if not file.is_file():
+                return False
+            shutil.copy(file, both)
+        return alone == _describe_tokenizer(both)
+
+
+def _describe_tokenizer(folder: Path) -> tuple[object, ...] | None:
+    """Return what decides on the token ids of texts; None for a tokenizer that cannot be read."""
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return None
+    names = ("special_tokens_map", "model_max_length", "padding_side", "chat_template")
+    return tokenizer.backend_tokenizer.to_str(), *(getattr(tokenizer, name) for name in names)
