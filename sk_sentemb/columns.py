@@ -1,6 +1,7 @@
 """Reads any X that scikit-learn users hold into columns of text and a mask of missing cells."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import UserString
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +36,10 @@ def read_text_columns(X: Any) -> TextColumns:
 
     Parameters
     ----------
-    X : list, tuple, ndarray, Series or DataFrame, of shape (n,) or (n, k)
-        Texts, or rows of k texts. Reads the series, arrays and frames of pandas, polars and
-        pyarrow, every other frame that narwhals reads, and objects with ``__array__``.
+    X : sequence, ndarray, Series or DataFrame, of shape (n,) or (n, k)
+        Texts, or rows of k texts. Reads every sequence, such as a list, a deque or a column of a
+        Hugging Face dataset; the views of a dict; the series, arrays and frames of pandas, polars
+        and pyarrow; every other frame that narwhals reads; and objects with ``__array__``.
 
     Returns
     -------
@@ -143,9 +145,11 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
     if hasattr(cell, "as_py"):  # a pyarrow scalar, whose null would read "None"
         return _text_of_cell(cell.as_py(), place)
     if isinstance(cell, Iterable):
+        of_rows = " If rows are mappings of names to cells, pass pandas.DataFrame(X)."
         raise TypeError(
             f"X has a cell of type {type(cell).__name__} in {place}, but it must hold one text. "
             "Join its parts into one string, or give every row the same number of texts."
+            + (of_rows if isinstance(cell, Mapping) else "")
         )
     kind = type(cell)
     if is_pil(cell) or (kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__):
@@ -158,6 +162,48 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
     if kind.__name__ == "NAType" or cell != cell:
         return None
     return str(cell)
+
+
+def list_cells(X: Any) -> list[Any] | None:
+    """Return the cells of a sequence that is no array, such as a deque or a view of a dict.
+
+    Parameters
+    ----------
+    X : object
+        Anything but a single text.
+
+    Returns
+    -------
+    list or None
+        None where X has no order or can be read only once.
+    """
+    if not isinstance(X, (Sequence, KeysView, ValuesView, ItemsView)):
+        return None
+    # A slice of a Hugging Face column is much faster than its items one by one.
+    is_hugging_face = type(X).__module__.startswith("datasets.")
+    return list(X[:] if is_hugging_face and isinstance(X, Sequence) else X)
+
+
+def advise_container(X: Any) -> str | None:
+    """Say what to pass instead of a container that holds no cells, or None for an unknown one.
+
+    Parameters
+    ----------
+    X : object
+        What was passed.
+
+    Returns
+    -------
+    str or None
+        The advice.
+    """
+    if isinstance(X, Mapping):
+        return "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"
+    if hasattr(X, "column_names") and hasattr(X, "to_pandas"):  # a Hugging Face dataset
+        return "one of its columns, such as X['text'], or X.to_pandas()"
+    if isinstance(X, Set):
+        return "sorted(X), since a set has no order"
+    return "list(X)" if isinstance(X, Iterable) else None
 
 
 def is_pil(value: Any) -> bool:
@@ -253,7 +299,7 @@ def _as_frame_or_array(X: Any) -> Any:
     )
 
     kind = type(X).__name__
-    if isinstance(X, str):
+    if isinstance(X, (str, UserString)):
         raise ValueError(
             "Iterable over raw text documents expected, string object received. Pass [X] to embed "
             "one text."
@@ -285,10 +331,7 @@ def _as_frame_or_array(X: Any) -> Any:
         )
     if hasattr(X, "__array__") and not isinstance(X, np.generic):
         return np.asarray(X)
-    if isinstance(X, Mapping):
-        todo = "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"
-    elif isinstance(X, Iterable):
-        todo = "list(X)"
-    else:
-        todo = "a list of texts, an array or a data frame"
+    if (cells := list_cells(X)) is not None:
+        return cells
+    todo = advise_container(X) or "a list of texts, an array or a data frame"
     raise TypeError(f"X is of type {kind}, which is not a sequence of texts. Pass {todo}.")

@@ -49,7 +49,7 @@ class PairModelHolder(ModelHolder):
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
-        if not n_rows and np.ndim(X) == 1:  # [], which has no columns to count
+        if not n_rows and n_columns == 1:  # [], which has no columns to count
             return TextColumns([[], []], np.zeros((0, 2), dtype=bool), None)
         if reset and not (n_columns == 2 or (triplets and n_columns == 3)):
             raise ValueError(

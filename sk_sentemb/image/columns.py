@@ -2,13 +2,12 @@
 
 import numbers
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..columns import _columns_of_frame, is_pil
+from ..columns import _columns_of_frame, advise_container, is_pil, list_cells
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def read_image_columns(X: Any) -> ImageColumns:
 
     Parameters
     ----------
-    X : list, tuple, ndarray, Series or DataFrame, of shape (n,) or (n, k)
+    X : sequence, ndarray, Series or DataFrame, of shape (n,) or (n, k)
         Images, or rows of k images: paths, bytes, images of PIL, arrays. An array of numbers has the
         shape (n, height, width), (n, height, width, 3) or (n, height, width, 4).
 
@@ -135,10 +134,10 @@ def _columns_of(X: Any) -> tuple[list[list[Any]], list[str] | None]:
         raise ValueError(
             f"X is a single {type(X).__name__}, and not a column of images. Pass [X] to embed one."
         )
+    if not isinstance(X, (list, tuple, np.ndarray)):
+        X = _as_frame_or_array(X)
     if isinstance(X, (list, tuple)):
         return _columns_of_rows(X), None
-    if not isinstance(X, np.ndarray):
-        X = _as_frame_or_array(X)
     if isinstance(X, np.ndarray):
         return _columns_of_array(X), None
     return _columns_of_frame(X)
@@ -198,14 +197,12 @@ def _as_frame_or_array(X: Any) -> Any:
         return np.array([*X.to_pylist(), None], dtype=object)[:-1]
     if hasattr(X, "__array__") and not isinstance(X, np.generic):
         return np.asarray(X)
+    if (cells := list_cells(X)) is not None:
+        return cells
     kind = type(X).__name__
     if hasattr(X, "toarray"):  # scipy's own, told without loading scipy
         raise TypeError(f"X is a sparse {kind}, which cannot hold images. Pass a list of images.")
-    todo = "a list of images, an array or a data frame"
-    if isinstance(X, Mapping):
-        todo = "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"
-    elif isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
+    todo = advise_container(X) or "a list of images, an array or a data frame"
+    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
         todo = "X.collect(), or X.compute() for Dask"
-    elif isinstance(X, Iterable):
-        todo = "list(X)"
     raise TypeError(f"X is of type {kind}, which is not a sequence of images. Pass {todo}.")
