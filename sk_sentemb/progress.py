@@ -2,12 +2,81 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Protocol
+from weakref import WeakSet
 
 from tqdm import tqdm
 
+from .encoder import ForkSafeLock
+
 # scikit-learn's callbacks count tasks, and an estimator has to say beforehand how many there will be.
 N_TASKS = 20
+
+
+class ProgressBar(Protocol):
+    """What counts steps that are done."""
+
+    def update(self, n: int = 1) -> object:
+        """Count more steps."""
+
+    def set_postfix(self, *, refresh: bool, **values: object) -> object:
+        """Show values behind the bar."""
+
+
+class _Bar(tqdm):
+    """A bar of tqdm that nobody outside of this process, and no thread, has a part in.
+
+    The lock of tqdm itself is shared with all forked processes: one that is killed while it holds the
+    lock would let all others wait forever. Its monitor thread would stay after the bar is gone.
+    """
+
+    monitor_interval = 0
+    _instances: ClassVar[WeakSet] = WeakSet()  # changed under the lock of the class
+
+
+_Bar.set_lock(ForkSafeLock())
+
+
+class _NoBar:
+    """Shows nothing. Not even a disabled bar of tqdm does without its lock."""
+
+    def update(self, n: int = 1) -> None:
+        """Do nothing."""
+
+    def set_postfix(self, *, refresh: bool, **values: object) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def progress_bar(
+    total: int, *, shown: bool, work: str, unit: str, initial: int = 0
+) -> Iterator[ProgressBar]:
+    """Show a bar on standard error for as long as some work takes, or nothing.
+
+    Parameters
+    ----------
+    total : int
+        How many steps there are.
+    shown : bool
+        Whether to show a bar.
+    work : str
+        What is done.
+    unit : str
+        What a step is done with.
+    initial : int, default=0
+        How many steps were done before.
+
+    Yields
+    ------
+    ProgressBar
+        To count the steps with.
+    """
+    if not shown:
+        yield _NoBar()
+        return
+    below = len(tqdm._instances) or None  # the caller's own bars
+    with _Bar(total=total, initial=initial, desc=work, unit=unit, position=below) as bar:
+        yield bar
 
 
 @contextmanager
@@ -42,12 +111,13 @@ def reporting(
     callable
         To call with the number of texts that are done.
     """
-    n_tasks = 0
-    with tqdm(total=total, desc=work, unit=unit, disable=not bar) as shown:
+    n_tasks = n_done = 0
+    with progress_bar(total, shown=bar, work=work, unit=unit) as shown:
 
         def report(done: int) -> None:
-            nonlocal n_tasks
-            shown.update(done - shown.n)
+            nonlocal n_done, n_tasks
+            shown.update(done - n_done)
+            n_done = done
             while context is not None and n_tasks < done * N_TASKS // total:
                 task = context.subcontext(task_name="embed")
                 task.call_on_fit_task_begin(estimator=estimator)

@@ -3,9 +3,8 @@
 from functools import partial
 from typing import Any
 
-from tqdm import tqdm
-
 from ..embedder import SentenceEmbedder
+from ..progress import progress_bar
 from .array import ArrayFile
 from .manifest import Counts, Manifest, check_same, read_manifest
 from .rows import embed_rows
@@ -99,9 +98,7 @@ def embed_rest(
     read = partial(rows.tables, counts=manifest.n_rows, size=manifest.asked["rows_per_shard"])
     first, n_rows = manifest.totals().n_rows, sum(manifest.n_rows)
     tables = read(rows.schema, start=first) if len(manifest.shards) < manifest.n_shards else ()
-    with tqdm(
-        desc="embedding", total=n_rows, initial=first, unit="row", disable=not progress
-    ) as bar:
+    with progress_bar(n_rows, shown=progress, work="embedding", unit="row", initial=first) as bar:
         for number, table in enumerate(tables, len(manifest.shards)):
             texts = table.select(manifest.asked["columns"])
             embedded = embed_rows(embedder, texts, first, partial(rows.place, manifest.n_rows))

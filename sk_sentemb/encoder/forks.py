@@ -12,13 +12,21 @@ class ForkSafeLock:
     def __init__(self) -> None:
         self._lock, self._process = threading.RLock(), os.getpid()
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
+        """Wait until no other thread has the lock, and take it."""
         if self._process != os.getpid():
             self._lock, self._process = threading.RLock(), os.getpid()
         self._lock.acquire()
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
+        """Give the lock back."""
         self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def is_fork() -> bool:

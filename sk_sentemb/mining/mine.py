@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from tqdm import tqdm
 
+from ..progress import progress_bar
 from ..tuning.data import seed_of
 from .nearest import cosines_of, fitted, nearest, unit_vectors
 from .picking import Judge, Limits, Picked, pick, predicted
@@ -173,11 +173,21 @@ def mine_hard_negatives(
     draw = np.random.default_rng(seed_of(random_state)) if sampling == "random" else None
     blocks = list(gen_batches(len(texts.queries), block_size))
     picked = []
-    for block in tqdm(blocks, desc="mining", unit="block", disable=not verbose):
-        near = nearest(query_vectors, corpus_vectors, never, block, (range_min, range_max))
-        picked.append(
-            pick(texts, block, near, judge=judge, limits=limits, n_negatives=n_negatives, draw=draw)
-        )
+    with progress_bar(len(blocks), shown=bool(verbose), work="mining", unit="block") as bar:
+        for block in blocks:
+            near = nearest(query_vectors, corpus_vectors, never, block, (range_min, range_max))
+            picked.append(
+                pick(
+                    texts,
+                    block,
+                    near,
+                    judge=judge,
+                    limits=limits,
+                    n_negatives=n_negatives,
+                    draw=draw,
+                )
+            )
+            bar.update()
     mined = _as_frame(texts, picked)
     n_found = np.bincount(mined["query_row"], minlength=len(texts.query))
     n_few, n_none = ((n_found < n).sum() for n in (n_negatives, 1))

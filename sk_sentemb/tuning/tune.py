@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from ..encoder import (
     Encoder,
@@ -21,6 +20,7 @@ from ..encoder import (
     isolated,
     unit_rows,
 )
+from ..progress import progress_bar
 from .batching import check_informative, draw_batches
 from .building import make_trainer
 from .data import Data, check_classes, read_data, seed_of
@@ -172,12 +172,12 @@ def tune(
             ),
             guide=guide,
         )
-    with tqdm(
-        total=n_steps,
-        initial=progress.step,
-        desc="fine-tuning",
+    with progress_bar(
+        n_steps,
+        shown=bool(fine_tuner.verbose),
+        work="fine-tuning",
         unit="step",
-        disable=not fine_tuner.verbose,
+        initial=progress.step,
     ) as bar:
         watcher = TuningWatcher(fine_tuner, trainer, validator, folder, listener, bar)
         interrupted = train(

@@ -4,12 +4,13 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from torch import nn
 
 from ..encoder import Encoder
+from ..progress import ProgressBar
 from .fine_tuner import FineTuner
 from .loop import FineTuningWarning, Progress
 from .saved import save_training, weights_of
@@ -48,7 +49,7 @@ class TuningWatcher:
         Where its state is kept.
     listener : Listener or None
         Who is told.
-    bar : tqdm
+    bar : ProgressBar
         What shows the steps.
     """
 
@@ -59,7 +60,7 @@ class TuningWatcher:
         validator: Validator | None,
         folder: Path | None,
         listener: Listener | None,
-        bar: Any,
+        bar: ProgressBar,
     ) -> None:
         self.fine_tuner, self.trainer, self.validator = fine_tuner, trainer, validator
         self.folder, self.listener, self.bar = folder, listener, bar
