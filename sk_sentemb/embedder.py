@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from .atomic import atomic_fit
 from .cache import DiskCache, MemoryCache
 from .columns import TextColumns, read_text_columns
 from .distinct import NO_TEXT, distinct_texts
@@ -26,6 +27,7 @@ from .progress import N_TASKS
 from .tuning import FineTuner
 from .tuning.data import Data
 from .tuning.kinds import OF_TEXTS
+from .tuning.losses import SCORES
 
 
 class EmbeddedRows(NamedTuple):
@@ -223,6 +225,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Load the model and learn the columns; with a ``fine_tuner``, fine-tune it.
@@ -246,6 +249,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
         """Do what `fit` does, and embed ``X``.
@@ -270,6 +274,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
 
     @available_if(has_a_fine_tuner)
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fine-tune on from the weights as they are; the first time, as `fit`.
 
@@ -384,10 +389,15 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
             )
         sample_weight = self._check_weight(sample_weight, columns)
         self.__dict__.pop("history_", None)
+        if not go_on:
+            self._y_range = None
         if self.fine_tuner is not None:
             data = Data(columns, y, sample_weight)
             listener = self._listener(context, X, y)
-            encoder = self._tune(encoder, data, OF_TEXTS, listener).encoder
+            tuned = self._tune(encoder, data, OF_TEXTS, listener)
+            encoder = tuned.encoder
+            if tuned.shape == SCORES:
+                self._y_range = tuned.score_range
         self._take(encoder)
         return columns
 

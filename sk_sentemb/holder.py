@@ -3,9 +3,10 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from copy import copy
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -82,6 +83,17 @@ class ModelHolder(SharesModel):
     _work: ClassVar[str] = "embedding"
     _unit: ClassVar[str] = "text"
 
+    # Whether `clone` made it: then its fit is a part of a search, a cross-validation or the like.
+    _is_clone: bool = False
+
+    # The numbers of `y` that mean 0 and 1, once a fit has learnt from scores; warm starts keep them.
+    _y_range: tuple[float, float] | None = None
+
+    def __sklearn_clone__(self) -> Self:
+        cloned = super().__sklearn_clone__()
+        cloned._is_clone = True
+        return cloned
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the model as a folder that sentence-transformers and this class load.
 
@@ -150,8 +162,12 @@ class ModelHolder(SharesModel):
         """Fine-tune, and keep the history."""
         assert self._learner is not None
         self._check_missing(data.columns)
+        learner = self._learner
+        if self._y_range is not None and learner.score_range is None:
+            learner = copy(learner)
+            learner.score_range = self._y_range
         tuned = tune(
-            self._learner,
+            learner,
             encoder,
             data,
             kind=kind,
@@ -161,6 +177,7 @@ class ModelHolder(SharesModel):
             missing_is_empty=self.missing == "empty",
             embed=lambda texts: self._read_once(encoder, texts).vectors,
             listener=listener,
+            keep_interrupted=not self._is_clone,
         )
         self.history_ = tuned.history
         return tuned

@@ -9,6 +9,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from .atomic import atomic_fit
+
 # Rows whose scalars are computed together: what is needed on the way stays small.
 _ROWS_AT_ONCE = 512
 
@@ -195,6 +197,7 @@ class PairFeatures(TransformerMixin, _EstimatorOfPairs):
         self.combine = combine
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and learn the columns.
 
@@ -346,6 +349,7 @@ class PairSimilarity(RegressorMixin, _EstimatorOfPairs):
         self.metric = metric
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and learn the columns.
 

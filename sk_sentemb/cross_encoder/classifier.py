@@ -1,8 +1,6 @@
 """CrossEncoderClassifier: a class for each pair of texts."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..holder import with_callbacks
@@ -186,6 +185,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Load the model; with a ``fine_tuner``, fine-tune it.
@@ -286,49 +286,32 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
             assert encoder.head is not None
             by_logit = classes_of_checkpoint(encoder.head, y)
         else:
-            classes = classes_to_learn(y)
-            encoder = self._begun(classes, go_on=go_on)
-            assert encoder.head is not None
-            by_logit = in_order_of_logits(encoder.head, classes)
+            encoder, by_logit = self._begun(classes_to_learn(y), go_on=go_on)
             data = Data(columns, y, sample_weight, classes=by_logit)
-            with self._classes_meanwhile(by_logit):
-                encoder = self._tune(
-                    encoder, data, OF_CLASSES, self._listener(context, X, y)
-                ).encoder
+            self._take_classes(by_logit)  # now, for callbacks that predict
+            encoder = self._tune(encoder, data, OF_CLASSES, self._listener(context, X, y)).encoder
             assert encoder.head is not None
             encoder = encoder.with_head(for_classes(encoder.head, by_logit))
         self._take(encoder)
         self._take_classes(by_logit)
 
-    @contextmanager
-    def _classes_meanwhile(self, by_logit: np.ndarray) -> Iterator[None]:
-        """Have these classes, for callbacks that predict; if it fails, those of the last fit again."""
-        names = ("classes_", "_logit_of_class")
-        before = {name: vars(self)[name] for name in names if name in vars(self)}
-        self._take_classes(by_logit)
-        try:
-            yield
-        except BaseException:  # an interrupted training ends well; another leaves the old model
-            for name in names:
-                delattr(self, name)
-            for name, value in before.items():
-                setattr(self, name, value)
-            raise
-
     def _take_classes(self, by_logit: np.ndarray) -> None:
         self._logit_of_class = np.argsort(by_logit)
         self.classes_ = by_logit[self._logit_of_class]
 
-    def _begun(self, classes: np.ndarray, *, go_on: bool) -> Encoder:
-        """Return what is fine-tuned."""
+    def _begun(self, classes: np.ndarray, *, go_on: bool) -> tuple[Encoder, np.ndarray]:
+        """Return what is fine-tuned, and the classes in the order of its logits."""
         if not go_on:
-            return self._to_be_tuned(n_logits_for(classes), lambda head: fits(head, classes))
+            encoder = self._to_be_tuned(n_logits_for(classes), lambda head: fits(head, classes))
+            assert encoder.head is not None
+            return encoder, in_order_of_logits(encoder.head, classes)
         if not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"y has the classes {classes.tolist()}, and with warm_start they must be those of the "
                 f"last fit: {self.classes_.tolist()}."
             )
-        return self.encoder_
+        # Not by the names of the head: other dtypes, such as 1.0 for 1, have other names.
+        return self.encoder_, self.classes_[np.argsort(self._logit_of_class)]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache
 from ..columns import TextColumns
 from ..encoder import Encoder
@@ -26,7 +28,8 @@ from ..progress import N_TASKS
 from ..tuning import FineTuner
 from ..tuning.data import Data
 from ..tuning.examples import check_query_id
-from ..tuning.kinds import OF_SCORES
+from ..tuning.kinds import OF_SCORES, Kind
+from ..tuning.losses import BINARY, SCORES, Loss
 from .holder import PairModelHolder
 from .ranking import Place, check_lists, rank_candidates, read_column
 
@@ -199,6 +202,7 @@ class CrossEncoderScorer(
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, query_id: Any = None) -> Self:
         """Load the model; with a ``fine_tuner``, fine-tune it.
@@ -232,6 +236,7 @@ class CrossEncoderScorer(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit_transform(
         self, X: Any, y: Any = None, sample_weight: Any = None, query_id: Any = None
@@ -414,6 +419,8 @@ class CrossEncoderScorer(
         sample_weight = self._check_weight(sample_weight, columns)
         query_id = self._check_query_id(query_id, columns)
         self.__dict__.pop("history_", None)
+        if not go_on:
+            self._y_range = None
         score_range = (0.0, 1.0)
         if self.fine_tuner is None:
             self._check_missing(columns)
@@ -429,8 +436,13 @@ class CrossEncoderScorer(
                 self.encoder_ if go_on else self._to_be_tuned(1, lambda head: head.out_dim == 1)
             )
             data = Data(columns, y, sample_weight, query_id)
-            tuned = self._tune(encoder, data, OF_SCORES, self._listener(context, X, y))
-            encoder, score_range = tuned.encoder, tuned.score_range
+            kind = OF_SCORES
+            if self._y_range is not None:
+                kind = self._kind_with_units(encoder, self._y_range)
+            tuned = self._tune(encoder, data, kind, self._listener(context, X, y))
+            encoder, score_range = self._in_units(tuned.encoder, tuned.score_range)
+            if tuned.shape in (SCORES, BINARY):
+                self._y_range = score_range
         self._take(encoder)
         self.score_range_ = score_range
         return columns
@@ -438,8 +450,47 @@ class CrossEncoderScorer(
     def _as_fitted(
         self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
     ) -> dict[str, Any]:
+        encoder, score_range = self._in_units(encoder, score_range)
         attributes = super()._as_fitted(encoder, head, score_range)
         return attributes | {"score_range_": score_range}
+
+    def _kind_with_units(self, encoder: Encoder, y_range: tuple[float, float]) -> Kind:
+        """Return what a warm start learns from, where predictions keep the units of the first fit."""
+        assert self.fine_tuner is not None
+        assert encoder.head is not None
+        activation = type(encoder.head.activation)
+        given = self.fine_tuner.score_range
+        if given is not None and tuple(given) != y_range:
+            raise ValueError(
+                f"score_range={given!r}, and with warm_start predictions keep the scale of the last "
+                f"fit, {y_range}. Pass that, None, or warm_start=False."
+            )
+
+        def find_loss(asked: str | Loss, shape: str | None) -> Loss:
+            loss = OF_SCORES.find_loss(asked, shape)
+            if shape in (SCORES, BINARY) and loss.activation is not activation:
+                raise ValueError(
+                    f"loss={loss} makes scores of logits by {loss.activation.__name__}, and with "
+                    f"warm_start predictions stay those of the last fit, by {activation.__name__}. "
+                    "Pass the loss of the last fit, or warm_start=False."
+                )
+            return loss
+
+        return replace(OF_SCORES, find_loss=find_loss)
+
+    def _in_units(
+        self, encoder: Encoder, score_range: tuple[float, float]
+    ) -> tuple[Encoder, tuple[float, float]]:
+        """Return a trained encoder and its range with the units of the fits before, if they had any.
+
+        Losses that only rank leave a model without units, and would have a warm start lose them.
+        """
+        if self._y_range is None:
+            return encoder, score_range
+        assert encoder.head is not None
+        assert self.encoder_.head is not None
+        head = encoder.head.with_activation(self.encoder_.head.activation)
+        return encoder.with_head(head), self._y_range
 
     def _numbers(self, y: Any, columns: TextColumns) -> np.ndarray | None:
         """Check ``y`` as that of any regressor."""

@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache, open_cache
 from ..cache.key import space_of_recipe
 from ..cache.once import CHARACTERS_PER_TOKEN, embed_once
@@ -234,6 +235,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Load the model and learn the columns; no image is read.
@@ -256,6 +258,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """Load the model, learn the columns, and embed ``X``.

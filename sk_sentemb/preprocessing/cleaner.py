@@ -10,6 +10,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..atomic import atomic_fit
 from ..columns import TextColumns, read_text_columns
 from ..features import check_features
 from .cells import EMAIL, URL
@@ -138,6 +139,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         self.missing = missing
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and learn the columns' names.
 

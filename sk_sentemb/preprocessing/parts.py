@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from ..atomic import atomic_fit
 from .dates import day_comes_first, day_in_digits, read_dates
 from .table import UnreadableCellWarning, columns_of, is_missing
 
@@ -99,6 +100,7 @@ class DateParts(TransformerMixin, BaseEstimator):
         self.day_first = day_first
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn in which order day and month stand.
 

@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import Tags, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..holder import with_callbacks
@@ -235,6 +236,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train encoder and head.
@@ -362,6 +364,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
                     f"y has the {of} {classes.tolist()}, and with warm_start they must be those of the "
                     f"last fit: {self.classes_.tolist()}{' as labels' * (self._n_labels > 0)}."
                 )
+            return
         self.classes_, self._n_labels = classes, n_labels
 
     def _encoded_target(self, y: Any) -> np.ndarray:

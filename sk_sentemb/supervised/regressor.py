@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import _check_sample_weight
 
+from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..holder import with_callbacks
@@ -222,6 +223,7 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train encoder and head.

@@ -297,7 +297,10 @@ def _scaled(
     if scores.min() < low or scores.max() > high:
         row = int(np.flatnonzero((scores < low) | (scores > high))[0])
         place = f"y[{row}]" if row < n_own else f"row {row - n_own} of the y of validation_data"
-        raise ValueError(f"{place} is {scores[row]:g}, outside of score_range=({low:g}, {high:g}).")
+        raise ValueError(
+            f"{place} is {scores[row]:g}, outside of score_range=({low:g}, {high:g}). Pass a "
+            "score_range that covers all of y; a warm start keeps the one of the first fit."
+        )
     return (scores - low) / (high - low), (low, high)
 
 

@@ -68,6 +68,7 @@ def train(
     *,
     n_epochs: int,
     n_steps: int,
+    keep_interrupted: bool = True,
 ) -> bool:
     """Train until the epochs are over, or the steps, or somebody says stop.
 
@@ -83,6 +84,8 @@ def train(
         Hears of every step and every epoch.
     n_epochs, n_steps : int
         The most of each.
+    keep_interrupted : bool, default=True
+        Whether an interruption ends the training early instead of raising, once a step is done.
 
     Returns
     -------
@@ -103,6 +106,8 @@ def train(
             progress.epoch, progress.step_of_epoch = progress.epoch + 1, 0
             progress.stopped = watcher.end_epoch(progress)
     except KeyboardInterrupt:
+        if not (keep_interrupted and progress.step):
+            raise
         return True
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -121,15 +126,15 @@ def _step(trainer: Trainer, batches: list[np.ndarray], progress: Progress) -> No
     begun = time.perf_counter()
     loss = trainer.step(batches, progress.step)
     seconds = time.perf_counter() - begun
+    row = {
+        "step": progress.step + 1,
+        "epoch": progress.epoch + 1,
+        "learning_rate": rate,
+        "loss": loss,
+        "seconds": seconds,
+        "tokens_per_second": trainer.n_tokens(batches) / seconds,
+    }
+    # Together, so that an interruption finds as many rows as steps.
+    progress.history.append(row)
     progress.step += 1
     progress.step_of_epoch += 1
-    progress.history.append(
-        {
-            "step": progress.step,
-            "epoch": progress.epoch + 1,
-            "learning_rate": rate,
-            "loss": loss,
-            "seconds": seconds,
-            "tokens_per_second": trainer.n_tokens(batches) / seconds,
-        }
-    )

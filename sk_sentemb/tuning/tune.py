@@ -54,12 +54,15 @@ class Tuned(NamedTuple):
         The numbers of `y` that the targets 0 and 1 stood for.
     head : nn.Module or None
         What the loss trained along.
+    shape : str
+        The shape of the training data.
     """
 
     encoder: Encoder
     history: pd.DataFrame
     score_range: tuple[float, float]
     head: nn.Module | None
+    shape: str
 
 
 @isolated
@@ -75,6 +78,7 @@ def tune(
     missing_is_empty: bool,
     embed: Callable[[list[Text]], np.ndarray],
     listener: Listener | None = None,
+    keep_interrupted: bool = True,
 ) -> Tuned:
     """Fine-tune a copy of an encoder.
 
@@ -100,6 +104,8 @@ def tune(
         Returns what the encoder makes of texts, from the cache where that knows it.
     listener : Listener, default=None
         Told of each step and each epoch.
+    keep_interrupted : bool, default=True
+        Whether an interruption ends the training with the best weights so far; otherwise it propagates.
 
     Returns
     -------
@@ -181,7 +187,13 @@ def tune(
     ) as bar:
         watcher = TuningWatcher(fine_tuner, trainer, validator, folder, listener, bar)
         interrupted = train(
-            trainer, batches_of, progress, watcher, n_epochs=n_epochs, n_steps=n_steps
+            trainer,
+            batches_of,
+            progress,
+            watcher,
+            n_epochs=n_epochs,
+            n_steps=n_steps,
+            keep_interrupted=keep_interrupted,
         )
     if interrupted:
         warnings.warn(
@@ -196,7 +208,7 @@ def tune(
         shutil.rmtree(folder, ignore_errors=True)
     head = trainer.head and trainer.head.eval().requires_grad_(False)
     history = pd.DataFrame(progress.history)
-    return Tuned(trainer.finished(), history, examples.score_range, head)
+    return Tuned(trainer.finished(), history, examples.score_range, head, examples.shape)
 
 
 def _tokenize(

@@ -1,0 +1,141 @@
+"""A warm start keeps what the outputs of a model mean: units, scales, classes and their order."""
+
+import numpy as np
+import pytest
+from checkpoints import make_cross_encoder
+from embedding import TINY, TINY_SCORER
+
+from sk_sentemb import (
+    CrossEncoderClassifier,
+    CrossEncoderScorer,
+    FineTuner,
+    SentenceClassifier,
+    SentenceEmbedder,
+)
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
+
+WORDS = ("harbour", "ferry", "pier", "storm", "gulls", "ice", "tourists", "nets", "tide", "fog")
+PAIRS = [(f"{a} in the {b}", f"{b} and {a}") for a, b in zip(WORDS[:8], WORDS[2:], strict=True)]
+SCORES = np.array([5.0, 0.0, 4.0, 0.1, 4.6, 0.4, 4.7, 0.3])
+# One step that changes next to nothing: what predictions say afterwards is what they said before.
+STILL = FineTuner(max_steps=1, learning_rate=1e-9, random_state=0)
+
+
+def scorer(y=SCORES, **how):
+    tuner = FineTuner(**({"epochs": 3, "batch_size": 8, "random_state": 0} | how))
+    return CrossEncoderScorer(TINY_SCORER, warm_start=True, fine_tuner=tuner).fit(PAIRS, y)
+
+
+def still(estimator, **how):
+    return estimator.set_params(fine_tuner=FineTuner(**(STILL.get_params() | how)))
+
+
+@pytest.mark.parametrize(
+    ("y", "how"),
+    [
+        ([3.0, 2.0, 2.5, 2.2, 3.0, 2.0, 2.5, 2.2], {}),
+        ([0, 1, 0, 1, 0, 1, 0, 1], {}),  # of 5, not "yes" and "no"
+        ([0.5] * 8, {}),
+        (SCORES, {"score_range": (0, 5)}),
+        (None, {}),
+        ([3, 2, 1, 0] * 2, {"loss": "lambda"}),
+    ],
+    ids=["narrower", "zeros and ones", "one score", "said", "no y", "ranking"],
+)
+def test_a_scorer_keeps_its_units(y, how):
+    warm = scorer()
+    before = warm.predict(PAIRS)
+    assert np.ptp(before) > 0
+    fit = {"query_id": [0] * 4 + [1] * 4} if "loss" in how else {}
+    still(warm, **how).fit(PAIRS, y, **fit)
+    assert warm.score_range_ == (0.0, 5.0)
+    np.testing.assert_allclose(warm.predict(PAIRS), before, atol=1e-3)
+    # And once more, after what has no units itself.
+    still(warm).fit(PAIRS[:2], SCORES[:2] / 2)
+    np.testing.assert_allclose(warm.predict(PAIRS), before, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("first", "y", "how", "message"),
+    [
+        (
+            SCORES,
+            [7.0, *SCORES[1:]],
+            {},
+            r"y\[0\] is 7, outside of score_range=\(0, 5\).*warm start",
+        ),
+        (SCORES / 5, SCORES, {}, r"outside of score_range=\(0, 1\)"),
+        (SCORES > 2, SCORES, {}, r"outside of score_range=\(0, 1\)"),
+        (SCORES, SCORES, {"score_range": (0, 10)}, r"score_range=\(0, 10\), and with warm_start"),
+        (
+            SCORES,
+            SCORES,
+            {"loss": "mean_squared_error"},
+            "by Identity, and with warm_start .* Sigmoid",
+        ),
+    ],
+    ids=["beyond", "beyond one", "beyond yes and no", "another range", "another activation"],
+)
+def test_other_units_are_refused_in_a_warm_start(first, y, how, message):
+    warm = scorer(first)
+    before = warm.predict(PAIRS)
+    with pytest.raises(ValueError, match=message):
+        still(warm, **how).fit(PAIRS, y)
+    np.testing.assert_array_equal(warm.predict(PAIRS), before)
+    warm.set_params(warm_start=False).fit(PAIRS, y)
+
+
+def test_the_first_scores_say_what_the_units_are():
+    """Ranking leaves none, so that graded pairs may follow, by another activation as well."""
+    grades, lists = [3, 2, 1, 0] * 2, [0] * 4 + [1] * 4
+    tuner = FineTuner("lambda", epochs=1, random_state=0)
+    warm = CrossEncoderScorer(TINY_SCORER, warm_start=True, fine_tuner=tuner)
+    warm.fit(PAIRS, grades, query_id=lists)
+    still(warm).fit(PAIRS, SCORES)
+    assert warm.score_range_ == (0.0, 5.0)
+    still(warm).fit(PAIRS, SCORES / 2)
+    assert warm.score_range_ == (0.0, 5.0)
+
+
+def test_a_training_from_the_start_has_units_of_its_own():
+    warm = scorer().set_params(warm_start=False)
+    warm.fit(PAIRS, SCORES / 5)
+    assert warm.score_range_ == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("further", ["fit", "partial_fit"])
+def test_an_embedder_keeps_the_scale_of_similarities(further):
+    how = {"epochs": 1, "random_state": 0, "loss": "cosine"}
+    said = SentenceEmbedder(TINY, warm_start=True, fine_tuner=FineTuner(**how, score_range=(0, 5)))
+    found = SentenceEmbedder(TINY, warm_start=True, fine_tuner=FineTuner(**how))
+    narrow = np.linspace(2, 3, 8)
+    for embedder in (said, found):
+        getattr(embedder.fit(PAIRS, SCORES), further)(PAIRS, narrow)
+    assert found.fingerprint_ == said.fingerprint_
+    with pytest.raises(ValueError, match=r"outside of score_range=\(0, 5\)"):
+        getattr(found, further)(PAIRS, SCORES * 2)
+    # Predictions have no units here, so that another range may be said.
+    getattr(found.set_params(fine_tuner__score_range=(0, 10)), further)(PAIRS, SCORES * 2)
+    getattr(found.set_params(fine_tuner__loss="auto"), further)([a for a, _ in PAIRS], [*"ab"] * 4)
+
+
+def test_a_classifier_of_pairs_keeps_the_order_of_its_logits(tmp_path):
+    """Classes of another dtype have other names than the head, and are the same classes."""
+    model = make_cross_encoder(tmp_path / "model", labels=["2", "0", "1"], seed=24)
+    tuner = FineTuner(epochs=1, random_state=0)
+    y = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    warm = CrossEncoderClassifier(model, warm_start=True, fine_tuner=tuner).fit(PAIRS, y)
+    before = warm.decision_function(PAIRS)
+    still(warm).fit(PAIRS, y.astype(float))
+    np.testing.assert_allclose(warm.decision_function(PAIRS), before, atol=1e-3)
+    assert warm.classes_.dtype.kind == "i"
+
+
+def test_a_classifier_of_rows_keeps_its_classes():
+    X = [a for a, _ in PAIRS]
+    tuner = FineTuner(epochs=1, random_state=0)
+    warm = SentenceClassifier(TINY, warm_start=True, fine_tuner=tuner).fit(X, [0, 1] * 4)
+    still(warm).fit(X, np.array([1.0, 0.0] * 4))
+    assert warm.classes_.dtype.kind == "i"
+    assert warm.predict(X).dtype.kind == "i"
