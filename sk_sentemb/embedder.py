@@ -19,11 +19,12 @@ from sklearn.utils.validation import (
 from .atomic import atomic_fit
 from .cache import DiskCache, MemoryCache
 from .columns import TextColumns, read_text_columns
-from .distinct import NO_TEXT, distinct_texts
+from .distinct import distinct_texts
 from .encoder import Encoder, unit_rows
 from .features import check_features
 from .holder import MissingTextWarning, ModelHolder, has_a_fine_tuner, with_callbacks
 from .progress import N_TASKS
+from .truncation import CellCounts, count_truncated
 from .tuning import FineTuner
 from .tuning.data import Data
 from .tuning.kinds import OF_TEXTS
@@ -442,11 +443,9 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         if self._truncates:
             vectors = vectors[:, : self.embedding_dim_]
             vectors = unit_rows(vectors) if self.encoder_.normalizes else vectors.copy()
-        cells = distinct.which[distinct.which != NO_TEXT]
         return EmbeddedRows(
             distinct.spread(vectors, fill=np.nan if self.missing == "nan" else 0.0),
-            n_texts=len(cells),
-            n_truncated=int(embedded.truncated[cells].sum()),
+            *count_truncated(distinct.which, embedded.truncated),
             n_missing=int(columns.missing.sum()),
         )
 
@@ -463,9 +462,8 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
                 MissingTextWarning,
                 stacklevel=2,
             )
-        self._warn_of_truncation(
-            rows.n_truncated,
-            rows.n_texts,
+        self._warn_truncated(
+            CellCounts(rows.n_texts, rows.n_truncated),
             "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
         )
 

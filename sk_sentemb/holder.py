@@ -23,7 +23,6 @@ from .encoder import (
     Encoder,
     Text,
     TextTooLongError,
-    TruncationWarning,
     load_encoder,
     new_folder,
     warn_of_literal_prompt,
@@ -33,6 +32,7 @@ from .parallel import count_workers, spread
 from .progress import EpochTasks, reporting
 from .sharing import SharesModel
 from .sharing import with_callbacks as with_callbacks
+from .truncation import CellCounts, warn_truncated
 from .tuning import FineTuner
 from .tuning.data import Data
 from .tuning.kinds import Kind
@@ -257,15 +257,14 @@ class ModelHolder(SharesModel):
     def _place(self, row: int, column: int) -> str:
         return f"row {row}, column {column}"
 
-    def _warn_of_truncation(self, n_truncated: int, n_texts: int, todo: str) -> None:
-        if n_truncated:
-            warnings.warn(
-                f"{n_truncated} of {n_texts} {self._unit}s are longer than "
-                f"{self.encoder_.length_limit(self.max_length)} tokens, and what is beyond was not "
-                f"read. {todo}",
-                TruncationWarning,
-                stacklevel=3,
-            )
+    def _warn_truncated(self, counts: CellCounts, todo: str) -> None:
+        warn_truncated(
+            counts,
+            unit=self._unit,
+            limit=self.encoder_.length_limit(self.max_length),
+            advice=f"what is beyond was not read. {todo}",
+            stacklevel=3,
+        )
 
 
 def has_a_fine_tuner(estimator: ModelHolder) -> bool:

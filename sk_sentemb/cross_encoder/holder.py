@@ -10,9 +10,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names, check_consistent_length
 
 from ..columns import TextColumns, read_text_columns
-from ..distinct import NO_TEXT, distinct_texts, pair_columns
+from ..distinct import distinct_texts, pair_columns
 from ..encoder import Encoder, NoHeadError, SequenceHead
 from ..holder import ModelHolder
+from ..truncation import count_truncated
 from ..tuning.data import seed_of
 from ..tuning.examples import check_no_missing
 from ..tuning.trainer import seeded
@@ -108,10 +109,9 @@ class PairModelHolder(ModelHolder):
         pairs = pair_columns(columns, symmetric=self.symmetric)
         distinct = distinct_texts(pairs, missing_is_empty=self.missing == "empty")
         found = self._run(distinct, context, place)
-        read = distinct.which[0][distinct.which[0] != NO_TEXT]
-        self._warn_of_truncation(
-            int(found.truncated[read].sum()),
-            len(read),
+        # Of both orders of a pair, as long as each other, the first.
+        self._warn_truncated(
+            count_truncated(distinct.which[:1], found.truncated),
             "Pass a model with a larger limit, or shorten the texts.",
         )
         logits = distinct.spread(found.vectors, fill=np.nan)

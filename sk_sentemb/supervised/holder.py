@@ -23,6 +23,7 @@ from ..embedder import SentenceEmbedder
 from ..encoder import isolated
 from ..features import check_features
 from ..holder import ModelHolder
+from ..truncation import count_truncated
 from ..tuning import FineTuner
 from ..tuning.data import Data
 from ..tuning.kinds import of_rows
@@ -243,9 +244,8 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
         self._check_missing(columns)
         distinct = distinct_texts(columns, missing_is_empty=True)
         found = self._run(distinct)
-        self._warn_of_truncation(
-            int(found.truncated.sum()),
-            len(distinct.texts),
+        self._warn_truncated(
+            count_truncated(distinct.which, found.truncated),
             "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
         )
         return _run_head(function, found.vectors, distinct.which, features, self.encoder_.device)

@@ -16,11 +16,11 @@ from ..encoder import (
     Text,
     TextTooLongError,
     Tokens,
-    TruncationWarning,
     isolated,
     unit_rows,
 )
 from ..progress import progress_bar
+from ..truncation import count_truncated, warn_truncated
 from .batching import check_informative, draw_batches
 from .building import make_trainer
 from .data import Data, check_classes, read_data, seed_of
@@ -133,6 +133,7 @@ def tune(
         folder = folder_of(fine_tuner, examples, n_rows, encoder.fingerprint, of_embedder)
         saved = load_training(folder, encoder.device)
         seed = saved["seed"] if saved else seed
+    cells = examples.columns  # of X: those of drawn negatives are not counted
     if isinstance(loss, RandomNegatives):
         examples = with_negatives(examples, loss.n_negatives, seed)
     learnt, validated = split(fine_tuner, examples, loss, kind, n_rows, seed)
@@ -140,7 +141,7 @@ def tune(
         check_classes(learnt)
     # What is not trained reads texts as predictions do, in windows if these are asked for.
     in_windows = long_text == "chunk" and fine_tuner.trainable == "head"
-    tokens = _tokenize(encoder, examples, prompt, max_length, long_text, warn=not in_windows)
+    tokens = _tokenize(encoder, examples, cells, prompt, max_length, long_text, warn=not in_windows)
     guide = None
     if loss.guided:
         guide = unit_rows(embed(examples.texts))
@@ -214,6 +215,7 @@ def tune(
 def _tokenize(
     encoder: Encoder,
     examples: Examples,
+    cells: np.ndarray,
     prompt: str,
     max_length: int | None,
     long_text: str,
@@ -235,12 +237,13 @@ def _tokenize(
             f"{error.max_length} tokens, and long_text='error'. Shorten it, or pass long_text="
             + ("'chunk' or 'truncate'." if encoder.head is None else "'truncate'.")
         ) from None
-    if warn and (n_cut := int(tokens.truncated.sum())):
-        warnings.warn(
-            f"{n_cut} of {len(examples.texts)} {'texts' if encoder.head is None else 'pairs'} are "
-            f"longer than {limit} tokens, and nothing is learnt from what is beyond. Split them into "
-            "rows, or take a model with a larger limit.",
-            TruncationWarning,
+    if warn:
+        warn_truncated(
+            count_truncated(cells, tokens.truncated),
+            unit="text" if encoder.head is None else "pair",
+            limit=limit,
+            advice="nothing is learnt from what is beyond. Split them into rows, or take a model with a "
+            "larger limit.",
             stacklevel=5,
         )
     return tokens
