@@ -108,9 +108,10 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         cluster.
 
     fine_tuner : FineTuner, default=None
-        How to fine-tune a copy of the model in ``fit``; None to take it as it is. With one, ``X`` may
-        hold pairs in two columns or triplets in three, and ``y`` classes, similarities or nothing:
-        see :class:`~sk_sentemb.FineTuner`.
+        How to fine-tune a copy of the model in ``fit``; None to take it as it is. With one, ``y`` may
+        have a class for each row of ``X``, whatever its number of columns, a similarity for each pair
+        in two columns, or a margin for each triplet in three; pairs, triplets and texts alone are
+        learnt from without ``y``. See :class:`~sk_sentemb.FineTuner`.
 
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
@@ -234,9 +235,10 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts; with a ``fine_tuner``, one column, pairs or triplets.
+            Texts; with a ``fine_tuner``, columns of text, pairs or triplets.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            What the ``fine_tuner`` learns; without one, not used.
+            What the ``fine_tuner`` learns: classes as strings, booleans or integers, other targets
+            as floats. Without one, not used.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts to the ``fine_tuner``; without one, not used.
 
@@ -258,9 +260,10 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts; with a ``fine_tuner``, one column, pairs or triplets.
+            Texts; with a ``fine_tuner``, columns of text, pairs or triplets.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            What the ``fine_tuner`` learns; without one, not used.
+            What the ``fine_tuner`` learns: classes as strings, booleans or integers, other targets
+            as floats. Without one, not used.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts to the ``fine_tuner``; without one, not used.
 
@@ -284,9 +287,9 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts, pairs or triplets.
+            Columns of text, pairs or triplets.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            What the ``fine_tuner`` learns.
+            What the ``fine_tuner`` learns, as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts.
 

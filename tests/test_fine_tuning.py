@@ -53,7 +53,7 @@ DATA = {
         ],
     ),
     "scores": (PAIRS, SCORES, ["auto", "cosent", "angle", "cosine"]),
-    "binary": (PAIRS, np.arange(24) % 2, ["auto", "online_contrastive", "contrastive", "cosent"]),
+    "binary": (PAIRS, np.arange(24) % 2, ["online_contrastive", "contrastive", "cosent"]),
     "classes": (PAIRS, [*"abc"] * 8, ["auto", "pair_softmax", "softmax"]),
     "pairs": (PAIRS, None, ["auto", "multiple_negatives", "gist"]),
     "triplets": (TRIPLETS, None, ["auto", "multiple_negatives", "triplet", "gist"]),

@@ -70,6 +70,11 @@ class TrainableEncoder:
         return self._base.embedding_dim
 
     @property
+    def is_static(self) -> bool:
+        """Whether it is a table of token vectors and no transformer."""
+        return isinstance(self._base.backbone, StaticBackbone)
+
+    @property
     def layers(self) -> nn.ModuleList:
         """The transformer's layers, the first one first; none if it does not say which they are."""
         return layers_of(self.network)

@@ -54,8 +54,9 @@ class HeadLoss(Loss):
 
     data = (ROWS_OF_CLASSES, ROWS_OF_VALUES)
 
-    def make_head(self, dim: int, n_outputs: int) -> nn.Module:
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module:
         """Return the head to train."""
+        del n_columns  # as the head's own specification says
         if self.begun is not None:
             return deepcopy(self.begun).requires_grad_(True).train()
         return self.spec.make(dim, n_outputs)

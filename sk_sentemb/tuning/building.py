@@ -1,5 +1,7 @@
 """The trainer of a training: the model, what changes of it, the head, and the optimiser."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -86,12 +88,14 @@ def _make_model(
 ) -> tuple[TrainableEncoder, nn.Module | None]:
     """Return a copy of the encoder with what shall change, and the head of the loss."""
     model = TrainableEncoder(encoder, learns=fine_tuner.trainable != "head")
-    head = loss.make_head(model.dim, examples.n_outputs)
+    _check_layers(fine_tuner, model)
+    head = loss.make_head(model.dim, examples.n_outputs, len(examples.columns))
     if head is None and (fine_tuner.freeze_epochs or not model.learns):
         raise ValueError(
             f"trainable={fine_tuner.trainable!r} and freeze_epochs={fine_tuner.freeze_epochs} leave "
             f"nothing to train: {loss} trains nothing along. Pass trainable='all' and freeze_epochs=0."
         )
+    _check_normalization(head, min(fine_tuner.batch_size, len(examples)))
     if model.learns:
         _choose(fine_tuner, model, tokens)
         if head is None and not any(True for _ in model.named_parameters()):
@@ -100,6 +104,38 @@ def _make_model(
                 "follows its transformer has no weights. Pass 'all' or a number of layers."
             )
     return model, head and head.to(model.device)
+
+
+def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
+    """Raise for an option that is about the layers of a transformer, for a model without them."""
+    if not model.learns:
+        return
+    needing: dict[str, Any] = {"layer_decay": 1.0}
+    what = "does not say which its layers are"
+    if model.is_static:
+        needing |= {"gradient_checkpointing": False, "lora_rank": None}
+        what = "is a table of token embeddings without a transformer"
+    elif len(model.layers):
+        return
+    for name, without in needing.items():
+        if (value := getattr(fine_tuner, name)) != without:
+            raise ValueError(f"{name}={value!r}, but the model {what}. Pass {name}={without!r}.")
+    if not isinstance(fine_tuner.trainable, str) and fine_tuner.trainable > 0:
+        raise ValueError(
+            f"trainable={fine_tuner.trainable}, but the model {what}. Pass trainable='all'."
+        )
+
+
+def _check_normalization(head: nn.Module | None, n_rows: int) -> None:
+    """Raise for a normalization over the rows of a batch, if there is a batch of one row."""
+    if head is None or n_rows > 1:
+        return
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            raise ValueError(
+                f"the head has {type(module).__name__}, which needs two rows in a batch, and there is "
+                "one. Pass more rows and a batch_size of 2 or more, or LayerNorm."
+            )
 
 
 def _choose(fine_tuner: FineTuner, model: TrainableEncoder, tokens: Tokens) -> None:

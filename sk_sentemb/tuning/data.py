@@ -11,9 +11,9 @@ import pandas as pd
 from ..columns import TextColumns, read_argument
 from .examples import Examples, check_no_missing, read_examples
 from .fine_tuner import FineTuner
-from .kinds import OF_CLASSES, OF_TEXTS, Kind
+from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning
-from .losses import PAIRS, TEXTS, Loss
+from .losses import LABELS, PAIRS, TEXTS, Loss
 from .pair_losses import LambdaLoss
 from .validation import Metric
 
@@ -91,7 +91,7 @@ def read_data(
         data.columns,
         data.y,
         kind=kind,
-        data=None if asked is None else asked.data,
+        data=None if asked is None or asked.follows_data else asked.data,
         missing_is_empty=missing_is_empty,
         sample_weight=data.sample_weight,
         query_id=data.query_id,
@@ -112,6 +112,7 @@ def read_data(
             stacklevel=2,
         )
     if examples.lists is not None:
+        _check_grades(examples, loss, n_own)
         _check_lists(examples.take(np.flatnonzero(examples.rows < n_own)), loss)
     _check_metric(fine_tuner.metric, examples, kind)
     return examples, loss
@@ -127,6 +128,21 @@ def _read_validation_data(X: Any, y: Any) -> Data:
             )
         check_no_missing(y, "validation_data[1]")
     return Data(columns, y)
+
+
+def _check_grades(examples: Examples, loss: Loss, n_own: int) -> None:
+    """Raise for a grade that is too high for the loss."""
+    assert examples.target is not None
+    if loss.max_grade is None or examples.target.max() <= loss.max_grade:
+        return
+    at = examples.target.argmax()
+    row = examples.rows[at]
+    place = f"y[{row}]" if row < n_own else f"row {row - n_own} of the y of validation_data"
+    raise ValueError(
+        f"{place} is {examples.target[at]:g}, and loss={loss} takes grades up to {loss.max_grade:g}, "
+        "since the gain of a grade g is 2**g - 1. Pass small grades such as 0 to 4, or "
+        "loss='ranknet' or 'listnet'."
+    )
 
 
 def _check_lists(examples: Examples, loss: Loss) -> None:
@@ -154,7 +170,8 @@ def _check_lists(examples: Examples, loss: Loss) -> None:
 def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
     """Raise if it cannot be of such data."""
     target = examples.target if len(examples.columns) == kind.n_compared else None
-    if kind is OF_CLASSES and examples.n_outputs > 2:
+    is_of_many = examples.classes is not None and examples.n_outputs > 2
+    if is_of_many or (kind is OF_TEXTS and examples.shape == LABELS):
         target = None
     if metric in ("spearman", "average_precision") and target is None:
         raise ValueError(

@@ -151,16 +151,11 @@ def read_examples(
     n_rows, n_columns = columns.missing.shape
     n_own = n_rows if n_own is None else n_own
     if y is not None:
+        check_consistent_length(columns.missing, y)
         check_no_missing(y)
-    possible = kind.possible_shapes(n_columns, y, query_id is not None)
-    if score_range is not None and tuple(score_range) != (0, 1):
-        # A fold may have nothing but 0 and 1 of scores that go further.
-        possible = [shape for shape in possible if shape != BINARY]
-    # Where two are possible, the one that the loss is for.
-    shape = next((shape for shape in possible if data is None or shape in data), possible[0])
+    possible = kind.possible_shapes(n_columns, y, query_id is not None, data)
+    shape = _choose_shape(possible, data, score_range)
     target, classes = _read_target(y, shape, classes)
-    if target is not None:
-        check_consistent_length(columns.missing, target)
     ends = (0.0, 1.0)
     if shape == SCORES and target is not None:
         target, ends = _scaled(target, score_range, n_own)
@@ -191,6 +186,27 @@ def read_examples(
         stacklevel=2,
     )
     return examples.take(kept)
+
+
+def _choose_shape(
+    possible: list[str], data: tuple[str, ...] | None, score_range: tuple[float, float] | None
+) -> str:
+    """Choose among what the data can be, by what the parameters say."""
+    if score_range is not None and SCORES in possible:
+        possible = [shape for shape in possible if shape not in (CLASSES, LABELS)]
+        if tuple(score_range) != (0, 1):
+            # A fold may have nothing but 0 and 1 of scores that go further.
+            possible = [shape for shape in possible if shape != BINARY]
+    shape = next((shape for shape in possible if data is None or shape in data), possible[0])
+    if data is None and shape == CLASSES and BINARY in possible:
+        warnings.warn(
+            "X has two columns of text and y is 0 or 1, which is read as the class of each row, "
+            "loss='pair_softmax'. If it says whether the two texts belong together, pass "
+            "loss='online_contrastive'; otherwise name 'pair_softmax' or another loss to say so.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return shape
 
 
 def _read_target(

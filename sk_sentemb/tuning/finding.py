@@ -1,6 +1,6 @@
 """From a parameter to a loss, for embedders and for cross-encoders."""
 
-from .losses.base import CLASSES, Loss
+from .losses.base import Loss
 from .losses.lookup import look_up
 from .losses.table import EMBEDDER_LOSSES
 from .pair_losses.table import CROSS_ENCODER_LOSSES
@@ -26,8 +26,6 @@ def find_loss(loss: str | Loss, shape: str | None) -> Loss:
     ValueError
         If there is no such loss, or it is not for such data or for cross-encoders only.
     """
-    if loss == "softmax" and shape == CLASSES:
-        loss = "pair_softmax"
     return look_up(loss, shape, EMBEDDER_LOSSES, CROSS_ENCODER_LOSSES)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import type_of_target
 
 from ..columns import TextColumns
@@ -25,6 +26,9 @@ from .losses import (
     Loss,
 )
 
+# The shapes that the loss is for, where one is named.
+Asked = tuple[str, ...] | None
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -33,8 +37,8 @@ class Kind:
     Attributes
     ----------
     possible_shapes : callable
-        From the number of text columns, `y`, and whether rows are in lists, to what the data can be
-        taken for, the likeliest first.
+        From the number of text columns, `y`, whether rows are in lists, and the shapes that a named
+        loss is for, to what the data can be taken for, the likeliest first.
     find_loss : callable
         From a parameter and a shape to a loss.
     arrange : callable
@@ -46,7 +50,7 @@ class Kind:
         classes, where there are two.
     """
 
-    possible_shapes: Callable[[int, Any, bool], list[str]]
+    possible_shapes: Callable[[int, Any, bool, Asked], list[str]]
     find_loss: Callable[[str | Loss, str | None], Loss]
     arrange: Callable[[TextColumns], TextColumns]
     n_compared: int
@@ -55,8 +59,14 @@ class Kind:
 
 _WITHOUT_Y = {1: TEXTS, 2: PAIRS, 3: TRIPLETS}
 
+# What columns of text may be beside a class for each row, and beside a number, the likeliest first.
+# Two columns may be a pair of which the class is told, or two texts of one row: the loss of CLASSES
+# sees both the texts and their difference.
+_WITH_CLASSES = {2: [CLASSES, BINARY, SCORES, LABELS], 3: [LABELS, MARGINS]}
+_WITH_NUMBERS = {2: [SCORES, BINARY, CLASSES, LABELS], 3: [MARGINS, LABELS]}
 
-def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool) -> list[str]:
+
+def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[str]:
     del in_lists
     if y is None:
         if n_columns in _WITHOUT_Y:
@@ -65,31 +75,67 @@ def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool) -> list[str]:
             f"X has {n_columns} columns and y is None: fine-tuning takes one column of texts, two of "
             "pairs (anchor, positive) or three of triplets (anchor, positive, negative)."
         )
-    kind = _kind_of(y)
-    if n_columns == 1 and np.ndim(y) == 2 and np.shape(y)[1] > 1:
-        return [VECTORS]
-    if n_columns == 1 and kind in ("binary", "multiclass"):
-        return [LABELS]
-    if n_columns == 2 and kind in ("binary", "multiclass", "continuous"):
-        if not _is_numeric(y):
-            return [CLASSES]
-        if kind == "continuous":
-            return [SCORES]
-        if set(np.unique(y)) <= {0, 1}:
-            return [BINARY, SCORES, CLASSES]
-        # Grades as floats are similarities; as integers they may be codes of classes.
-        both = [SCORES, CLASSES]
-        return both if np.asarray(y).dtype.kind == "f" else both[::-1]
-    if n_columns == 3 and _is_numeric(y):
-        return [MARGINS]
-    raise ValueError(
-        f"X has {n_columns} column(s) and y is {kind!r}: there is no loss for that. Pass one column "
-        "with classes or with vectors, two columns with similarities or classes, or three columns "
-        "(anchor, positive, negative) with margins or without y."
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        return [_shape_of_outputs(n_columns, y, asked)]
+    if _are_classes(y):
+        shapes = _WITH_CLASSES.get(n_columns, [LABELS])
+    elif _type_of(y) not in ("binary", "multiclass", "continuous"):
+        raise _no_loss(n_columns, y)
+    else:
+        shapes = _WITH_NUMBERS.get(n_columns) or [_shape_of_numbers(n_columns, y, asked)]
+    values = _as_array(y)
+    if values.dtype.kind not in "fiub":
+        return [shape for shape in shapes if shape in (CLASSES, LABELS)]
+    if not set(np.unique(values)) <= {0, 1}:
+        return [shape for shape in shapes if shape != BINARY]
+    return shapes
+
+
+def _shape_of_numbers(n_columns: int, y: Any, asked: Asked) -> str:
+    """Return the shape of columns beside floats, which are classes only if the loss says so."""
+    if _type_of(y) == "continuous":
+        raise _no_loss(n_columns, y)
+    if asked is None or LABELS not in asked:
+        raise ValueError(
+            f"y has whole numbers as floats, such as {_as_array(y).flat[0]}, which may be classes or "
+            "numbers to predict. For classes, pass integers or strings, or a loss of classes such as "
+            "'supervised_contrastive'; for numbers, fit a SentenceRegressor."
+        )
+    return LABELS
+
+
+def _shape_of_outputs(n_columns: int, y: Any, asked: Asked) -> str:
+    """Return the shape of columns beside several numbers for each row: those of a teacher."""
+    shape = {1: VECTORS, 3: MARGINS if np.shape(y)[1] == 2 else None}.get(n_columns)
+    if shape is None:
+        raise _no_loss(n_columns, y)
+    if asked is not None and shape in asked:
+        return shape
+    name = "loss='mse' for embeddings" if shape == VECTORS else "loss='margin_mse' for scores"
+    if _type_of(y) == "multilabel-indicator":
+        raise ValueError(
+            f"y has 0 and 1 in {np.shape(y)[1]} columns, as for several labels at once, and no loss "
+            f"learns from that. Fit a SentenceClassifier; or, if these are a teacher's numbers, pass "
+            f"{name}."
+        )
+    if _as_array(y).dtype.kind != "f":
+        raise ValueError(
+            f"y has {np.shape(y)[1]} columns, and no floats in them. If these are a teacher's numbers, "
+            f"pass {name}; if they are classes, fit one estimator for each column."
+        )
+    return shape
+
+
+def _no_loss(n_columns: int, y: Any) -> ValueError:
+    return ValueError(
+        f"X has {n_columns} column(s) and y is {_type_of(y)!r}: there is no loss for that. Pass classes "
+        "as integers, strings or booleans for any number of columns; similarities for two columns; "
+        "margins, or no y, for three (anchor, positive, negative); or a teacher's embeddings for one. "
+        "For numbers to predict, fit a SentenceRegressor."
     )
 
 
-def _shapes_of_scores(n_columns: int, y: Any, in_lists: bool) -> list[str]:
+def _shapes_of_scores(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[str]:
     if n_columns not in (2, 3):
         raise ValueError(
             f"X has {n_columns} column(s): fine-tuning takes two of pairs, or three of triplets (query, "
@@ -97,35 +143,52 @@ def _shapes_of_scores(n_columns: int, y: Any, in_lists: bool) -> list[str]:
         )
     if y is None:
         return [_WITHOUT_Y[n_columns]]
-    if not _is_numeric(y):
+    if _as_array(y).dtype.kind not in "fiub":
         raise ValueError(
-            f"y is {_kind_of(y)!r} and not of numbers: a score is one. Pass numbers, or fit a "
+            f"y is {_type_of(y)!r} and not of numbers: a score is one. Pass numbers, or fit a "
             "CrossEncoderClassifier on classes."
         )
     if n_columns == 3:
+        if _as_array(y).dtype.kind != "f" and (asked is None or MARGINS not in asked):
+            raise ValueError(
+                "X has three columns, which are triplets (query, positive, negative), and y has "
+                f"{'booleans' if _as_array(y).dtype.kind == 'b' else 'integers'}, where margins are "
+                "floats. If they are margins, pass loss='margin_mse'; for scores or classes of pairs, "
+                "pass two columns."
+            )
         return [MARGINS]
-    shapes = [BINARY, SCORES] if set(np.unique(y)) <= {0, 1} else [SCORES]
+    shapes = [BINARY, SCORES] if set(np.unique(_as_array(y))) <= {0, 1} else [SCORES]
     return [LISTS, *shapes] if in_lists else [*shapes, LISTS]
 
 
-def _shapes_of_classes(n_columns: int, y: Any, in_lists: bool) -> list[str]:
-    del in_lists
+def _shapes_of_classes(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[str]:
+    del in_lists, asked
     if n_columns != 2:
         raise ValueError(f"X has {n_columns} column(s): pairs of texts are two.")
     if y is None:
         raise ValueError("y is None: pass the class of each pair.")
-    if _kind_of(y) not in ("binary", "multiclass"):
-        raise ValueError(f"Unknown label type: {_kind_of(y)!r}. Pass one class for each pair.")
+    if _type_of(y) not in ("binary", "multiclass"):
+        raise ValueError(f"Unknown label type: {_type_of(y)!r}. Pass one class for each pair.")
     return [CLASSES]
 
 
-def _kind_of(y: Any) -> str:
-    # Of numbers in an object array, such as a column of a frame with mixed types, as well.
-    return type_of_target(np.asarray(y).tolist() if np.asarray(y).dtype == object else y)
+def _are_classes(y: Any) -> bool:
+    """Return whether `y` has classes: no floats, unless these are two whole numbers such as 0.0 and 1.0.
+
+    Other whole floats are numbers, or else a fold without fractions would be read in another way.
+    """
+    target = _type_of(y)
+    return target == "binary" or (target == "multiclass" and _as_array(y).dtype.kind != "f")
 
 
-def _is_numeric(y: Any) -> bool:
-    return np.asarray(y).dtype.kind in "fiub"
+def _type_of(y: Any) -> str:
+    return type_of_target(y if issparse(y) else _as_array(y))
+
+
+def _as_array(y: Any) -> np.ndarray:
+    """Return an array, also of the numbers in an object array, such as a column of mixed types."""
+    array = np.asarray(y)
+    return np.asarray(array.tolist()) if array.dtype == object else array
 
 
 def _as_they_are(columns: TextColumns) -> TextColumns:
@@ -175,4 +238,4 @@ def of_rows(loss: Loss, shape: str) -> Kind:
             )
         return loss
 
-    return Kind(lambda n_columns, y, in_lists: [shape], find, _as_they_are, 0, _cosines)
+    return Kind(lambda n_columns, y, in_lists, asked: [shape], find, _as_they_are, 0, _cosines)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from .needs import NOTHING, Need
 
 # The shapes of training data that a loss can be for: how many columns of text, and what `y` is.
-LABELS = "labels"  # one column, and a class for each text
+LABELS = "labels"  # one column or several, and a class for each row
 SCORES = "scores"  # two columns, and a similarity from 0 to 1
 BINARY = "binary"  # two columns, and 0 or 1
 CLASSES = "classes"  # two columns, and a class for each pair
@@ -59,6 +60,11 @@ class Batch:
     lists: Tensor | None = None
     features: Tensor | None = None
 
+    @property
+    def joined(self) -> Tensor:
+        """The columns' embeddings side by side: what a row with several texts is embedded as."""
+        return torch.cat(list(self.columns), dim=1) if len(self.columns) > 1 else self.columns[0]
+
 
 class Loss(ABC):
     """A number for a batch, the lower the better.
@@ -74,12 +80,16 @@ class Loss(ABC):
     guided: ClassVar[bool] = False
     #: Whether it compares some of a vector's dimensions, which cross-encoders do not have.
     of_dimensions: ClassVar[bool] = False
+    #: Whether it is for whatever another loss is for, which follows from the data.
+    follows_data: ClassVar[bool] = False
+    #: The highest grade that it can be computed of; None for any.
+    max_grade: ClassVar[float | None] = None
     #: What makes predictions of a cross-encoder's logits after it.
     activation: ClassVar[type[nn.Module]] = nn.Identity
     #: What a batch must have, so that its loss says something about the model.
     needs: ClassVar[Need] = NOTHING
 
-    def make_head(self, dim: int, n_outputs: int) -> nn.Module | None:
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module | None:
         """Return a module that is trained along, or None.
 
         Parameters
@@ -88,13 +98,20 @@ class Loss(ABC):
             Of the model's vectors.
         n_outputs : int
             Number of classes, or dimension of the targets.
+        n_columns : int, default=1
+            Columns of text.
 
         Returns
         -------
         nn.Module or None
             With random weights from torch's generator.
+
+        Raises
+        ------
+        ValueError
+            If the loss cannot be computed of such vectors.
         """
-        del dim, n_outputs
+        del dim, n_outputs, n_columns
         return None
 
     def for_data(self, shape: str) -> "Loss":

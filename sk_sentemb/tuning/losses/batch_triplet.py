@@ -49,7 +49,7 @@ class BatchHardTriplet(Loss):
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         assert batch.target is not None
-        (x,) = batch.columns
+        x = batch.joined
         distances = all_distances(self.distance, x)
         positive, negative = same_class(batch.target)
         farthest = (distances * positive).amax(dim=1)
@@ -98,7 +98,7 @@ class BatchSemiHardTriplet(Loss):
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         assert batch.target is not None
-        (x,) = batch.columns
+        x = batch.joined
         distances = all_distances(self.distance, x)
         positive, negative = same_class(batch.target)
         anchors, positives = positive.nonzero(as_tuple=True)

@@ -35,7 +35,7 @@ class CosinePairs(Loss):
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         assert batch.target is not None
-        (x,) = batch.columns
+        x = batch.joined
         cosines = cosine(x, x)
         weights = None if batch.weight is None else batch.weight[:, None] * batch.weight[None]
         parts = []

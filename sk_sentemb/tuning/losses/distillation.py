@@ -26,7 +26,7 @@ class MSE(Loss):
 
     data = (VECTORS,)
 
-    def make_head(self, dim: int, n_outputs: int) -> None:
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> None:
         """Need none, but vectors of the model's dimension."""
         if dim != n_outputs:
             raise ValueError(

@@ -46,6 +46,11 @@ class Matryoshka(Loss):
 
     of_dimensions = True
 
+    @property
+    def follows_data(self) -> bool:  # type: ignore[override]
+        """Whether the other loss follows from the data."""
+        return self.loss == "auto"
+
     def __post_init__(self) -> None:
         if not self.dims or not all(isinstance(d, Integral) and d > 0 for d in self.dims):
             raise ValueError(f"dims={self.dims!r}: pass one or more positive ints.")
@@ -77,10 +82,10 @@ class Matryoshka(Loss):
         """Return it with the other loss chosen."""
         return replace(self, loss=find_loss(self.loss, shape))
 
-    def make_head(self, dim: int, n_outputs: int) -> nn.Module | None:
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module | None:
         """Return a head of the other loss for each number of dimensions."""
         assert isinstance(self.loss, Loss)
-        heads = [self.loss.make_head(min(d, dim), n_outputs) for d in self.dims]
+        heads = [self.loss.make_head(min(d, dim), n_outputs, n_columns) for d in self.dims]
         found = [head for head in heads if head is not None]
         return nn.ModuleList(found) if found else None
 

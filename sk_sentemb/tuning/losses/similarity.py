@@ -57,7 +57,7 @@ class AnglE(CoSENT):
     Parameters
     ----------
     scale : float, default=20.0
-        Of the angles.
+        Of the angles. The embeddings must have an even number of dimensions.
 
     References
     ----------
@@ -70,6 +70,14 @@ class AnglE(CoSENT):
     >>> AnglE(scale=10.0)
     AnglE(scale=10.0)
     """
+
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 2) -> None:
+        """Need none, but embeddings that can be halved."""
+        if dim % 2:
+            raise ValueError(
+                f"loss={self} takes half of the dimensions as imaginary parts, and there are {dim}, an "
+                "odd number. Pass loss='cosent', or, to Matryoshka, even dims."
+            )
 
     def _scores(self, u: Tensor, v: Tensor) -> Tensor:
         (a, b), (c, d) = u.chunk(2, dim=1), v.chunk(2, dim=1)

@@ -1,7 +1,7 @@
 """A linear classifier on top of the vectors, trained along and then left behind."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from .base import CLASSES, LABELS, Batch, Loss, weighted_mean
 
 @dataclass(frozen=True)
 class Softmax(Loss):
-    """Cross-entropy of a linear classifier of texts.
+    """Cross-entropy of a linear classifier of texts, or of rows with several texts.
 
     Examples
     --------
@@ -21,23 +21,25 @@ class Softmax(Loss):
     Softmax()
     """
 
-    data = (LABELS,)
+    data: ClassVar[tuple[str, ...]] = (LABELS, CLASSES)
 
-    def make_head(self, dim: int, n_outputs: int) -> nn.Module:
+    def for_data(self, shape: str) -> "Softmax":
+        """Return the loss of pairs for pairs and their classes."""
+        return PairSoftmax() if shape == CLASSES else self
+
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module:
         """Return a linear layer with an output for each class."""
-        return nn.Linear(dim, n_outputs)
+        return nn.Linear(n_columns * dim, n_outputs)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         assert batch.head is not None
         assert batch.target is not None
-        losses = F.cross_entropy(
-            batch.head(self._features(batch.columns)), batch.target, reduction="none"
-        )
+        losses = F.cross_entropy(batch.head(self._features(batch)), batch.target, reduction="none")
         return weighted_mean(losses, batch.weight)
 
-    def _features(self, columns: Sequence[Tensor]) -> Tensor:
-        return columns[0]
+    def _features(self, batch: Batch) -> Tensor:
+        return batch.joined
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ class PairSoftmax(Softmax):
 
     data = (CLASSES,)
 
-    def make_head(self, dim: int, n_outputs: int) -> nn.Module:
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 2) -> nn.Module:
         """Return a linear layer with an output for each class."""
-        return nn.Linear(3 * dim, n_outputs)
+        return nn.Linear((n_columns + 1) * dim, n_outputs)
 
-    def _features(self, columns: Sequence[Tensor]) -> Tensor:
-        u, v = columns
+    def _features(self, batch: Batch) -> Tensor:
+        u, v = batch.columns
         return torch.cat([u, v, (u - v).abs()], dim=1)

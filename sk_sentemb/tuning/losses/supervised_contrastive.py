@@ -46,7 +46,7 @@ class SupervisedContrastive(Loss):
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         assert batch.target is not None
-        (x,) = batch.columns
+        x = batch.joined
         positive, _ = same_class(batch.target)
         itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
         logits = (cosine(x, x) / self.temperature).masked_fill(itself, -1e12)

@@ -47,7 +47,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 # The shape of the data -> in words, and the loss for it
 SHAPES = {
-    LABELS: ("one column of texts and a class for each", "supervised_contrastive"),
+    LABELS: ("columns of text and a class for each row", "supervised_contrastive"),
     SCORES: ("two columns and a similarity for each pair", "cosent"),
     BINARY: ("two columns and 0 or 1 for each pair", "online_contrastive"),
     CLASSES: ("two columns and a class for each pair", "pair_softmax"),

@@ -17,7 +17,7 @@ WEIGHTINGS = ("ndcg2++", "ndcg2", "lambdarank")
 class LambdaLoss(Loss):
     """As RankNet, each two rows weighted by what NDCG loses if they change places.
 
-    The gain of a grade g is 2**g - 1; grades below 0 gain nothing.
+    The gain of a grade g is 2**g - 1; grades below 0 gain nothing, and those above 30 are refused.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ class LambdaLoss(Loss):
     k: int | None = None
 
     data = (LISTS,)
+    # As in LightGBM: beyond it, the gain of a grade leaves nothing of those below.
+    max_grade = 30
     needs = GRADED_LIST
 
     def __post_init__(self) -> None:
