@@ -67,7 +67,8 @@ def embed_dataset(
 
     Rows keep their order. What is finished stays finished, however the process ends: the same call
     again goes on where it ended, and what it writes is equal, byte for byte, to what a call without
-    a break writes on the same machine.
+    a break writes on the same machine. What was damaged since is found by its checksum, and embedded
+    again with a warning.
 
     Parameters
     ----------
@@ -107,12 +108,14 @@ def embed_dataset(
         If there is no such file.
     FileExistsError
         If ``target`` holds files that this function did not write.
+    NotFittedError
+        If ``embedder`` is to be fine-tuned first.
     BlockingIOError
         If another process is writing ``target``.
     ValueError
         If a column is missing or a file cannot be read; if a row has no text or too much of it and
         ``embedder`` does not allow that; if ``target`` was begun with another source, model or
-        settings.
+        settings; if ``source`` is where ``target`` writes and removes files.
 
     See Also
     --------
@@ -158,8 +161,7 @@ def embed_dataset(
     place.lock.parent.mkdir(parents=True, exist_ok=True)
     with locked(place.lock, path):
         manifest = begin(place, rows, asked, overwrite=overwrite)
-        n_resumed = manifest.totals().n_rows
-        manifest = embed_rest(embedder, rows, manifest, place, progress=progress)
+        manifest, n_resumed = embed_rest(embedder, rows, manifest, place, progress=progress)
     totals = manifest.totals()
     embedder._warn(EmbeddedRows(np.empty(0), *totals[1:]))
     return EmbeddedDataset(

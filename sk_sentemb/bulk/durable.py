@@ -1,7 +1,9 @@
 """Files that are there whole or not at all, whatever happens to the process or the machine."""
 
+import hashlib
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 
 def flush(file: Path) -> None:
@@ -26,9 +28,28 @@ def scratch_of(file: Path) -> Path:
     return file.with_name(f".{file.name}.tmp")
 
 
+def create(file: Path) -> BinaryIO:
+    """Open a new file; a file or a link of that name is removed, and a link is not followed."""
+    file.unlink(missing_ok=True)
+    return file.open("xb")
+
+
+def check_no_link(file: Path) -> None:
+    """Raise if a file that a run wrote has become a link, which no run makes."""
+    if file.is_symlink():
+        raise FileExistsError(f"{file} is a link to {os.readlink(file)}; remove it.")
+
+
+def digest_of(file: Path) -> str:
+    """Return the sha256 of a file's content, as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def write_text(file: Path, text: str) -> None:
     """Write a small file in one step."""
     scratch = scratch_of(file)
-    scratch.write_text(text, encoding="utf-8")
+    with create(scratch) as stream:
+        stream.write(text.encode())
     flush(scratch)
     move(scratch, file)

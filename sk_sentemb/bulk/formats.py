@@ -11,6 +11,8 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from .nesting import NestingChecked
+
 FORMATS = ("parquet", "csv", "tsv", "json")
 TEXT_FORMATS = ("csv", "tsv", "json")
 
@@ -94,7 +96,7 @@ def _open_csv(file: str, format: str, schema: pa.Schema | None = None) -> pa.Rec
 
 def _open_json(file: str, schema: pa.Schema | None = None) -> pa.RecordBatchReader:
     return pyarrow.json.open_json(
-        file,
+        NestingChecked(pa.input_stream(file, compression="detect")),
         pyarrow.json.ReadOptions(block_size=BLOCK_BYTES),
         pyarrow.json.ParseOptions(
             explicit_schema=schema, unexpected_field_behavior="ignore" if schema else "infer"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from .durable import write_text
 
 # Tells a manifest from the JSON files of others.
-LAYOUT = "sk_sentemb.bulk 1"
+LAYOUT = "sk_sentemb.bulk 2"
 
 
 class Counts(NamedTuple):
@@ -33,11 +33,17 @@ class Manifest:
         Rows of each part of the source.
     shards : tuple of Counts
         Of the finished shards, which are the first ones.
+    digests : tuple of str
+        Of what was written for each of them.
+    kept_digest : str or None
+        Of the file of kept columns beside an array, once it is written.
     """
 
     asked: dict[str, Any]
     n_rows: list[int]
     shards: tuple[Counts, ...] = ()
+    digests: tuple[str, ...] = ()
+    kept_digest: str | None = None
 
     @property
     def n_shards(self) -> int:
@@ -48,9 +54,13 @@ class Manifest:
         """Sum up the finished shards."""
         return Counts(*map(sum, zip(Counts(0, 0, 0, 0), *self.shards, strict=True)))
 
-    def finished(self, shard: Counts) -> Self:
-        """Return the manifest with one more shard."""
-        return replace(self, shards=(*self.shards, shard))
+    def finished(self, number: int, shard: Counts, digest: str) -> Self:
+        """Return the manifest with one more shard, or with one that was written again."""
+        return replace(
+            self,
+            shards=(*self.shards[:number], shard, *self.shards[number + 1 :]),
+            digests=(*self.digests[:number], digest, *self.digests[number + 1 :]),
+        )
 
     def write(self, file: Path) -> None:
         """Write it in one step."""
@@ -58,7 +68,11 @@ class Manifest:
             "layout": LAYOUT,
             **self.asked,
             "n_rows": self.n_rows,
-            "shards": [shard._asdict() for shard in self.shards],
+            "kept_digest": self.kept_digest,
+            "shards": [
+                {**shard._asdict(), "digest": digest}
+                for shard, digest in zip(self.shards, self.digests, strict=True)
+            ],
         }
         write_text(file, json.dumps(content, indent=1) + "\n")
 
@@ -85,12 +99,16 @@ def read_manifest(file: Path) -> Manifest | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or content.pop("layout", None) != LAYOUT:
-        raise FileExistsError(f"{file} is not a manifest of this version; pass another target.")
-    n_rows, shards = content.pop("n_rows"), content.pop("shards")
-    return Manifest(content, n_rows, tuple(Counts(**shard) for shard in shards))
+        if content.pop("layout") != LAYOUT:
+            raise ValueError
+        n_rows, shards, kept = (content.pop(key) for key in ("n_rows", "shards", "kept_digest"))
+        digests = tuple(shard.pop("digest") for shard in shards)
+        counts = tuple(Counts(**shard) for shard in shards)
+        return Manifest(content, n_rows, counts, digests, kept)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        raise FileExistsError(
+            f"{file} is not a manifest of this version, or it is damaged; pass another target."
+        ) from None
 
 
 def check_same(old: dict[str, Any], new: dict[str, Any], target: Path) -> None:

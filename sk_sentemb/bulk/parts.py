@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from .apart import local_files
 from .formats import BLOCK_BYTES, TEXT_FORMATS, count_rows, file_schema, read_file
+from .nesting import MOST_NESTED, check_nesting
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class FilePart:
         """Return what changes when the file does."""
         status = os.stat(self.name)
         return [{"path": self.name, "size": status.st_size, "mtime_ns": status.st_mtime_ns}]
+
+    def local_files(self) -> list[str]:
+        """Return the files of this machine that it is read from."""
+        return [self.name]
 
     def columns(self) -> pa.Schema | None:
         """Return all its columns; None for a file without a line, which cannot have any."""
@@ -59,9 +65,9 @@ class FilePart:
             raise OSError(f"{self.name} cannot be read: {error}") from error
         except (pa.ArrowException, UnicodeDecodeError) as error:
             hint = (
-                f". It must be UTF-8, with rows of at most {BLOCK_BYTES:,} bytes, and columns of the "
-                "types that the first rows of the first file have; a pyarrow.dataset.Dataset may "
-                "have others."
+                f". It must be UTF-8, with rows of at most {BLOCK_BYTES:,} bytes, values of JSON nested "
+                f"at most {MOST_NESTED} deep, and columns of the types that the first rows of the first "
+                "file have; a pyarrow.dataset.Dataset may have others."
             )
             raise ValueError(
                 f"{self.name} cannot be read: {error}{hint * (self.format in TEXT_FORMATS)}"
@@ -83,6 +89,9 @@ class DatasetPart:
     # Its types are those it was given.
     format = None
 
+    def __post_init__(self) -> None:
+        check_nesting(self.dataset)
+
     @property
     def name(self) -> str:
         """What errors call it."""
@@ -96,6 +105,10 @@ class DatasetPart:
             infos = self.dataset.filesystem.get_file_info(self.dataset.files)
             stamps += [{"path": i.path, "size": i.size, "mtime_ns": i.mtime_ns} for i in infos]
         return stamps
+
+    def local_files(self) -> list[str]:
+        """Return the files of this machine that it is read from."""
+        return list(local_files(self.dataset))
 
     def columns(self) -> pa.Schema:
         """Return all its columns."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
-from sklearn.base import clone
 
 from ..cache import MemoryCache
+from ..cache.prewarm import load_fitted
 from ..columns import read_text_columns
 from ..embedder import EmbeddedRows, SentenceEmbedder
 
@@ -35,6 +35,8 @@ def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> Sentenc
     ------
     TypeError
         If it is no SentenceEmbedder.
+    NotFittedError
+        If it is to be fine-tuned first.
     ValueError
         If it was fitted to other columns.
     """
@@ -45,11 +47,10 @@ def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> Sentenc
     # Fitting loads the model and learns the columns, so that any text will do. One column that is
     # not in a list has no name to learn or check, as a Series has none.
     sample = [""] if isinstance(column, str) else pa.table({name: [""] for name in column})
-    if embedder.__sklearn_is_fitted__():
+    ready = load_fitted(embedder, sample)
+    if ready is embedder:
         ready = copy.copy(embedder)
         ready._read(sample, reset=False)
-    else:
-        ready = clone(embedder).fit(sample)
     ready.verbose = 0
     if ready.cache == "memory" or isinstance(ready.cache, MemoryCache):
         ready.cache = None

@@ -1,10 +1,17 @@
 """One run: begun anew or where an earlier one ended, then shard after shard."""
 
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
+
+import pyarrow as pa
 
 from ..embedder import SentenceEmbedder
 from ..progress import progress_bar
+from .apart import check_apart
 from .array import ArrayFile
 from .manifest import Counts, Manifest, check_same, read_manifest
 from .rows import embed_rows
@@ -41,13 +48,16 @@ def begin(place: Place, rows: Source, asked: dict[str, Any], *, overwrite: bool)
     FileExistsError
         If other files are in the way.
     ValueError
-        If the earlier run was asked something else.
+        If the earlier run was asked something else, or the source is among what would be written
+        or removed.
     """
     old = read_manifest(place.manifest)
+    own = set() if old is None else set(place.own_files(old))
+    sources = [file for part in rows.parts for file in part.local_files()]
+    check_apart(sources, *place.writes(own))
     if old is not None and not overwrite:
         check_same(old.asked, asked, place.path)
         return old
-    own = set() if old is None else set(place.own_files(old))
     if foreign := [file.name for file in place.found_files() if file not in own]:
         raise FileExistsError(
             f"target={str(place.path)!r}: {foreign[:3]} are in the way, which no call of this "
@@ -73,8 +83,8 @@ def embed_rest(
     place: Place,
     *,
     progress: bool,
-) -> Manifest:
-    """Embed the shards that are not finished.
+) -> tuple[Manifest, int]:
+    """Embed the shards that are not finished, or not as they were when they were finished.
 
     Parameters
     ----------
@@ -91,25 +101,62 @@ def embed_rest(
 
     Returns
     -------
-    Manifest
+    manifest : Manifest
         With all shards.
+    n_resumed : int
+        How many rows did not have to be embedded.
     """
     place.open(manifest)
-    read = partial(rows.tables, counts=manifest.n_rows, size=manifest.asked["rows_per_shard"])
-    first, n_rows = manifest.totals().n_rows, sum(manifest.n_rows)
-    tables = read(rows.schema, start=first) if len(manifest.shards) < manifest.n_shards else ()
-    with progress_bar(n_rows, shown=progress, work="embedding", unit="row", initial=first) as bar:
-        for number, table in enumerate(tables, len(manifest.shards)):
+    damaged = place.damaged(manifest)
+    if damaged:
+        warnings.warn(
+            f"{len(damaged)} of the {len(manifest.shards)} finished shards of {place.path} are not as "
+            "they were written; their rows are embedded again.",
+            UserWarning,
+            stacklevel=3,
+        )
+    size = manifest.asked["rows_per_shard"]
+    read = partial(rows.tables, counts=manifest.n_rows, size=size)
+    n_resumed = manifest.totals().n_rows - sum(manifest.shards[n].n_rows for n in damaged)
+    n_rows = sum(manifest.n_rows)
+    with progress_bar(
+        n_rows, shown=progress, work="embedding", unit="row", initial=n_resumed
+    ) as bar:
+        for number, table in chain(
+            ((number, next(read(rows.schema, start=number * size))) for number in damaged),
+            _unfinished(read, rows.schema, manifest),
+        ):
+            first = number * size
             texts = table.select(manifest.asked["columns"])
             embedded = embed_rows(embedder, texts, first, partial(rows.place, manifest.n_rows))
-            place.write(Shard(number, first, table.select(place.kept.names), embedded.vectors))
+            shard = Shard(number, first, table.select(place.kept.names), embedded.vectors)
             # In this order, a shard that has its name is in the manifest, and what the manifest
             # has lies on the disk.
-            manifest = manifest.finished(Counts(len(table), *embedded[1:]))
+            digest = place.write(shard)
+            manifest = manifest.finished(number, Counts(len(table), *embedded[1:]), digest)
             manifest.write(place.manifest)
             place.publish(number)
-            first += len(table)
             bar.update(len(table))
-    if isinstance(place, ArrayFile) and not place.path.exists():
-        place.finish(read(place.kept, start=0))
+    if isinstance(place, ArrayFile):
+        manifest = _finish_array(place, manifest, partial(read, place.kept, start=0))
+    return manifest, n_resumed
+
+
+def _unfinished(
+    read: Callable[..., Iterator[pa.Table]], schema: pa.Schema, manifest: Manifest
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the shards that no run has finished, with their numbers."""
+    n_finished = len(manifest.shards)
+    if n_finished < manifest.n_shards:
+        yield from enumerate(read(schema, start=manifest.totals().n_rows), n_finished)
+
+
+def _finish_array(
+    place: ArrayFile, manifest: Manifest, read: Callable[[], Iterator[pa.Table]]
+) -> Manifest:
+    """Write the columns beside an array, unless they are there, and give the array its name."""
+    if not place.has_kept(manifest):
+        manifest = replace(manifest, kept_digest=place.write_kept(read()))
+        manifest.write(place.manifest)
+    place.finish()
     return manifest

@@ -1,5 +1,6 @@
 """A target that is a folder of Parquet files, each with so many rows: kept columns and vectors."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .durable import flush, move, scratch_of
+from .durable import create, digest_of, flush, move, scratch_of
 from .manifest import Manifest
 
 EMBEDDING = "embedding"
@@ -62,25 +63,36 @@ class ShardFolder:
         files = [self._file(number) for number in range(manifest.n_shards)]
         return [*files, *map(scratch_of, files)]
 
+    def writes(self, own: Iterable[Path]) -> tuple[Path | None, Iterable[Path]]:
+        """Return a folder in which nothing may be read, and further files that may not."""
+        return self.path, own
+
     def open(self, manifest: Manifest) -> None:
         """Bring what the manifest says is finished under its final name."""
         for number in range(len(manifest.shards)):
             self.publish(number)
 
-    def write(self, shard: Shard) -> None:
-        """Write a shard to the disk, not yet under its name."""
+    def damaged(self, manifest: Manifest) -> list[int]:
+        """Return the numbers of the shards that are not as they were written."""
+        digests = map(digest_of, map(self._file, range(len(manifest.shards))))
+        return [n for n, digest in enumerate(digests) if digest != manifest.digests[n]]
+
+    def write(self, shard: Shard) -> str:
+        """Write a shard to the disk, not yet under its name, and return its digest."""
         kind = pa.list_(pa.float32(), self.n_dimensions)
         vectors = pa.FixedSizeListArray.from_arrays(shard.vectors.reshape(-1), type=kind)
         table = shard.kept.append_column(EMBEDDING, vectors)
         file = scratch_of(self._file(shard.number))
-        pq.write_table(
-            table.replace_schema_metadata(self.kept.metadata),
-            file,
-            # The numbers hardly repeat, so that a dictionary of them would be in vain.
-            use_dictionary=self.kept.names,
-            row_group_size=max(1, len(table)),
-        )
+        with create(file) as stream:
+            pq.write_table(
+                table.replace_schema_metadata(self.kept.metadata),
+                stream,
+                # The numbers hardly repeat, so that a dictionary of them would be in vain.
+                use_dictionary=self.kept.names,
+                row_group_size=max(1, len(table)),
+            )
         flush(file)
+        return digest_of(file)
 
     def publish(self, number: int) -> None:
         """Give a shard its name, once the manifest has it."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import _safe_indexing, gen_batches
+from sklearn.utils import _safe_indexing, gen_batches, get_tags
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from .opening import open_cache
@@ -18,15 +18,19 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
 
     Parameters
     ----------
-    embedder : SentenceEmbedder
-        Fitted or not; it stays as it is.
+    embedder : SentenceEmbedder or ImageEmbedder
+        Fitted or not; it stays as it is. One with a ``fine_tuner`` must be fitted.
     X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-        Texts.
+        Texts or images. No rows are fine.
     n_rows : int, default=10_000
         How many to take at once.
 
     Raises
     ------
+    NotFittedError
+        If the embedder is to be fine-tuned first.
+    TypeError
+        If it is something else, such as a pipeline.
     ValueError
         If the embedder has no cache.
 
@@ -39,13 +43,53 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
     >>> cache.statistics().n_texts
     2
     """
+    if not hasattr(embedder, "cache") or not hasattr(embedder, "transform"):
+        raise TypeError(
+            f"embedder is of type {type(embedder).__name__}; pass a SentenceEmbedder or an "
+            "ImageEmbedder. That of a pipeline is one of its steps, such as pipeline[0]."
+        )
     if open_cache(embedder.cache) is None:
         raise ValueError(
             f"cache={embedder.cache!r} of the embedder keeps nothing; pass one with a cache."
         )
+    n_samples = _num_samples(X)
+    if not n_samples:
+        return
+    embedder = load_fitted(embedder, _safe_indexing(X, slice(0, 1)))
+    for rows in gen_batches(n_samples, n_rows):
+        embedder.transform(_safe_indexing(X, rows))
+
+
+def load_fitted(embedder: Any, sample: Any) -> Any:
+    """Return an embedder if it is fitted, else one that is: with its model loaded, not trained.
+
+    Parameters
+    ----------
+    embedder : estimator
+        It stays as it is.
+    sample : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+        Rows with the columns to be learnt.
+
+    Returns
+    -------
+    estimator
+        That embedder, or a clone of it.
+
+    Raises
+    ------
+    NotFittedError
+        If a fit would train it, on rows that nobody has chosen for that.
+    """
     try:
         check_is_fitted(embedder)
     except NotFittedError:
-        embedder = clone(embedder).fit(_safe_indexing(X, slice(0, 1)))
-    for rows in gen_batches(_num_samples(X), n_rows):
-        embedder.transform(_safe_indexing(X, rows))
+        pass
+    else:
+        return embedder
+    learns = getattr(embedder, "fine_tuner", None) is not None
+    if learns or get_tags(embedder).target_tags.required:
+        raise NotFittedError(
+            f"this {type(embedder).__name__} is to be fine-tuned, and is not fitted yet. Call fit with "
+            "the rows to train on first, or pass fine_tuner=None to use the model as it is."
+        )
+    return clone(embedder).fit(sample)

@@ -1,0 +1,64 @@
+"""What is read and what is written must not be the same files, whatever their paths are."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+
+def local_files(dataset: ds.Dataset) -> Iterator[str]:
+    """Yield the paths of a Dataset's files on this machine; those elsewhere cannot be a target."""
+    for child in getattr(dataset, "children", ()):
+        yield from local_files(child)
+    if isinstance(dataset, ds.FileSystemDataset):
+        root = _local_root(dataset.filesystem)
+        if root is not None:
+            yield from (os.path.join(root, file) for file in dataset.files)
+
+
+def _local_root(filesystem: fs.FileSystem) -> str | None:
+    """Return what the paths of a file system are relative to; None if it is not on this machine."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        return ""
+    if isinstance(filesystem, fs.SubTreeFileSystem):
+        root = _local_root(filesystem.base_fs)
+        return None if root is None else os.path.join(root, filesystem.base_path)
+    if isinstance(filesystem, fs.PyFileSystem) and isinstance(filesystem.handler, fs.FSSpecHandler):
+        protocol = filesystem.handler.fs.protocol
+        return "" if "file" in ([protocol] if isinstance(protocol, str) else protocol) else None
+    return None
+
+
+def check_apart(sources: Iterable[str], folder: Path | None, files: Iterable[Path]) -> None:
+    """Raise if a file to be read lies where a run writes or removes.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        The files to be read.
+    folder : Path or None
+        A folder that belongs to the run as a whole.
+    files : iterable of Path
+        The files that it writes or removes.
+
+    Raises
+    ------
+    ValueError
+        If one is, directly or through links.
+    """
+    written = {place for file in files for place in _places_of(file)}
+    inside = None if folder is None else folder.resolve()
+    for source in sources:
+        for place in _places_of(Path(source)):
+            if place in written or (inside is not None and place.is_relative_to(inside)):
+                raise ValueError(
+                    f"source has the file {source!r}, which is where target writes and removes files. "
+                    "Pass another target."
+                )
+
+
+def _places_of(file: Path) -> set[Path]:
+    """Return where a file is by its name, and where it is if that is a link."""
+    return {file.parent.resolve() / file.name, file.resolve()}

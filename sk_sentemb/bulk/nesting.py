@@ -1,0 +1,91 @@
+"""JSON lines on their way to pyarrow, whose parser ends the process where values are nested deeply."""
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+MOST_NESTED = 200
+_BLOCK_BYTES = 4 << 20
+_ESCAPED = re.compile(rb"\\[^\r\n]")
+
+
+class NestingChecked(io.RawIOBase):
+    """A stream of JSON lines that raises before it hands on what is nested too deeply.
+
+    Parameters
+    ----------
+    stream : file-like
+        What to read from.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+        self._n_lines = 0
+        # Where the last block ended: how deep, and whether within a string or behind a backslash.
+        self._depth, self._quoted, self._escaped = 0, 0, False
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read some bytes, and check them.
+
+        Raises
+        ------
+        pyarrow.ArrowInvalid
+            If they are nested too deeply, or a string has a line break in it.
+        """
+        block = self._stream.read(size)
+        if block:
+            self._check(block)
+        return block
+
+    def _check(self, block: bytes) -> None:
+        if self._escaped:
+            block = b" " + block[1:]
+        block = _ESCAPED.sub(b"  ", block)
+        self._escaped = block.endswith(b"\\")
+        data = np.frombuffer(block, np.uint8)
+        quoted = (np.cumsum(data == ord('"'), dtype=np.uint8) + np.uint8(self._quoted)) & 1
+        breaks = np.flatnonzero((data == ord("\n")) | (data == ord("\r")))
+        if quoted[breaks].any():
+            # From there on, pyarrow's blocks and these would not agree on what is in a string.
+            position = breaks[quoted[breaks].argmax()]
+            raise pa.ArrowInvalid(f"{self._line(block, position)}: a string is not closed")
+        lower = data | 0x20  # which makes braces of brackets
+        places = np.flatnonzero(((lower == ord("{")) | (lower == ord("}"))) & (quoted == 0))
+        if len(places):
+            depths = self._depth + np.cumsum(np.where(lower[places] == ord("{"), 1, -1))
+            # Above the lowest point so far, so that what is closed too often hides nothing.
+            depths -= np.minimum(np.minimum.accumulate(depths), 0)
+            if depths.max() > MOST_NESTED:
+                line = self._line(block, places[depths.argmax()])
+                raise pa.ArrowInvalid(f"{line}: values are nested more than {MOST_NESTED} deep")
+            self._depth = int(depths[-1])
+        self._quoted = int(quoted[-1])
+        self._n_lines += block.count(b"\n")
+
+    def _line(self, block: bytes, position: int) -> str:
+        return f"line {self._n_lines + block[:position].count(10) + 1}"
+
+
+def check_nesting(dataset: ds.Dataset) -> None:
+    """Raise if a pyarrow Dataset has JSON files with values that are nested too deeply."""
+    for child in getattr(dataset, "children", ()):
+        check_nesting(child)
+    if not isinstance(getattr(dataset, "format", None), ds.JsonFileFormat):
+        return
+    for file in dataset.files:
+        with dataset.filesystem.open_input_stream(file, compression="detect") as stream:
+            checked = NestingChecked(stream)
+            try:
+                while checked.read(_BLOCK_BYTES):
+                    pass
+            except pa.ArrowInvalid as error:
+                raise ValueError(f"{file} cannot be read: {error}") from error
