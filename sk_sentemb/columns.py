@@ -3,6 +3,7 @@
 from collections import UserString
 from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -158,8 +159,8 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
             "images to an ImageEmbedder."
         )
     # pandas.NA by its type's name, so that pandas need not be loaded: its comparisons have no truth
-    # value. NaN and NaT are the cells that differ from themselves.
-    if kind.__name__ == "NAType" or cell != cell:
+    # value. NaN and NaT are the cells that differ from themselves; a signaling NaN cannot be compared.
+    if kind.__name__ == "NAType" or (cell.is_nan() if kind is Decimal else cell != cell):
         return None
     return str(cell)
 

@@ -1,7 +1,10 @@
 """What single cells look like: numbers, codes, pictures, words."""
 
 import re
+from decimal import Decimal
 from math import isfinite
+from numbers import Integral
+from typing import Any
 
 # Sign and currency in either order, digits with or without commas between thousands, exponent,
 # percent or currency. A group of thousands begins with no zero: "0,512" has a decimal comma.
@@ -128,3 +131,24 @@ def number(text: str) -> float | None:
     if not isfinite(value):
         return None
     return -value if negative else value
+
+
+def to_float(cell: Any) -> float | None:
+    """Return a number as a float, or None where it is finite and too large for one."""
+    if isinstance(cell, Decimal) and cell.is_nan():
+        return float("nan")  # a signaling one has no float
+    try:
+        value = float(cell)
+    except OverflowError:
+        return None
+    too_large = isinstance(cell, Decimal) and cell.is_finite() and not isfinite(value)
+    return None if too_large else value
+
+
+def is_whole(cell: Any) -> bool:
+    """Say whether a number is a whole one, whatever holds it and however large it is."""
+    if isinstance(cell, Integral):
+        return True
+    if isinstance(cell, Decimal):
+        return cell.is_finite() and cell == cell.to_integral_value()
+    return bool(cell % 1 == 0)

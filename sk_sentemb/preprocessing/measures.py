@@ -3,17 +3,18 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
-from numbers import Complex, Integral, Real
+from numbers import Complex, Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from .cells import CODE, PICTURE_FILE, count_words, is_picture, number
+from .cells import CODE, PICTURE_FILE, count_words, is_picture, is_whole, number
 from .dates import day_comes_first, read_dates
+from .table import is_missing
 
 # Whole numbers of so many digits number things and count none.
 _DIGITS_OF_A_CODE = 9
@@ -46,7 +47,7 @@ class Measures:
     others : float
         Number of distinct cells of text that are no numbers.
     counts_rows : bool
-        Whether the integers are 0, 1, 2, … or 1, 2, 3, … in some order.
+        Whether the numbers are 0, 1, 2, … or 1, 2, 3, … in some order.
     """
 
     dtype: str
@@ -84,28 +85,41 @@ def measure(column: nw.Series, *, sample: int) -> Measures:
     Measures
         Those of all cells where the dtype says what they are, else of the sample.
     """
-    n_rows, dtype = len(column), str(column.dtype)
-    present = column.drop_nulls()
-    if column.dtype.is_float():
-        present = present.filter(~present.is_nan())
-    missing = 1 - len(present) / n_rows if n_rows else 0.0
+    present, kind = _present(column)
+    dtype, missing = str(column.dtype), 1 - len(present) / max(len(column), 1)
     if not len(present):
-        return Measures(dtype, "empty", missing)
-    kind = _kind_of(column.dtype)
-    if kind == "cells":
-        return _of_cells(present, dtype, missing, sample)
-    if kind == "other":
+        return Measures(dtype, "empty", missing if len(column) else 0.0)
+    if kind in ("other", "image"):
         return Measures(dtype, kind, missing)
-    distinct = present.n_unique()
+    if kind in ("text", "category"):
+        step = -(-len(present) // sample)
+        sampled = present[::step] if isinstance(present, list) else present.gather_every(step)
+        return _of_texts(list(sampled), dtype, kind, missing)
+    distinct = len(set(present)) if isinstance(present, list) else present.n_unique()
+    whole = kind == "number" and _are_whole(present)
     return Measures(
         dtype,
         kind,
         missing,
         distinct,
         distinct / len(present),
-        whole=kind == "number" and column.dtype != nw.Duration and _are_whole(present),
-        counts_rows=column.dtype.is_integer() and _counts_rows(present, distinct),
+        whole=whole,
+        counts_rows=whole and _counts_rows(present, distinct),
     )
+
+
+def _present(column: nw.Series) -> tuple[list[Any] | nw.Series, str]:
+    """Return the cells that hold something, and what they are: by the dtype, or by themselves."""
+    kind = _kind_of(column.dtype)
+    if kind == "objects":
+        cells = column.to_list()
+        # Blank text is counted later: what is a column of text is sampled first.
+        cells = [cell for cell in cells if isinstance(cell, str) or not is_missing(cell)]
+        return cells, _kind_of_cells(cells)
+    present = column.drop_nulls()
+    if column.dtype.is_float():
+        present = present.filter(~present.is_nan())
+    return present, kind
 
 
 def _kind_of(dtype: nw.dtypes.DType) -> str:
@@ -117,28 +131,35 @@ def _kind_of(dtype: nw.dtypes.DType) -> str:
         return "category"
     if dtype == nw.Datetime or dtype == nw.Date:
         return "date"
-    return "other" if dtype.is_nested() or dtype == nw.Time else "cells"
+    if dtype == nw.String:
+        return "text"
+    return "other" if dtype.is_nested() or dtype == nw.Time else "objects"
 
 
-def _counts_rows(present: nw.Series, distinct: int) -> bool:
-    """Say whether the integers are 0, 1, 2, … or 1, 2, 3, … in some order."""
-    first, last = int(present.min()), int(present.max())
+def _counts_rows(present: list[Any] | nw.Series, distinct: int) -> bool:
+    """Say whether the whole numbers are 0, 1, 2, … or 1, 2, 3, … in some order."""
+    if isinstance(present, list):
+        first, last = int(min(present)), int(max(present))
+    else:
+        first, last = int(present.min()), int(present.max())
     return first in (0, 1) and distinct == len(present) == last - first + 1
 
 
-def _are_whole(present: nw.Series) -> bool:
+def _are_whole(present: list[Any] | nw.Series) -> bool:
+    """Say whether numbers are whole ones, whatever holds them; durations are none."""
+    if isinstance(present, list):
+        durations = (timedelta, np.timedelta64)
+        return all(not isinstance(cell, durations) and is_whole(cell) for cell in present)
     if present.dtype.is_integer():
         return True
+    if present.dtype == nw.Duration:
+        return False
     values = present.cast(nw.Float64).to_numpy()
-    return np.array_equal(values, np.trunc(values))
+    return bool(np.isfinite(values).all()) and np.array_equal(values, np.trunc(values))
 
 
-def _of_cells(present: nw.Series, dtype: str, missing: float, sample: int) -> Measures:
-    step = -(-len(present) // sample)
-    cells = present.gather_every(step).to_list()
-    kind = _kind_of_cells(cells)
-    if kind in ("other", "image"):
-        return Measures(dtype, kind, missing)
+def _of_texts(cells: list[Any], dtype: str, kind: str, missing: float) -> Measures:
+    """Measure cells that are text, or are read as text, from a column with some share missing."""
     counts = Counter(cell if isinstance(cell, str) else str(cell) for cell in cells)
     blank = [text for text in counts if not text.strip()]
     n_blank = sum(counts.pop(text) for text in blank)
@@ -147,9 +168,6 @@ def _of_cells(present: nw.Series, dtype: str, missing: float, sample: int) -> Me
     if not n_cells:
         return Measures(dtype, "empty", missing)
     unique = len(counts) / n_cells
-    if kind != "text":
-        whole = kind == "number" and all(map(_is_whole, cells))
-        return Measures(dtype, kind, missing, len(counts), unique, whole=whole)
 
     def share(holds: Callable[[str], Any]) -> float:
         return sum(n for text, n in counts.items() if holds(text)) / n_cells
@@ -198,13 +216,9 @@ def _kind_of_cells(cells: list[Any]) -> str:
 def _is_no_text(cell: Any) -> bool:
     if isinstance(cell, Complex):
         return not isinstance(cell, Real)
+    if isinstance(cell, time):
+        return True
     return hasattr(cell, "__len__") and not isinstance(cell, str)
-
-
-def _is_whole(cell: Any) -> bool:
-    if isinstance(cell, Integral):
-        return not isinstance(cell, np.timedelta64)
-    return isinstance(cell, _NUMBERS) and float(cell).is_integer()
 
 
 def _is_code(text: str) -> bool:

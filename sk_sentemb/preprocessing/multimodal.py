@@ -10,6 +10,7 @@ from sklearn.compose import ColumnTransformer
 from .roles import Columns, column_roles
 from .rules import FEATURES, RoleRules
 from .steps import categories_step, dates_step, entry_name, image_step, numbers_step, text_step
+from .table import named_columns
 
 
 def make_multimodal_transformer(
@@ -174,8 +175,9 @@ def make_multimodal_transformer(
     entries: list[tuple[str, Any, Any]] = []
     names: set[str] = set()
     for column in columns["text"]:
-        step = text_step(embedder, text_components, random_state)
-        entries.append((entry_name("text", column, names), step, column))
+        entry = entry_name("text", column, names)
+        step = text_step(embedder, text_components, random_state, entry=entry)
+        entries.append((entry, step, _place(column, X) if column == "" else column))
     if columns["categorical"]:
         step = categories_step(categorical_encoder, random_state)
         entries.append(("categorical", step, columns["categorical"]))
@@ -212,6 +214,15 @@ def _columns(
     if repeated := [name for name in dict.fromkeys(every) if every.count(name) > 1]:
         raise ValueError(f"the column {repeated[0]!r} is listed twice; pass it once.")
     return columns
+
+
+def _place(column: str, X: Any) -> int:
+    """Return where a column stands, for the name "", which scikit-learn takes for no column at all."""
+    if X is None:
+        raise ValueError(
+            f"a column of the name {column!r} is found in a table only; pass X, or rename it."
+        )
+    return list(named_columns(X)).index(column)
 
 
 def _warn_of_ids(names: list[str], given: Mapping[str, Columns | None], rules: RoleRules) -> None:

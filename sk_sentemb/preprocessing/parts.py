@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from ..atomic import atomic_fit
+from .cells import to_float
 from .dates import day_comes_first, day_in_digits, read_dates
 from .table import UnreadableCellWarning, columns_of, is_missing
 
@@ -178,10 +179,23 @@ class DateParts(TransformerMixin, BaseEstimator):
         return np.array([f"{name}_{part}" for name in names for part in self.parts], dtype=object)
 
     def _columns(self, X: Any, *, reset: bool) -> list[nw.Series]:
-        checked = validate_data(
-            self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=int(reset)
-        )
-        return columns_of(X if hasattr(X, "columns") else checked)
+        if not hasattr(X, "columns"):
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=None,
+                ensure_all_finite=False,
+                ensure_min_samples=int(reset),
+            )
+            return columns_of(X)
+        # Its columns are read one by one: the dtypes of some have no common one.
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if reset and not len(X):
+            raise ValueError(
+                "Found array with 0 sample(s) while a minimum of 1 is required by DateParts."
+            )
+        return columns_of(X)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -230,8 +244,9 @@ def _index(dates: list[Any]) -> pd.DatetimeIndex:
 
 def _as_text_of_a_day(cell: Any) -> Any:
     """Return a number that looks like 20240531 as text, and other cells as they are."""
-    if isinstance(cell, (Real, Decimal)):
-        return day_in_digits(float(cell)) or cell
+    if isinstance(cell, (Real, Decimal)) and not is_missing(cell):
+        number = to_float(cell)
+        return cell if number is None else day_in_digits(number) or cell
     return cell
 
 
@@ -243,6 +258,6 @@ def _date(cell: Any, of_text: dict[str, pd.Timestamp]) -> Any:
         return pd.Timestamp(cell)
     if isinstance(cell, pd.Period):
         return cell.to_timestamp()
-    if isinstance(cell, (Real, Decimal)):
-        return pd.to_datetime(float(cell), unit="s", errors="coerce")
+    if isinstance(cell, (Real, Decimal)) and (seconds := to_float(cell)) is not None:
+        return pd.to_datetime(seconds, unit="s", errors="coerce")
     return pd.NaT

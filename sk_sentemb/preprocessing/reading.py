@@ -10,7 +10,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from .cells import number
+from .cells import is_whole, number, to_float
 from .table import UnreadableCellWarning, columns_of, is_missing
 
 
@@ -91,8 +91,12 @@ def _numbers(column: nw.Series) -> np.ndarray:
     if column.dtype == nw.Duration:
         # In floating point, since the unit is the column's.
         return column.to_numpy() / np.timedelta64(1, "s")
-    if column.dtype.is_float() or column.dtype.is_integer() or column.dtype == nw.Boolean:
+    if column.dtype.is_float():
         return column.cast(nw.Float64).to_numpy().astype(np.float64)
+    if column.dtype.is_integer() or column.dtype == nw.Boolean:
+        # Not by a cast: pyarrow refuses integers that floats hold by rounding only.
+        numbers = column.fill_null(0 if column.dtype.is_integer() else False).to_numpy()
+        return np.where(column.is_null().to_numpy(), np.nan, numbers.astype(np.float64))
     cells = column.to_list()
     numbers = np.full(len(cells), np.nan)
     n_unreadable = 0
@@ -116,7 +120,7 @@ def _number(cell: Any) -> float | None:
         return number(cell)
     if isinstance(cell, timedelta):
         return cell.total_seconds()
-    return float(cell) if isinstance(cell, (Real, Decimal)) else None
+    return to_float(cell) if isinstance(cell, (Real, Decimal)) else None
 
 
 def _categories(column: nw.Series, fill: Any) -> np.ndarray:
@@ -127,6 +131,9 @@ def _categories(column: nw.Series, fill: Any) -> np.ndarray:
 
 
 def _category(cell: Any) -> str:
-    if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
+    if isinstance(cell, (float, np.floating, Decimal)) and is_whole(cell):
         return str(int(cell))
+    if isinstance(cell, Decimal):
+        # Whatever the scale of the column.
+        return f"{cell.normalize():f}"
     return str(cell)

@@ -69,8 +69,12 @@ class RoleRules:
             return of.kind, "no cell holds anything" if of.kind == "empty" else "no rule for it"
         if of.kind == "number":
             return self._role_of_numbers(name, of)
-        if of.kind in ("bool", "category"):
-            return "categorical", "its dtype" if of.kind == "category" else "true or false"
+        if of.kind == "bool":
+            return "categorical", "true or false"
+        if of.kind == "category":
+            # Readers of files make this dtype of any text: sentences stay text.
+            role, reason = self._role_of_text(name, of)
+            return (role, reason) if role == "text" else ("categorical", "its dtype")
         if of.kind in ("date", "image"):
             return of.kind, "dates" if of.kind == "date" else "pictures"
         return self._role_of_text(name, of)

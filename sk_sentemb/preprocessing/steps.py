@@ -1,13 +1,11 @@
 """The entries of a column transformer for tables with text, one for each role."""
 
 import re
-from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone
-from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
@@ -18,8 +16,10 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
+from .categories import CategoryReader
+from .components import TextPCA
 from .parts import DateParts
-from .reading import read_categories, read_numbers
+from .reading import read_numbers
 from .rules import RoleRules
 
 
@@ -35,8 +35,10 @@ def entry_name(kind: str, column: str, taken: set[str]) -> str:
     return name
 
 
-def text_step(embedder: Any, components: int | float | None, random_state: Any) -> Any:
-    """Make what embeds a column of text."""
+def text_step(
+    embedder: Any, components: int | float | None, random_state: Any, *, entry: str
+) -> Any:
+    """Make what embeds a column of text, for an entry of this name."""
     if embedder is None:
         # Here, not above: it brings torch and transformers.
         from ..embedder import SentenceEmbedder
@@ -45,7 +47,7 @@ def text_step(embedder: Any, components: int | float | None, random_state: Any) 
     embedder = _copied("embedder", embedder, "SentenceEmbedder({!r})")
     if components is None:
         return embedder
-    pca = PCA(n_components=components, random_state=random_state)
+    pca = TextPCA(components, entry=entry, random_state=random_state)
     return Pipeline([("embedder", embedder), ("pca", pca)])
 
 
@@ -71,16 +73,15 @@ def _copied(name: str, estimator: Any, example: str) -> Any:
 def categories_step(encoder: str | BaseEstimator, random_state: Any) -> Pipeline:
     """Make what encodes columns of categories."""
     # A cell that says "missing" is one of them.
-    read = _reading(read_categories, fill="missing")
+    read = CategoryReader(fill="missing")
     return Pipeline([("read", read), ("encode", _encoder(encoder, random_state))])
 
 
 def numbers_step() -> Pipeline:
     """Make what imputes and scales columns of numbers."""
+    read = FunctionTransformer(read_numbers, feature_names_out="one-to-one")
     impute = _impute(add_indicator=True)
-    return Pipeline(
-        [("read", _reading(read_numbers)), ("impute", impute), ("scale", StandardScaler())]
-    )
+    return Pipeline([("read", read), ("impute", impute), ("scale", StandardScaler())])
 
 
 def dates_step() -> Pipeline:
@@ -89,10 +90,6 @@ def dates_step() -> Pipeline:
     parts = DateParts(parts=(*DateParts().parts, "missing"))
     impute = _impute(add_indicator=False)
     return Pipeline([("parts", parts), ("impute", impute), ("scale", StandardScaler())])
-
-
-def _reading(read: Callable, **how: Any) -> FunctionTransformer:
-    return FunctionTransformer(read, feature_names_out="one-to-one", kw_args=how or None)
 
 
 def _impute(*, add_indicator: bool) -> SimpleImputer:

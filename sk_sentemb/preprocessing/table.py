@@ -1,8 +1,11 @@
 """The columns of a table, whatever library holds it."""
 
+from decimal import Decimal
+from numbers import Number
 from typing import Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
 from narwhals.stable.v2.dependencies import (
     is_into_dataframe,
     is_into_series,
@@ -97,7 +100,9 @@ def is_missing(cell: Any) -> bool:
     """
     if isinstance(cell, str):
         return not cell.strip()
-    if cell is None or type(cell).__name__ == "NAType":
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
-    # Only these differ from themselves; arrays do so cell by cell.
-    return not hasattr(cell, "__len__") and bool(cell != cell)
+    if isinstance(cell, Decimal):  # a signaling NaN cannot be compared
+        return cell.is_nan()
+    # NaN differs from itself. Other objects are not asked: images compare their pixels.
+    return isinstance(cell, (Number, np.datetime64)) and bool(cell != cell)

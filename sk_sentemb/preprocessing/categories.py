@@ -1,0 +1,92 @@
+"""CategoryReader: columns of categories as strings, the same ones in fit and later."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .reading import read_categories
+
+# Equal values, which one reader of files calls this and another one that.
+_EQUAL = {"True": "1", "False": "0", "1": "True", "0": "False"}
+
+
+class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Read categories as strings, where True and 1, and False and 0, are equal as in NumPy.
+
+    What ``fit`` has seen gives the category its name: a column of True and False may come as 1 and 0
+    later, and the other way round.
+
+    Parameters
+    ----------
+    fill : str, default="missing"
+        The category of missing cells, together with the cells that have this very text.
+
+    Attributes
+    ----------
+    seen_ : list of set of str
+        Which of ``"True"``, ``"False"``, ``"1"`` and ``"0"`` were seen in ``fit``, for each column.
+    n_features_in_ : int
+        Number of columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if ``X`` had string names for all of them.
+
+    See Also
+    --------
+    read_categories : What it reads the cells by.
+    """
+
+    def __init__(self, fill: str = "missing") -> None:
+        self.fill = fill
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn by which names the columns call what is true and false.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_columns)
+            Categories.
+        y : Ignored
+            Not used.
+
+        Returns
+        -------
+        CategoryReader
+            The fitted transformer itself.
+        """
+        seen = [_EQUAL.keys() & set(column) for column in read_categories(X, fill=self.fill).T]
+        validate_data(self, X, reset=True, skip_check_array=True)
+        self.seen_ = seen
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Read categories.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_columns)
+            Categories.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns), object
+            Strings.
+        """
+        check_is_fitted(self)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        categories = read_categories(X, fill=self.fill)
+        for column, seen in zip(categories.T, self.seen_, strict=True):
+            for other, name in _EQUAL.items():
+                if name in seen and other not in seen:
+                    column[column == other] = name
+        return categories
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
