@@ -209,11 +209,27 @@ def test_columns_may_have_any_name(name, of_shop):
 
 
 def test_columns_without_names_are_texts():
-    X = pd.DataFrame({0: TEXTS, 1: np.arange(24)})
-    fitted = classifier().fit(X, LABELS)
+    rows = [[text, str(i)] for i, text in enumerate(TEXTS)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = classifier().fit(rows, LABELS)
     assert not hasattr(fitted, "feature_names_in_")
-    as_rows = [[text, str(i)] for i, text in enumerate(TEXTS)]
-    np.testing.assert_array_equal(fitted.predict_proba(X), fitted.predict_proba(as_rows))
+    expected = fitted.predict_proba(rows)
+    # What is no text is embedded as such too, but not silently.
+    for X in ([[t, i] for i, t in enumerate(TEXTS)], pd.DataFrame({0: TEXTS, 1: range(24)}).values):
+        with pytest.warns(UserWarning, match=r"but column 1 \(counting from 0\) .* 'integer'"):
+            again = classifier().fit(X, LABELS)
+        np.testing.assert_array_equal(again.predict_proba(X), expected)
+
+
+@both
+def test_names_of_columns_have_to_be_strings(make, y):
+    X = pd.DataFrame({0: TEXTS, 1: np.linspace(0, 1, 24)})
+    for frame in (X, X[[0]], X.rename(columns={0: "text"})):
+        with pytest.raises(TypeError, match=r"names are not strings, such as [01]; rename them"):
+            make().fit(frame, y)
+    named = X.set_axis(X.columns.astype(str), axis=1)
+    assert make().fit(named, y).transform(named).shape == (24, 33)
 
 
 def test_a_frame_of_one_column_with_few_words_is_texts():
@@ -238,7 +254,7 @@ def test_a_frame_of_one_column_with_few_words_is_texts():
         (SHOP, {"text": 3}, ValueError, "'text' parameter"),
         (TEXTS, {"numeric": ["price"]}, ValueError, "but X has no column names"),
         (SHOP[["review", "review", "size"]], {}, ValueError, "more than one column of the name"),
-        (SHOP.set_axis([*"abcd", 5], axis=1), {}, TypeError, "string names"),
+        (SHOP.set_axis([*"abcd", 5], axis=1), {}, TypeError, "not strings, such as 5"),
         ({"review": TEXTS}, {}, TypeError, "X is of type dict"),
         (sparse.eye(24), {}, TypeError, "sparse"),
         (pl.LazyFrame({"t": TEXTS}), {}, TypeError, "lazy"),

@@ -5,9 +5,10 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .reading import read_categories
+from .table import validate_table
 
 # Equal values, which one reader of files calls this and another one that.
 _EQUAL = {"True": "1", "False": "0", "1": "True", "0": "False"}
@@ -56,9 +57,8 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         CategoryReader
             The fitted transformer itself.
         """
-        seen = [_EQUAL.keys() & set(column) for column in read_categories(X, fill=self.fill).T]
-        validate_data(self, X, reset=True, skip_check_array=True)
-        self.seen_ = seen
+        categories = read_categories(validate_table(self, X, reset=True), fill=self.fill)
+        self.seen_ = [_EQUAL.keys() & set(column) for column in categories.T]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -75,8 +75,7 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Strings.
         """
         check_is_fitted(self)
-        validate_data(self, X, reset=False, skip_check_array=True)
-        categories = read_categories(X, fill=self.fill)
+        categories = read_categories(validate_table(self, X, reset=False), fill=self.fill)
         for column, seen in zip(categories.T, self.seen_, strict=True):
             for other, name in _EQUAL.items():
                 if name in seen and other not in seen:

@@ -105,11 +105,14 @@ class TextPCA(PCA):
 
     def _count_components(self, X: Any) -> Any:
         """Return how many components to keep, and warn where these are fewer than were asked for."""
-        n_rows, n_columns = X.shape
+        shape = X.shape if issparse(X) else np.asarray(X).shape
+        if len(shape) != 2 or not isinstance(self.n_components, Integral):
+            return self.n_components  # PCA says what is wrong
+        n_rows, n_columns = shape
         # ARPACK, the only solver of sparse matrices here, finds fewer than all.
         truncated = issparse(X) or self.svd_solver == "arpack"
         most = max(min(n_rows, n_columns) - truncated, 1)
-        if not isinstance(self.n_components, Integral) or self.n_components <= most:
+        if self.n_components <= most:
             return self.n_components
         what = f"{n_rows} rows" if n_rows <= n_columns else f"{n_columns} features of the embedder"
         name = f"{self.entry}__pca__n_components" if self.entry else "n_components"

@@ -66,7 +66,8 @@ def make_multimodal_transformer(
 
     text_components : int or float, default=None
         Keep so many principal components of each column of text, or this share of the variance. None
-        for the vectors as they are.
+        for the vectors as they are. Of fewer rows than components, as in small folds, fewer components
+        are kept, with a warning.
 
     categorical_encoder : {"onehot", "target"} or estimator, default="onehot"
         ``"onehot"`` for a column for each of up to 100 categories, the rarest of more in one, and
@@ -94,7 +95,7 @@ def make_multimodal_transformer(
     ------
     ValueError
         If there are neither ``X`` nor columns, or no column has a role; if a column has two roles,
-        or is not in ``X``; if ``roles`` or ``rules`` come without ``X``.
+        or is not in ``X``; if ``roles``, ``rules`` or a column of text named ``""`` come without ``X``.
     TypeError
         If ``embedder``, ``image_embedder`` or ``categorical_encoder`` is no estimator, or a rule does
         not exist.

@@ -13,12 +13,12 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ..atomic import atomic_fit
 from .cells import to_float
 from .dates import day_comes_first, day_in_digits, read_dates
-from .table import UnreadableCellWarning, columns_of, is_missing
+from .table import UnreadableCellWarning, columns_of, is_missing, validate_table
 
 # In seconds: nanoseconds reach from 1677 to 2262 only, and dates that stand for "never" lie beyond.
 _EPOCH = pd.Timestamp(0).as_unit("s")
@@ -179,23 +179,7 @@ class DateParts(TransformerMixin, BaseEstimator):
         return np.array([f"{name}_{part}" for name in names for part in self.parts], dtype=object)
 
     def _columns(self, X: Any, *, reset: bool) -> list[nw.Series]:
-        if not hasattr(X, "columns"):
-            X = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype=None,
-                ensure_all_finite=False,
-                ensure_min_samples=int(reset),
-            )
-            return columns_of(X)
-        # Its columns are read one by one: the dtypes of some have no common one.
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        if reset and not len(X):
-            raise ValueError(
-                "Found array with 0 sample(s) while a minimum of 1 is required by DateParts."
-            )
-        return columns_of(X)
+        return columns_of(validate_table(self, X, reset=reset))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

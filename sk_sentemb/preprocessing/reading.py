@@ -9,6 +9,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 
 from .cells import is_whole, number, to_float
 from .table import UnreadableCellWarning, columns_of, is_missing
@@ -136,4 +137,6 @@ def _category(cell: Any) -> str:
     if isinstance(cell, Decimal):
         # Whatever the scale of the column.
         return f"{cell.normalize():f}"
+    if isinstance(cell, pd.Timedelta):
+        cell = cell.to_pytimedelta()  # which has another text
     return str(cell)

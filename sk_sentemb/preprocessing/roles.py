@@ -55,7 +55,7 @@ def describe_columns(
         is searched for. None for no such rule.
 
     sample : int, default=10_000
-        Look at so many cells of a column at most, in equal steps.
+        Look at so many cells of a column of text at most, in equal steps.
 
     Returns
     -------
@@ -88,12 +88,13 @@ def describe_columns(
     ============= ==================================================================================
     empty         no cell holds anything but spaces
     other         lists, structures, times of day, complex numbers, bytes that are no picture
+    text          the dtypes of categories, where what they hold is text by the rule below
     categorical   the dtypes of categories and booleans
     date          the dtypes of dates; text of which ``min_share`` are dates
     image         pictures: bytes, arrays of two or three dimensions, PIL images; text of which
                   ``min_share`` are names of files or addresses with the suffix of a picture
-    id            whole numbers with one of ``id_names``, as integers, floats or text; integers that
-                  are every number from 0 or 1 on, in any order, if these are more than 20
+    id            whole numbers with one of ``id_names``, as integers, floats or text; numbers that
+                  are every whole number from 0 or 1 on, in any order, if these are more than 20
     numeric       other dtypes of numbers and durations; text of which ``min_share`` are numbers,
                   unless they are codes: digits with leading zeros, or nine or more of them
     text          ``min_words``, and ``min_unique`` or more than ``max_categories`` distinct cells,

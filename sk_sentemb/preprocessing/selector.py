@@ -38,7 +38,7 @@ class text_column_selector(BaseEstimator):
         of files with pictures, or codes.
 
     sample : int, default=10_000
-        Look at so many cells of a column at most, in equal steps.
+        Look at so many cells of a column of text at most, in equal steps.
 
     See Also
     --------

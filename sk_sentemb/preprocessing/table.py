@@ -12,6 +12,8 @@ from narwhals.stable.v2.dependencies import (
     is_pandas_dataframe,
     is_pyarrow_table,
 )
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 
 class UnreadableCellWarning(UserWarning):
@@ -83,6 +85,46 @@ def columns_of(X: Any) -> list[nw.Series]:
         # By position: narwhals allows no repeated names.
         return [nw.from_native(X.iloc[:, j], series_only=True) for j in range(X.shape[1])]
     return list(nw.from_native(X, eager_only=True).iter_columns())
+
+
+def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Check X as scikit-learn does, but the columns of a data frame need no common dtype.
+
+    Parameters
+    ----------
+    estimator : estimator
+        In ``fit``, it gets `n_features_in_` and `feature_names_in_`; later, X is compared with these.
+    X : array-like or data frame of shape (n, k)
+        Cells of any dtype, some of them missing.
+    reset : bool
+        Whether this is ``fit``, which needs a row.
+
+    Returns
+    -------
+    ndarray or data frame
+        A data frame as it is, and an array of everything else.
+
+    Raises
+    ------
+    ValueError
+        If X has no rows in ``fit``, another number of columns later, or is no table.
+    """
+    if not hasattr(X, "columns"):
+        return validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=None,
+            ensure_all_finite=False,
+            ensure_min_samples=int(reset),
+        )
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if reset and not len(X):
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is required by "
+            f"{type(estimator).__name__}."
+        )
+    return X
 
 
 def is_missing(cell: Any) -> bool:

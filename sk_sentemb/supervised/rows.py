@@ -1,12 +1,15 @@
 """A table read as columns of text and, beside them, as numbers."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_dataframe
+from pandas.api.types import infer_dtype
 from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
 
@@ -15,6 +18,12 @@ from ..preprocessing import column_roles, make_multimodal_transformer
 
 # The roles of columns, by the names of the parameters that say them.
 ROLES = ("text", "categorical", "numeric", "date", "image")
+
+# What pandas calls columns of numbers, dates and the like.
+_NO_TEXT = {
+    *("integer", "floating", "mixed-integer-float", "decimal", "complex", "boolean"),
+    *("datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period"),
+}
 
 # Columns as a parameter says them: by name, or by the rules of `column_roles`.
 Columns = str | Sequence[str]
@@ -68,21 +77,30 @@ class RowReader:
         ------
         ValueError
             If no column is text, or a role is given for columns without names.
+        TypeError
+            If X is a data frame and not all names of its columns are strings.
+
+        Warns
+        -----
+        UserWarning
+            If X has no names, and some of its columns hold numbers or dates beside the texts.
         """
         X = nw.to_native(X, pass_through=True)
-        names = names_of(X)
-        if names is None:
+        if not is_into_dataframe(X):
             if given := [role for role, columns in roles.items() if columns != "auto"]:
                 raise ValueError(
                     f"{given[0]}={roles[given[0]]!r}, but X has no column names: all its columns are "
                     "texts. Pass a data frame."
                 )
-            return cls._of_texts(None, X)
+            reader = cls._of_texts(None, X)
+            _warn_of_numbers(X)
+            return reader
         asked: dict[str, Any] = {
             role: None if columns == "auto" else columns for role, columns in roles.items()
         }
         found = column_roles(X, **asked)
-        if len(names) == 1 and all(columns is None for columns in asked.values()):
+        n_columns = sum(map(len, found.values()))
+        if n_columns == 1 and all(columns is None for columns in asked.values()):
             # Short texts look like categories; but one column is what there is to read.
             found["text"] = found["text"] or found["categorical"] or found["id"]
         if not found["text"]:
@@ -201,6 +219,20 @@ def _text_columns(X: Any, names: list[str] | None) -> TextColumns:
     if names is not None:
         X = nw.from_native(X, eager_only=True).select(names).to_native()
     return read_text_columns(X)
+
+
+def _warn_of_numbers(X: Any) -> None:
+    """Warn if, of the columns without names, some hold texts and others nothing of the kind."""
+    kinds = [infer_dtype(column, skipna=True) for _, column in pd.DataFrame(X).items()]
+    others = [place for place, kind in enumerate(kinds) if kind in _NO_TEXT]
+    if others and len(others) < len(kinds):
+        warnings.warn(
+            f"X has no column names, so that all its columns are embedded as texts; but column "
+            f"{others[0]} (counting from 0) holds cells of the kind {kinds[others[0]]!r}. Pass a data "
+            "frame whose columns have strings for names, to use it as what it is.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _told(roles: dict[str, list[str]]) -> str:
