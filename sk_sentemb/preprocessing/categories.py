@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from ..atomic import atomic_fit
 from .reading import read_categories
 from .table import validate_table
 
@@ -42,6 +43,7 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(self, fill: str = "missing") -> None:
         self.fill = fill
 
+    @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn by which names the columns call what is true and false.
 

@@ -9,6 +9,8 @@ from scipy.sparse import issparse
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
+from ..atomic import atomic_fit
+
 
 class TextPCA(PCA):
     """PCA that keeps fewer components, with a warning, where there are fewer rows or columns.
@@ -69,6 +71,7 @@ class TextPCA(PCA):
         self.fit_transform(X)
         return self
 
+    @atomic_fit
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """Learn the components and return those of ``X``.
 
