@@ -232,6 +232,8 @@ class ModelHolder(SharesModel):
             "long_text": self.long_text,
         }
         cache = open_cache(self.cache)
+        if encoder.unsaved and isinstance(cache, DiskCache):
+            cache = open_cache("memory")
         workers = spread(encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings)
         shown = reporting(
             self,
