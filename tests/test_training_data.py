@@ -245,6 +245,8 @@ def test_options_of_transformers_are_refused_for_a_table_of_tokens(how, tmp_path
     with pytest.raises(ValueError, match=f"{next(iter(how))}=.* a table of token embeddings"):
         tuned(TEXTS, ZERO_ONE, model=folder, **how)
     tuned(TEXTS, ZERO_ONE, model=folder)
+    with pytest.raises(ValueError, match="with train_embeddings=False leaves nothing to train"):
+        tuned(TEXTS, ZERO_ONE, model=folder, train_embeddings=False)
 
 
 def test_margins_out_of_reach_are_counted():

@@ -105,9 +105,10 @@ def _make_model(
     if model.learns:
         _choose(fine_tuner, model, tokens)
         if head is None and not any(True for _ in model.named_parameters()):
+            without = "" if fine_tuner.train_embeddings else " with train_embeddings=False"
             raise ValueError(
-                f"trainable={fine_tuner.trainable!r} leaves nothing to train in this model: what "
-                "follows its transformer has no weights. Pass 'all' or a number of layers."
+                f"trainable={fine_tuner.trainable!r}{without} leaves nothing to train in this model. "
+                "Pass trainable='all' or a number of layers, and train_embeddings=True."
             )
     return model, head and head.to(model.device)
 
