@@ -2,7 +2,7 @@
 
 from .device import pick_dtype
 from .encoder import Embedded, Encoder
-from .files import CheckpointError, NoHeadError
+from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .forks import ForkSafeLock
 from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
@@ -35,6 +35,7 @@ __all__ = [
     "LONG_TEXT",
     "POOLINGS",
     "CheckpointError",
+    "CheckpointWarning",
     "Embedded",
     "Encoder",
     "ForkSafeLock",

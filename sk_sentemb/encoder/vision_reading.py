@@ -7,23 +7,18 @@ from typing import Any
 import torch
 from transformers import AutoModel, CLIPVisionModelWithProjection, PreTrainedModel
 
-from .checkpoint import (
-    TEXTS_TASK,
-    Entry,
-    config_of,
-    entries_of,
-    fingerprint,
-    read_towers,
-    settings_of,
-)
+from .checkpoint import read_towers
 from .encoder import Source
+from .fields import Fields
 from .files import CheckpointError
 from .forks import ForkSafeLock
-from .loading import check_none_missing, placed, read_config, read_model
+from .layout import TEXTS_TASK, Entry, config_of, entries_of, fingerprint, settings_of
+from .loading import check_none_missing, placed, read_config, read_model, reading
 from .modules import MODULES
 from .patches import ImageStates, Pooler, states_of_a_blank, tower_of
 from .pooling import Pooling
 from .quiet import quiet_transformers
+from .running import is_out_of_memory
 from .towers import dense_of
 from .vision import ImageEncoder
 
@@ -77,7 +72,7 @@ def read_image_encoder(
         modules=tuple(module.to(device).eval().requires_grad_(False) for module in modules),
         n_patches=len(states.hidden),
         fingerprint=fingerprint(folder),
-        truncate_dim=config.get("truncate_dim"),
+        truncate_dim=config.size("truncate_dim", default=None),
         source=source,
         towers=towers,
         lock=towers.lock if towers else ForkSafeLock(),
@@ -100,13 +95,10 @@ def read_processor(folder: Path) -> Any:
             f"{folder} has no preprocessor_config.json, which says how images become pixels. If the "
             "model reads images, fetch it again."
         )
-    try:
-        with quiet_transformers():
-            return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-    except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"transformers cannot load the image processor in {folder}: {error} Fetch the model again."
-        ) from error
+    with reading(f"the image processor in {folder}"), quiet_transformers():
+        return AutoImageProcessor.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
 
 
 def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
@@ -140,7 +132,9 @@ def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTr
 def _try_out(model: PreTrainedModel, processor: Any, folder: Path) -> ImageStates:
     try:
         return states_of_a_blank(model, processor)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(
             f"{type(model).__name__} in {folder} does not run as other models of images do: "
             f"{type(error).__name__}: {error}"
@@ -150,13 +144,14 @@ def _try_out(model: PreTrainedModel, processor: Any, folder: Path) -> ImageState
 def _what_it_is_made_for(
     model: PreTrainedModel,
     states: ImageStates,
-    settings: dict[str, Any],
+    settings: Fields,
     followers: list[Any],
     folder: Path,
 ) -> list[Any]:
     """Return what comes before the modules that the folder has."""
     pools = [isinstance(module, Pooling) for module in followers]
-    output = ((settings.get("modality_config") or {}).get("image") or {}).get("method_output_name")
+    image = settings.object("modality_config").object("image")
+    output = image.text("method_output_name", default=None)
     projection = getattr(model, "visual_projection", None)
     if any(pools) and projection is None and output != "pooler_output":
         if pools != [True] + [False] * (len(pools) - 1):
