@@ -28,8 +28,8 @@ _NOT_READ = (
     *("*.onnx_data", "*.gguf", "*.tflite", "*.mlmodel", "*.log", "events.out.tfevents.*"),
 )
 
-# The JSON of the largest vocabularies has some 50 MB.
-_LARGEST_JSON = 2**29
+# The files of the largest vocabularies have some 50 MB.
+_LARGEST = 2**29
 
 
 class CheckpointError(ValueError):
@@ -64,14 +64,25 @@ def files_read_in(folder: Path) -> list[Path]:
     """Return the files of a folder, weights aside, that a loader may open; all must be regular."""
     if not folder.is_dir():  # the folders of modules without settings may not exist
         return []
-    files = []
-    for entry in os.scandir(folder):
-        if any(fnmatch(entry.name, pattern) for pattern in _NOT_READ) or entry.is_dir():
-            continue
-        file = folder / entry.name
+    names = [name for name in os.listdir(folder) if not _fits(name, _NOT_READ)]
+    files = [folder / name for name in sorted(names) if not os.path.isdir(folder / name)]
+    for file in files:
         check_regular(file)
-        files.append(file)
-    return sorted(files)
+        if _fits(file.name, DEFINING_FILES):
+            _check_size(file)
+    return files
+
+
+def _fits(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _check_size(file: Path) -> None:
+    if file.stat().st_size > _LARGEST:
+        raise CheckpointError(
+            f"{file} has {file.stat().st_size:,} bytes, which is too large for a file of settings or a "
+            "vocabulary. Fetch the model again."
+        )
 
 
 def is_inside(name: str) -> bool:
@@ -83,11 +94,7 @@ def is_inside(name: str) -> bool:
 def read_json(file: Path, kind: type = dict) -> Any:
     """Read a JSON file of a checkpoint, which must hold an object, or another kind of value."""
     check_regular(file)
-    if file.stat().st_size > _LARGEST_JSON:
-        raise CheckpointError(
-            f"{file} has {file.stat().st_size:,} bytes, which is too large for a JSON file of a "
-            "checkpoint. Fetch the model again."
-        )
+    _check_size(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

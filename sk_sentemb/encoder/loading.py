@@ -36,11 +36,11 @@ from .torch_state import SETTINGS_LOCK
 from .ways import TOLERANCE, best_way, made_up_texts, relative_distance
 from .weights import read_tensors
 
-# Integers of a config.json under such names count parts that are made one by one. The deepest models
-# have some hundreds.
+# Numbers of a config.json under such names count parts that are made one by one. The deepest models have
+# a hundred layers, the widest some hundred experts.
 _PARTS = re.compile("layer|depth|group|expert|block|stage")
-_MOST_PARTS = 2048
-_MOST_LABELS = 10**6
+_MOST_PARTS = 512
+_MOST_LABELS = 10**5
 
 # Heads of pretraining and of other tasks and towers for other inputs, which an embedder leaves out, and
 # what is made anew.
@@ -155,6 +155,7 @@ def read_config(folder: Path) -> PretrainedConfig:
     """Read config.json."""
     fields = read_fields(folder / "config.json")
     check_names(fields, "configuration_files")
+    fields.texts("architectures", default=[])
     if fields.text("transformers_weights", default=None) is not None:
         raise CheckpointError(
             f"{fields.file} names other weights than the usual ones (transformers_weights), which is "
@@ -163,9 +164,10 @@ def read_config(folder: Path) -> PretrainedConfig:
     _check_counts(fields.content, fields.file)
     with reading(f"the model in {folder}"), quiet_transformers():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        # One that a checkpoint names may be a kernel on the hub, which is code.
-        config._attn_implementation = None
-        config._experts_implementation = None
+        for name in ("_attn_implementation", "_experts_implementation"):
+            # What a checkpoint names here may be a kernel on the hub, which is code.
+            if hasattr(config, name):
+                setattr(config, name, None)
     return config
 
 

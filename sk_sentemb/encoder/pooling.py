@@ -139,7 +139,8 @@ class Pooling(nn.Module):
         if modes is None:
             set_modes = [m for key, m in _MODE_KEYS.items() if config.flag(key, default=False)]
             modes = set_modes or ["mean"]
-        if unknown := sorted(set(modes) - set(POOLINGS)):
+        unknown = sorted(set(modes) - set(POOLINGS))
+        if unknown or not modes:
             raise CheckpointError(
                 f"{config.file} asks for the pooling {unknown}; known are {[*POOLINGS]}."
             )

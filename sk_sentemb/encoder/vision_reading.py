@@ -25,6 +25,9 @@ from .vision import ImageEncoder
 # Models of images and texts whose images are read by a part of them that transformers loads alone.
 _PARTS = ("siglip", "siglip2")
 
+# An image of that many pixels a side has 800 MB in float32.
+_MOST_PIXELS = 8192
+
 
 def read_image_encoder(
     folder: Path, device: torch.device, dtype: torch.dtype, source: Source | None = None
@@ -65,11 +68,13 @@ def read_image_encoder(
     states = _try_out(model, processor, first.folder)
     followers = [MODULES[entry.kind].read(entry.folder) for entry in rest]
     modules = [*_what_it_is_made_for(model, states, settings, followers, folder), *followers]
+    modules = [module.to(device).eval().requires_grad_(False) for module in modules]
+    _check_followers(modules, states, folder, dtype)
     config = config_of(folder)
     return ImageEncoder(
         processor=processor,
         model=model,
-        modules=tuple(module.to(device).eval().requires_grad_(False) for module in modules),
+        modules=tuple(modules),
         n_patches=len(states.hidden),
         fingerprint=fingerprint(folder),
         truncate_dim=config.size("truncate_dim", default=None),
@@ -96,9 +101,22 @@ def read_processor(folder: Path) -> Any:
             "model reads images, fetch it again."
         )
     with reading(f"the image processor in {folder}"), quiet_transformers():
-        return AutoImageProcessor.from_pretrained(
+        processor = AutoImageProcessor.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
+        _check_image_size(processor.to_dict(), folder)
+    return processor
+
+
+def _check_image_size(settings: dict[str, Any], folder: Path) -> None:
+    """Refuse to enlarge images beyond what any model reads, before there is memory for one."""
+    for name in ("size", "crop_size"):
+        for side, pixels in dict(settings.get(name) or {}).items():
+            if isinstance(pixels, int) and pixels > _MOST_PIXELS:
+                raise CheckpointError(
+                    f"the image processor in {folder} has {name}={{{side!r}: {pixels}}}, but models read "
+                    f"images of at most {_MOST_PIXELS} pixels a side. Fetch the model again."
+                )
 
 
 def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
@@ -139,6 +157,29 @@ def _try_out(model: PreTrainedModel, processor: Any, folder: Path) -> ImageState
             f"{type(model).__name__} in {folder} does not run as other models of images do: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+@torch.inference_mode()
+def _check_followers(
+    modules: list[Any], states: ImageStates, folder: Path, dtype: torch.dtype
+) -> None:
+    """Make sure that the modules take what the model gives, and that the embedding is finite."""
+    x: Any = states
+    try:
+        for module in modules:
+            x = module(x)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise CheckpointError(
+            f"the modules in {folder} do not fit the model that they follow: {error} Fetch the model "
+            "again."
+        ) from error
+    if dtype == torch.float32 and not x.isfinite().all():
+        raise CheckpointError(
+            f"the model in {folder} computes values that are not finite, though its weights are. Its "
+            "configuration is of another model: fetch the model again."
+        )
 
 
 def _what_it_is_made_for(

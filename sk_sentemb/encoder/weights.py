@@ -3,11 +3,10 @@
 import os
 import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,9 +28,21 @@ def weight_files(folder: Path) -> list[Path]:
         if os.path.lexists(file):
             files = _shards(file) if name.endswith(_INDEX) else [file]
             for each in files:
-                check_regular(each)
+                _check_file(each)
             return files
     return []
+
+
+def _check_file(file: Path) -> None:
+    """Make sure that a file is one that can be read, before all of it is."""
+    check_regular(file)
+    if file.suffix == ".safetensors":
+        try:
+            # Compares the header with the size of the file.
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            raise _damaged(file, error) from error
 
 
 def _shards(index: Path) -> list[Path]:
@@ -79,13 +90,17 @@ def _read_file(file: Path) -> dict[str, Tensor]:
     # Damaged pickles fail in many ways, none of which names the file.
     except CheckpointError:
         raise
-    except (SafetensorError, EOFError, UnpicklingError, Exception) as error:
-        raise CheckpointError(
-            f"{file} cannot be read as weights; it may be cut short or damaged. Fetch the model "
-            f"again. ({type(error).__name__}: {error})"
-        ) from error
+    except Exception as error:
+        raise _damaged(file, error) from error
     _check_is_state(read, file)
     return read
+
+
+def _damaged(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{file} cannot be read as weights; it may be cut short or damaged. Fetch the model "
+        f"again. ({type(error).__name__}: {error})"
+    )
 
 
 def _check_not_compressed(file: Path) -> None:
