@@ -26,7 +26,8 @@ from .layout import (
     settings_of,
     text_processing,
 )
-from .loading import check_names, load_backbone, load_classifier, read_config, reading
+from .loading import load_backbone, load_classifier
+from .model_config import check_names, read_config, reading
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokenizer import TextTokenizer, fast_tokenizer

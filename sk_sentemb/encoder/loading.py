@@ -4,8 +4,6 @@ import copy
 import math
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
-    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
     AutoModelForTextEncoding,
@@ -23,10 +20,11 @@ from transformers import (
 )
 
 from .backbone import Backbone
-from .fields import Fields, read_fields
-from .files import CheckpointError, CheckpointWarning, NoHeadError, is_inside
+from .fields import Fields
+from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .head import SequenceHead, has_decoder, pooling_of, split
 from .layout import config_of
+from .model_config import read_config, reading
 from .modules import activation_of
 from .packing import Pack
 from .pooling import Pooling
@@ -36,18 +34,13 @@ from .torch_state import SETTINGS_LOCK
 from .ways import TOLERANCE, best_way, made_up_texts, relative_distance
 from .weights import read_tensors
 
-# Numbers of a config.json under such names count parts that are made one by one. The deepest models have
-# a hundred layers, the widest some hundred experts.
-_PARTS = re.compile("layer|depth|group|expert|block|stage")
-_MOST_PARTS = 512
-_MOST_LABELS = 10**5
-
 # Heads of pretraining and of other tasks and towers for other inputs, which an embedder leaves out, and
 # what is made anew.
 _HEADS = re.compile(
     r"(^|\.)(cls|lm_head|mlm_head|lm_predictions|mask_predictions|sop_classifier|classifier|score|head"
     r"|qa_outputs|pre_classifier|vocab_\w+|discriminator_predictions|generator_\w+|pooler|decoder"
-    r"|text_model|vision_model|vision_tower|visual|multi_modal_projector|classification_head|logit_scale|logit_bias|position_ids|rotary_emb\.inv_freq)(\.|$)"
+    r"|classification_head|text_model|vision_model|vision_tower|visual|multi_modal_projector"
+    r"|logit_scale|logit_bias|position_ids|rotary_emb\.inv_freq)(\.|$)"
 )
 
 
@@ -132,16 +125,17 @@ def load_classifier(
         )
     check_none_missing(model, missing, folder)
     placed(model, device)
-    texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
-    with torch.inference_mode():
-        alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
-    transformer = split(model)
-    head = SequenceHead(model, _activation(config, folder))
-    pooling = pooling_of(head, transformer.config.hidden_size)
-    one_by_one = Backbone(transformer, packed=False)
-    with torch.inference_mode():
-        states = [one_by_one(text, Pack.of([text])) for text in texts]
-        found = torch.cat([head(pooling(state)) for state in states])
+    with reading(f"the model in {folder}"):
+        texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
+        with torch.inference_mode():
+            alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
+        transformer = split(model)
+        head = SequenceHead(model, _activation(config, folder))
+        pooling = pooling_of(head, transformer.config.hidden_size)
+        one_by_one = Backbone(transformer, packed=False)
+        with torch.inference_mode():
+            states = [one_by_one(text, Pack.of([text])) for text in texts]
+            found = torch.cat([head(pooling(state)) for state in states])
     distance = relative_distance(found, torch.cat(alone))
     if not distance <= TOLERANCE[torch.float32]:
         raise CheckpointError(
@@ -149,52 +143,6 @@ def load_classifier(
             "what follows its transformer is not supported."
         )
     return backbone_of(transformer.to(dtype), folder), pooling, head  # type: ignore[arg-type]
-
-
-def read_config(folder: Path) -> PretrainedConfig:
-    """Read config.json."""
-    fields = read_fields(folder / "config.json")
-    check_names(fields, "configuration_files")
-    fields.texts("architectures", default=[])
-    if fields.text("transformers_weights", default=None) is not None:
-        raise CheckpointError(
-            f"{fields.file} names other weights than the usual ones (transformers_weights), which is "
-            "not supported. Save the model anew with save_pretrained."
-        )
-    _check_counts(fields.content, fields.file)
-    with reading(f"the model in {folder}"), quiet_transformers():
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        for name in ("_attn_implementation", "_experts_implementation"):
-            # What a checkpoint names here may be a kernel on the hub, which is code.
-            if hasattr(config, name):
-                setattr(config, name, None)
-    return config
-
-
-def check_names(fields: Fields, key: str) -> None:
-    """Make sure that the files that a configuration refers to are in its folder."""
-    for name in fields.texts(key, default=[]):
-        if not is_inside(name):
-            raise CheckpointError(
-                f"{fields.file} names the file {name!r}, outside the checkpoint's folder. That is "
-                "refused: it could read any file."
-            )
-
-
-def _check_counts(content: Any, file: Path, key: str = "") -> None:
-    """Refuse numbers of layers and of labels that would take forever to make."""
-    if isinstance(content, dict):
-        for name, value in content.items():
-            _check_counts(value, file, str(name))
-    elif isinstance(content, list):
-        for value in content:
-            _check_counts(value, file, key)
-    elif isinstance(content, int | float):
-        most = _MOST_LABELS if "label" in key else _MOST_PARTS if _PARTS.search(key) else None
-        if most is not None and content > most:
-            raise CheckpointError(
-                f"{file} has {key}={content}, but at most {most} are supported. Fetch the model again."
-            )
 
 
 def read_model(
@@ -261,22 +209,6 @@ def _warn_of_unused(unexpected: list[str], model: PreTrainedModel, folder: Path)
             CheckpointWarning,
             stacklevel=2,
         )
-
-
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Say in one way what transformers and tokenizers say in many."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise CheckpointError(
-            f"transformers cannot load {what}: {type(error).__name__}: {error} If a file is cut short "
-            "or missing, fetch the model again."
-        ) from error
 
 
 def check_none_missing(model: PreTrainedModel, missing: list[str], folder: Path) -> None:

@@ -237,8 +237,8 @@ def _is_plain_model(folder: Path, repo_id: str, revision: str | None) -> bool:
     if found is not _CACHED_NO_EXIST:
         warnings.warn(
             f"{folder} in the Hugging Face cache has no modules.json, and no record says whether "
-            f"{repo_id} has one: it is read as a plain transformers checkpoint, with mean pooling. If it "
-            f"is a model of sentence-transformers, fetch all of it with `hf download {repo_id}`; "
+            f"{repo_id} has one: it is read as a plain transformers checkpoint, with mean pooling. If "
+            f"it is a model of sentence-transformers, fetch all of it with `hf download {repo_id}`; "
             "otherwise that, or passing the folder, ends this warning.",
             CheckpointWarning,
             stacklevel=2,

@@ -18,7 +18,8 @@ from .backbone import Backbone
 from .files import CheckpointError
 from .forks import ForkSafeLock
 from .layout import CLIP
-from .loading import backbone_of, check_none_missing, placed, read_config, read_model
+from .loading import backbone_of, check_none_missing, placed, read_model
+from .model_config import read_config
 from .modules import Dense
 from .pooling import Pooling
 from .quiet import quiet_transformers

@@ -86,7 +86,8 @@ def check_runs(encoder: Encoder, folder: Path) -> None:
             f"the model in {folder} cannot encode a text: {type(error).__name__}: {error} Its modules, "
             "its tokenizer and its weights do not fit together: fetch the model again."
         ) from error
-    if not labels:
+    if not labels or not all(isinstance(label, str) for label in labels):
         raise CheckpointError(
-            f"{folder / 'config.json'} names no label, so that the model has nothing to predict."
+            f"{folder / 'config.json'} names the labels {labels!r:.80}, but a model that scores pairs "
+            "has one or more strings. Fetch the model again, or correct id2label."
         )

@@ -13,7 +13,8 @@ from .fields import Fields
 from .files import CheckpointError
 from .forks import ForkSafeLock
 from .layout import TEXTS_TASK, Entry, config_of, entries_of, fingerprint, settings_of
-from .loading import check_none_missing, placed, read_config, read_model, reading
+from .loading import check_none_missing, placed, read_model
+from .model_config import read_config, reading
 from .modules import MODULES
 from .patches import ImageStates, Pooler, states_of_a_blank, tower_of
 from .pooling import Pooling
@@ -114,8 +115,8 @@ def _check_image_size(settings: dict[str, Any], folder: Path) -> None:
         for side, pixels in dict(settings.get(name) or {}).items():
             if isinstance(pixels, int) and pixels > _MOST_PIXELS:
                 raise CheckpointError(
-                    f"the image processor in {folder} has {name}={{{side!r}: {pixels}}}, but models read "
-                    f"images of at most {_MOST_PIXELS} pixels a side. Fetch the model again."
+                    f"the image processor in {folder} has {name}={{{side!r}: {pixels}}}, but models "
+                    f"read images of at most {_MOST_PIXELS} pixels a side. Fetch the model again."
                 )
 
 
