@@ -6,6 +6,7 @@ from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .forks import ForkSafeLock
 from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
+from .plain import to_plain
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
 from .prompts import warn_of_literal_prompt
@@ -65,6 +66,7 @@ __all__ = [
     "release_models",
     "require_pillow",
     "resolve_model",
+    "to_plain",
     "unit_rows",
     "warn_of_literal_prompt",
     "write_encoder",
