@@ -4,7 +4,6 @@ from .cache.statistics import CacheWarning
 from .cross_encoder import NewHeadWarning
 from .encoder import (
     CheckpointError,
-    CheckpointWarning,
     ModelChangedError,
     ModelNotFoundError,
     NoHeadError,
@@ -19,7 +18,6 @@ from .tuning import FineTuningWarning
 __all__ = [
     "CacheWarning",
     "CheckpointError",
-    "CheckpointWarning",
     "CorruptImageError",
     "CorruptImageWarning",
     "FineTuningWarning",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import nn
 
 from .cache import DiskCache, MemoryCache, open_cache
@@ -34,7 +34,6 @@ from .sharing import SharesModel
 from .sharing import with_callbacks as with_callbacks
 from .truncation import CellCounts, warn_truncated
 from .tuning import FineTuner
-from .tuning.arguments import check_sample_weight
 from .tuning.data import Data
 from .tuning.kinds import Kind
 from .tuning.tune import Tuned, most_epochs, tune
@@ -84,7 +83,7 @@ class ModelHolder(SharesModel):
     _work: ClassVar[str] = "embedding"
     _unit: ClassVar[str] = "text"
 
-    # Whether `clone` made it: then its fit is a part of a search, a cross-validation or the like.
+    # Whether its fit is a part of a search, a cross-validation or the like, which fit clones.
     _is_clone: bool = False
 
     # The numbers of `y` that mean 0 and 1, once a fit has learnt from scores; warm starts keep them.
@@ -94,6 +93,16 @@ class ModelHolder(SharesModel):
         cloned = super().__sklearn_clone__()
         cloned._is_clone = True
         return cloned
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_is_clone", None)  # joblib hashes a clone as its original
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if not self._is_fitted():  # a clone that was sent to a worker, not a model that was saved
+            self._is_clone = True
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the model as a folder that sentence-transformers and this class load.
@@ -125,7 +134,7 @@ class ModelHolder(SharesModel):
         encoder = self._loaded(load_encoder, pairs=pairs)
         encoder.length_limit(self.max_length)  # says now whether the model has so many positions
         encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
-        warn_of_literal_prompt(encoder.prompts, self.prompt, stacklevel=6)
+        warn_of_literal_prompt(encoder.prompts, self.prompt, stacklevel=7)
         return encoder
 
     def _goes_on(self, go_on: bool = False) -> bool:
@@ -140,7 +149,7 @@ class ModelHolder(SharesModel):
     def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
         if sample_weight is None:
             return None
-        weight = check_sample_weight(sample_weight, columns.missing)
+        weight = _check_sample_weight(sample_weight, columns.missing, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("sample_weight is zero in all rows; pass one that is not.")
         if self._learner is None:
@@ -233,8 +242,6 @@ class ModelHolder(SharesModel):
             "long_text": self.long_text,
         }
         cache = open_cache(self.cache)
-        if encoder.unsaved and isinstance(cache, DiskCache):
-            cache = open_cache("memory")
         workers = spread(encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings)
         shown = reporting(
             self,

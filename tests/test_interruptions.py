@@ -1,6 +1,7 @@
 """Ctrl-C ends a single fit with what was learnt so far, and a search or cross-validation at once."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -121,6 +122,14 @@ def test_a_single_fit_keeps_the_best_weights(fit):
     with pytest.warns(FineTuningWarning, match="interrupted after .* of .* steps"):
         fitted = fit()
     assert fitted.history_["epoch"].max() == 2
+
+
+def test_a_model_that_was_saved_keeps_the_best_weights_of_a_further_fit():
+    search = GridSearchCV(classifier(after=99), {"dropout": [0.0]}, cv=2).fit(TEXTS, LABELS)
+    loaded = pickle.loads(pickle.dumps(search.best_estimator_))
+    loaded.set_params(fine_tuner__metric=InterruptsOnce(2))
+    with pytest.warns(FineTuningWarning, match="interrupted after"):
+        loaded.fit(TEXTS, LABELS)
 
 
 def test_before_the_first_step_there_is_nothing_to_keep():

@@ -12,6 +12,7 @@ from sklearn.base import clone, is_classifier
 from test_common import ESTIMATORS
 
 import sk_sentemb
+import sk_sentemb.preprocessing
 from sk_sentemb import (
     CrossEncoderClassifier,
     CrossEncoderScorer,
@@ -63,7 +64,22 @@ CASES = [
     SentenceClassifier(TINY, fine_tuner=TUNER, warm_start=True),
     SentenceRegressor(TINY, fine_tuner=TUNER, warm_start=True),
 ]
-cases = pytest.mark.parametrize("estimator", CASES, ids=lambda e: str(e).replace("\n", "")[:60])
+
+
+def name_of(estimator):
+    tuned = getattr(estimator, "fine_tuner", None) is not None
+    warm = getattr(estimator, "warm_start", False)
+    return type(estimator).__name__ + " tuned" * tuned + " warm" * warm
+
+
+cases = pytest.mark.parametrize("estimator", CASES, ids=name_of)
+
+
+def test_every_public_estimator_is_among_them():
+    for module in (sk_sentemb, sk_sentemb.preprocessing):
+        public = [getattr(module, name) for name in module.__all__]
+        estimators = {kind for kind in public if isinstance(kind, type) and hasattr(kind, "fit")}
+        assert estimators <= {type(estimator) for estimator in CASES}
 
 
 def frame(*columns):
@@ -161,6 +177,11 @@ def failing_fits(estimator):
         same = targets_of(estimator)[0] if estimator.warm_start else y
         rows = data_of(estimator)[0] if estimator.warm_start else X
         yield {f"fine_tuner__{name}": value for name, value in NOTHING_FINITE.items()}, (rows, same)
+        last = NOTHING_FINITE | {
+            "max_steps": 1,
+            "warmup_ratio": 0.0,
+        }  # no loss tells of what it did
+        yield {f"fine_tuner__{name}": value for name, value in last.items()}, (rows, same)
         yield {"fine_tuner__loss": "no such loss"}, (rows, same)
 
 
@@ -250,21 +271,19 @@ def test_an_interruption_anywhere_leaves_the_old_state_or_a_new_one(estimator):
         clone(estimator).fit(X, y).fit(rows[other], targets[other])
     with Interrupt() as first:
         clone(estimator).fit(X, y)
-    n_calls, n_kept = counter.n - first.n, 0
+    n_calls = counter.n - first.n
     # Not a clone: an interruption of one would never end its training well.
     fitted = type(estimator)(**estimator.get_params(deep=False)).fit(X, y)
     unchanged = Unchanged(fitted, X)
-    for after in np.unique(np.linspace(1, n_calls, 8).astype(int)):
+    for after in np.unique(np.linspace(1, n_calls, 6).astype(int)):
         try:
             with Interrupt(after):
                 fitted.fit(rows[other], targets[other])
         except KeyboardInterrupt:
             unchanged.check()
         else:
-            n_kept += 1
             assert_whole(fitted, estimator, rows[other])
             unchanged = Unchanged(fitted, rows[other])
-    assert bool(n_kept) == (getattr(estimator, "fine_tuner", None) is not None)
 
 
 def assert_whole(fitted, estimator, X):
@@ -272,7 +291,6 @@ def assert_whole(fitted, estimator, X):
     fresh = fitted_to(estimator, 0 if estimator.warm_start else 1)
     assert vars(fitted).keys() - {"_is_clone"} == vars(fresh).keys() - {"_is_clone"}
     assert fitted.n_features_in_ == fresh.n_features_in_
-    assert getattr(fitted, "classes_", []) is not None
     for name, values in outputs_of(fresh, X).items():
         assert getattr(fitted, name)(X).shape == values.shape
         assert values.dtype.kind != "f" or np.isfinite(getattr(fitted, name)(X)).all()

@@ -2,11 +2,10 @@
 
 from .device import pick_dtype
 from .encoder import Embedded, Encoder
-from .files import CheckpointError, CheckpointWarning, NoHeadError
+from .files import CheckpointError, NoHeadError
 from .forks import ForkSafeLock
 from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
-from .plain import to_plain
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
 from .prompts import warn_of_literal_prompt
@@ -36,7 +35,6 @@ __all__ = [
     "LONG_TEXT",
     "POOLINGS",
     "CheckpointError",
-    "CheckpointWarning",
     "Embedded",
     "Encoder",
     "ForkSafeLock",
@@ -66,7 +64,6 @@ __all__ = [
     "release_models",
     "require_pillow",
     "resolve_model",
-    "to_plain",
     "unit_rows",
     "warn_of_literal_prompt",
     "write_encoder",

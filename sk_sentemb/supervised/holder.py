@@ -178,7 +178,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
                     f"{' and '.join(ignored)} have no effect with a head of your own; build them into "
                     "it.",
                     UserWarning,
-                    stacklevel=6,
+                    stacklevel=7,
                 )
         return HeadSpec(
             n_texts,

@@ -90,6 +90,22 @@ class Trainer:
         self.scheduler.step()
         return total
 
+    @torch.no_grad()
+    def check_finite(self, rows: np.ndarray) -> None:
+        """Raise if the weights give a batch no finite loss: no later step tells this of the last one."""
+        self.model.train(False)
+        if self.head is not None:
+            self.head.eval()
+        texts = self._texts(rows)
+        n_parts = -(-len(texts) // (self.forward_batch_size or len(texts)))
+        vectors = torch.cat([self._embed(part) for part in np.array_split(texts, n_parts)])
+        loss = self._loss(rows, vectors).item()
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss after the last step is {loss}. Lower learning_rate and "
+                "head_learning_rate, or pass dtype='float32' if it is another."
+            )
+
     def finished(self) -> Encoder:
         """Return the encoder as it is now, with the activation that its loss is for."""
         encoder = self.model.finished()

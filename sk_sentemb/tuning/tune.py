@@ -1,6 +1,7 @@
 """One fine-tuning, from an encoder and rows of text to another encoder."""
 
 import logging
+import shutil
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -29,7 +30,7 @@ from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning, Progress, train
 from .negatives import with_negatives
 from .pair_losses import RandomNegatives
-from .saved import folder_of, forget_training, load_training, resume, set_weights
+from .saved import folder_of, load_training, resume, set_weights
 from .splitting import split
 from .validation import Validator
 from .watching import Listener, TuningWatcher
@@ -122,17 +123,14 @@ def tune(
     seed = seed_of(fine_tuner.random_state)
     folder, saved = None, None
     if fine_tuner.checkpoint_dir is not None:
-        folder = folder_of(
-            fine_tuner,
-            encoder,
-            examples,
-            prompt=prompt,
-            max_length=max_length,
-            long_text=long_text,
-            loss=loss,
-            kind=kind,
-            n_rows=n_rows,
-        )
+        of_embedder = {
+            "prompt": prompt,
+            "max_length": max_length,
+            "chosen_loss": loss,
+            "pooling": encoder.pooling,
+            "dim": encoder.embedding_dim,
+        }
+        folder = folder_of(fine_tuner, examples, n_rows, encoder.fingerprint, of_embedder)
         saved = load_training(folder, encoder.device)
         seed = saved["seed"] if saved else seed
     cells = examples.columns  # of X: those of drawn negatives are not counted
@@ -201,14 +199,15 @@ def tune(
     if interrupted:
         warnings.warn(
             f"interrupted after {progress.step} of {n_steps} steps: the weights are those "
-            + ("with the best validation." if progress.best_state else "of the last whole step."),
+            + ("with the best validation." if progress.best_state else "of the last step."),
             FineTuningWarning,
             stacklevel=4,
         )
     if progress.best_state and (fine_tuner.early_stopping or interrupted):
         set_weights(trainer, progress.best_state)
+    trainer.check_finite(first_batches[0])
     if folder is not None and not interrupted:
-        forget_training(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     head = trainer.head and trainer.head.eval().requires_grad_(False)
     history = pd.DataFrame(progress.history)
     return Tuned(trainer.finished(), history, examples.score_range, head, examples.shape)

@@ -112,8 +112,9 @@ class TuningWatcher:
             return False
         score = -score if validator.lower_is_better else score
         if score > progress.best_score:
-            progress.best_score, progress.n_worse = score, 0
-            progress.best_state = weights_of(self.trainer)
+            # The copy first: an interruption while it is made shall not part score and weights.
+            state = weights_of(self.trainer)
+            progress.best_state, progress.best_score, progress.n_worse = state, score, 0
             return False
         progress.n_worse += 1
         return self.fine_tuner.early_stopping and progress.n_worse >= self.fine_tuner.patience
