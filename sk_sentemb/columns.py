@@ -1,12 +1,14 @@
 """Reads any X that scikit-learn users hold into columns of text and a mask of missing cells."""
 
 from collections import UserString
-from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+
+from .containers import advise_container, list_cells
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
         )
     if hasattr(cell, "as_py"):  # a pyarrow scalar, whose null would read "None"
         return _text_of_cell(cell.as_py(), place)
-    if isinstance(cell, Iterable):
+    if isinstance(cell, (Iterable, np.void)):  # np.void: a record of a structured array
         of_rows = " If rows are mappings of names to cells, pass pandas.DataFrame(X)."
         raise TypeError(
             f"X has a cell of type {type(cell).__name__} in {place}, but it must hold one text. "
@@ -153,7 +155,9 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
             + (of_rows if isinstance(cell, Mapping) else "")
         )
     kind = type(cell)
-    if is_pil(cell) or (kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__):
+    # The text of a function or an object without one of its own would be its address in memory.
+    has_no_text = kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+    if is_pil(cell) or callable(cell) or has_no_text:
         raise TypeError(
             f"X has a cell of type {kind.__name__} in {place}, which is no text. Pass texts, and "
             "images to an ImageEmbedder."
@@ -163,48 +167,6 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
     if kind.__name__ == "NAType" or (cell.is_nan() if kind is Decimal else cell != cell):
         return None
     return str(cell)
-
-
-def list_cells(X: Any) -> list[Any] | None:
-    """Return the cells of a sequence that is no array, such as a deque or a view of a dict.
-
-    Parameters
-    ----------
-    X : object
-        Anything but a single text.
-
-    Returns
-    -------
-    list or None
-        None where X has no order or can be read only once.
-    """
-    if not isinstance(X, (Sequence, KeysView, ValuesView, ItemsView)):
-        return None
-    # A slice of a Hugging Face column is much faster than its items one by one.
-    is_hugging_face = type(X).__module__.startswith("datasets.")
-    return list(X[:] if is_hugging_face and isinstance(X, Sequence) else X)
-
-
-def advise_container(X: Any) -> str | None:
-    """Say what to pass instead of a container that holds no cells, or None for an unknown one.
-
-    Parameters
-    ----------
-    X : object
-        What was passed.
-
-    Returns
-    -------
-    str or None
-        The advice.
-    """
-    if isinstance(X, Mapping):
-        return "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"
-    if hasattr(X, "column_names") and hasattr(X, "to_pandas"):  # a Hugging Face dataset
-        return "one of its columns, such as X['text'], or X.to_pandas()"
-    if isinstance(X, Set):
-        return "sorted(X), since a set has no order"
-    return "list(X)" if isinstance(X, Iterable) else None
 
 
 def is_pil(value: Any) -> bool:
@@ -257,6 +219,11 @@ def _columns_of_array(X: np.ndarray) -> list[list[Any]]:
         raise ValueError(
             f"Found array with dim {X.ndim}, while dim <= 2 is required: X has shape {X.shape}. "
             "Pass an array of shape (n,) or (n, k)."
+        )
+    if X.dtype.names:
+        raise TypeError(
+            f"X is a structured array with the fields {list(X.dtype.names)}. Pass one of them, such as "
+            f"X[{X.dtype.names[0]!r}], or pandas.DataFrame(X)."
         )
     if X.dtype.kind in "mM":
         # tolist would turn dates of nanoseconds into integers.

@@ -4,6 +4,7 @@ from .cache.statistics import CacheWarning
 from .cross_encoder import NewHeadWarning
 from .encoder import (
     CheckpointError,
+    CheckpointWarning,
     ModelChangedError,
     ModelNotFoundError,
     NoHeadError,
@@ -18,6 +19,7 @@ from .tuning import FineTuningWarning
 __all__ = [
     "CacheWarning",
     "CheckpointError",
+    "CheckpointWarning",
     "CorruptImageError",
     "CorruptImageWarning",
     "FineTuningWarning",

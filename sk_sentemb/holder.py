@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .cache import DiskCache, MemoryCache, open_cache
@@ -34,6 +34,7 @@ from .sharing import SharesModel
 from .sharing import with_callbacks as with_callbacks
 from .truncation import CellCounts, warn_truncated
 from .tuning import FineTuner
+from .tuning.arguments import check_sample_weight
 from .tuning.data import Data
 from .tuning.kinds import Kind
 from .tuning.tune import Tuned, most_epochs, tune
@@ -149,7 +150,7 @@ class ModelHolder(SharesModel):
     def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
         if sample_weight is None:
             return None
-        weight = _check_sample_weight(sample_weight, columns.missing, ensure_non_negative=True)
+        weight = check_sample_weight(sample_weight, columns.missing)
         if not weight.any():
             raise ValueError("sample_weight is zero in all rows; pass one that is not.")
         if self._learner is None:
@@ -242,6 +243,8 @@ class ModelHolder(SharesModel):
             "long_text": self.long_text,
         }
         cache = open_cache(self.cache)
+        if encoder.unsaved and isinstance(cache, DiskCache):
+            cache = open_cache("memory")
         workers = spread(encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings)
         shown = reporting(
             self,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from .cache import open_cache
 from .encoder import Encoder, assemble, dismantle
 
 try:
@@ -29,12 +30,17 @@ class SharesModel(CallbackSupportMixin, BaseEstimator):
     revision: str | None
     dtype: str
     device: str | None
+    cache: Any
     weights_in_pickle: str
 
     # What a loaded model is, and how it gets into a pickle and out again.
     _kind: ClassVar[type] = Encoder
     _dismantle: ClassVar[Any] = staticmethod(dismantle)
     _assemble: ClassVar[Any] = staticmethod(assemble)
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        open_cache(self.cache)  # raises where its value is a str that stands for none
 
     def _loaded(self, load: Callable[..., Any], **how: Any) -> Any:
         """Load the model, unless it is loaded."""

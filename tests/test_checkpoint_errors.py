@@ -208,17 +208,11 @@ def test_what_is_missing_is_named(gone, named, tmp_path):
     assert "etch the model again" in message
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("config.json", "load the model in"),
-        ("tokenizer.json", "load the tokenizer in"),
-        ("tokenizer_config.json", "load the tokenizer in"),
-    ],
-)
-def test_a_broken_file_that_transformers_reads(name, words, tmp_path):
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "tokenizer.json"])
+def test_a_broken_file_that_transformers_reads(name, tmp_path):
     cut(make_checkpoint(tmp_path) / name, None)
-    assert error_of(tmp_path).startswith(f"transformers cannot {words} {tmp_path}")
+    where = f"load the tokenizer in {tmp_path}" if name == "tokenizer.json" else tmp_path / name
+    assert str(where) in error_of(tmp_path)
 
 
 def test_a_broken_tokenizer_of_static_vectors(tmp_path):

@@ -476,7 +476,6 @@ def test_nested_cells_are_refused(cell):
         (pl.Series([["a"]]), "list"),
         (pl.Series([{"a": 1}]), "dict"),
         (pa.array([["a"]]), "list"),
-        (np.array([("a", 1)], dtype="U1,i4"), "tuple"),
         (pd.MultiIndex.from_tuples([("a", "b")]), "tuple"),
         ([pd.Series(["a", "b"])], "Series"),
         ([np.array([["a"]])], "ndarray"),

@@ -573,7 +573,7 @@ def test_a_claim_that_never_ends_is_void(warm):
 
 def test_who_sees_damage_last_leaves_the_file_that_another_began(warm):
     late = store.Store(warm.path)
-    assert len(late.get(SPACE.keys(TEXTS))) == len(TEXTS)
+    assert len(late.get(SPACE.keys(TEXTS), SPACE.record_bytes)) == len(TEXTS)
     overwrite(warm.path, 0, noise(10_000))
     elsewhere(lambda: ask(warm, [*TEXTS, *MORE]))
     late.replace_damaged()

@@ -27,10 +27,14 @@ ERRORS = {"ModelNotFoundError": ModelNotFoundError, "ValueError": ValueError}
 
 # Reads expressions, one a line; answers with what each gives, or the name and text of its error.
 ANSWERING = """
-import json, os, sys
+import json, os, sys, warnings
 import huggingface_hub
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.encoder import resolve_model
+def resolve_with_warnings(name):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        return resolve_model(name), [str(w.message) for w in caught]
 for line in sys.stdin:
     try:
         answer = [None, eval(line)]
@@ -362,6 +366,56 @@ def test_plain_checkpoint_stays_one_offline(world, tmp_path):
     folder = world.online.resolve("org/plain")
     assert_same_files(folder, plain)
     assert world.offline.resolve("org/plain") == folder
+
+
+# --- plain checkpoints in the cache, whose repositories' files are not known
+
+
+def cached(world, name, folder, *, known=False):
+    """Put a folder into the cache as transformers, older clients and copies by hand do."""
+    repository, commit = world.cache / f"models--{name.replace('/', '--')}", "b" * 40
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    if known:  # somebody has asked the hub for modules.json, and there is none
+        (repository / ".no_exist" / commit).mkdir(parents=True)
+        (repository / ".no_exist" / commit / "modules.json").touch()
+    return repository / "snapshots" / commit
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_plain_checkpoint_without_a_list_of_its_files(world, known, tmp_path):
+    name = f"org/unlisted-{known}"
+    plain = make_plain_checkpoint(tmp_path / "plain", weights="safetensors")
+    folder = cached(world, name, plain, known=known)
+    found, warned = world.offline.run(f"resolve_with_warnings({name!r})")
+    assert Path(found) == folder
+    assert len(warned) == (not known)
+    if not known:
+        assert f"no record says whether {name} has one" in warned[0]
+        assert f"hf download {name}" in warned[0]
+
+
+@pytest.mark.parametrize("lost", ["config.json", "tokenizer*", "model.safetensors", None])
+def test_an_incomplete_plain_checkpoint_without_a_list_of_its_files(world, lost, tmp_path):
+    plain = make_plain_checkpoint(tmp_path / "plain", weights="safetensors")
+    if lost is None:  # pooling without modules.json: it is no plain checkpoint
+        (plain / "1_Pooling").mkdir()
+        (plain / "1_Pooling" / "config.json").write_text("{}")
+    else:
+        for file in plain.glob(lost):
+            file.unlink()
+    name = f"org/without-{(lost or 'modules').strip('*.')}"
+    cached(world, name, plain)
+    with pytest.raises(ModelNotFoundError):
+        world.offline.resolve(name)
+
+
+def test_models_that_have_modules_are_not_read_as_plain(world, tmp_path):
+    name = "sentence-transformers/some"
+    cached(world, name, make_plain_checkpoint(tmp_path / "plain", weights="safetensors"))
+    with pytest.raises(ModelNotFoundError, match="an unfinished download"):
+        world.offline.resolve(name)
 
 
 # --- unfinished downloads

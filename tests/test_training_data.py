@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb.exceptions import TruncationWarning
-from sk_sentemb.tuning import Batch, Matryoshka, Softmax, SupervisedContrastive
+from sk_sentemb.tuning import Batch, FineTuningWarning, Matryoshka, Softmax, SupervisedContrastive
 from sk_sentemb.tuning.finding import find_loss
 from sk_sentemb.tuning.kinds import OF_SCORES, OF_TEXTS
 from sk_sentemb.tuning.losses import (
@@ -245,6 +245,20 @@ def test_options_of_transformers_are_refused_for_a_table_of_tokens(how, tmp_path
     with pytest.raises(ValueError, match=f"{next(iter(how))}=.* a table of token embeddings"):
         tuned(TEXTS, ZERO_ONE, model=folder, **how)
     tuned(TEXTS, ZERO_ONE, model=folder)
+    with pytest.raises(ValueError, match="with train_embeddings=False leaves nothing to train"):
+        tuned(TEXTS, ZERO_ONE, model=folder, train_embeddings=False)
+
+
+def test_margins_out_of_reach_are_counted():
+    y = np.linspace(-1.1, 3.1, N)
+    with pytest.warns(FineTuningWarning, match="7 of 24 margins in y are beyond 2"):
+        tuned(TABLE, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tuned(TABLE, y / 2)
+        embedder = SentenceEmbedder(TINY, normalize=False, fine_tuner=FineTuner(epochs=1))
+        embedder.fit(TABLE, y)
+        tuned(TABLE, y, estimator=CrossEncoderScorer, model=TINY_SCORER)
 
 
 # --- Counts

@@ -278,3 +278,27 @@ def test_a_last_batch_of_one_row_joins_the_one_before():
         ):
             tuner = FineTuner(epochs=1, batch_size=8, random_state=0)
             assert len(SentenceEmbedder(TINY, fine_tuner=tuner).fit(X, y).history_) == 2
+
+
+def test_batches_without_two_rows_of_a_class_are_counted():
+    X, y = texts(48), np.arange(48) % 12
+    tuner = FineTuner(epochs=1, batch_size=4, sampling="shuffle", random_state=0)
+    with pytest.warns(
+        FineTuningWarning, match=r"in \d+ of the 12 batches .* two rows of one class"
+    ):
+        SentenceEmbedder(TINY, fine_tuner=tuner).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tuner.set_params(sampling="auto")
+        SentenceEmbedder(TINY, fine_tuner=tuner).fit(X, y)
+    tuner.set_params(batch_size=2)
+    with pytest.raises(ValueError, match=r"there is nothing to learn: .* a larger batch_size"):
+        SentenceEmbedder(TINY, fine_tuner=tuner).fit(X, y)
+
+
+def test_small_batches_of_one_class_are_no_reason_for_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(4):
+            tuner = FineTuner(max_steps=1, batch_size=8, random_state=seed)
+            SentenceEmbedder(TINY, fine_tuner=tuner).fit(texts(24), np.arange(24) % 2)

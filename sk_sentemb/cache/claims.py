@@ -1,10 +1,8 @@
 """Who embeds which texts right now, so that no two threads or processes embed the same one."""
 
 import os
-import platform
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 
 
 class Claims:
@@ -53,23 +51,3 @@ class Claims:
         keys = set(keys)
         with self._own():
             self._given_back.wait_for(lambda: not keys <= self._owners.keys())
-
-
-def this_process() -> str:
-    """Return a name of this process, for claims that other processes see."""
-    return f"{platform.node()} {os.getpid()}"
-
-
-def lives(owner: object) -> bool:
-    """Say whether a process may be running; of one on another computer nothing is known."""
-    computer, _, process = str(owner).rpartition(" ")
-    if computer != platform.node() or os.name != "posix":
-        return True
-    try:
-        os.kill(int(process), 0)
-        state = Path("/proc", process, "stat").read_text()
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):  # another user's, or a system without /proc
-        return True
-    return ") Z" not in state  # killed, but its parent has not asked after it

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .key import Space
 from .memory import checked_bytes
-from .privacy import default_folder
+from .privacy import absolute_folder, default_folder
 from .shelf import Shelf, shelf_of
 from .statistics import CacheStatistics, SpaceUse, is_of
 from .store import Store
@@ -29,9 +29,10 @@ _LOOK_AGAIN = 0.05
 class DiskCache:
     """A bounded cache on disk, for all processes and sessions; what was used least recently goes first.
 
-    What was looked up once stays in the process's memory cache, too. Nothing that happens to the
-    file gives a wrong vector or an error: every record is checked when it is read, and what cannot be
-    read or written costs a :class:`CacheWarning` and the time to embed again.
+    What was looked up once stays in the process's memory, too, within ``max_bytes`` and the bound of the
+    memory cache that all embedders share (``open_cache("memory").max_bytes``). Nothing that happens to
+    the file gives a wrong vector or an error: every record is checked when it is read, and what cannot
+    be read or written costs a :class:`CacheWarning` and the time to embed again.
 
     Parameters
     ----------
@@ -86,8 +87,7 @@ class DiskCache:
     @property
     def path(self) -> Path:
         """The file."""
-        folder = default_folder() if self.folder is None else Path(self.folder).expanduser()
-        return folder.absolute() / _FILE
+        return absolute_folder(default_folder() if self.folder is None else self.folder) / _FILE
 
     def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
@@ -96,7 +96,7 @@ class DiskCache:
         unknown = [key for key, record in zip(keys, records, strict=True) if record is None]
         if not unknown:
             return records
-        found = shelf.read(lambda store: store.get(unknown), _NOTHING)
+        found = shelf.read(lambda store: store.get(unknown, space.record_bytes), _NOTHING)
         shelf.front.put(space, found)
         shelf.write(Store.note_use, None)
         return [record or found.get(key) for key, record in zip(keys, records, strict=True)]
@@ -113,7 +113,7 @@ class DiskCache:
         free = shelf.front.claim(space, keys, len(keys))
         mine = free[:limit]
         if free:
-            mine = shelf.write(lambda store: store.claim(free, limit), mine)
+            mine = shelf.write(lambda store: store.claim(free, limit, space.record_bytes), mine)
         shelf.front.give_back(space, set(free).difference(mine))
         return mine
 
@@ -149,8 +149,8 @@ class DiskCache:
             How many.
         """
         shelf = self._shelf()
-        if older_than is None:
-            shelf.front.clear(model)
+        # All of it, because what is found in memory is not written to the file again.
+        shelf.front.clear(model)
         before = math.inf if older_than is None else time.time() - older_than.total_seconds()
         return shelf.write(lambda store: store.delete(partial(is_of, model), before), 0)
 
@@ -178,7 +178,9 @@ class DiskCache:
         )
 
     def _shelf(self) -> Shelf:
-        return shelf_of(self.path)
+        shelf = shelf_of(self.path)
+        shelf.bound_front(self.max_bytes)
+        return shelf
 
     def __repr__(self) -> str:
         return f"DiskCache({os.fspath(self.path.parent)!r}, max_bytes={self.max_bytes})"

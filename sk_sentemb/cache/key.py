@@ -88,9 +88,9 @@ def sealed(key: bytes, record: bytes) -> bytes:
     return record + hashlib.blake2b(record, key=key, digest_size=SEAL_BYTES).digest()
 
 
-def unsealed(key: bytes, blob: object) -> bytes | None:
-    """Return the record if it is what was once written under this key."""
-    if not isinstance(blob, bytes):
+def unsealed(key: bytes, blob: object, record_bytes: int) -> bytes | None:
+    """Return the record if it is what was once written under this key, and of the right length."""
+    if not isinstance(blob, bytes) or len(blob) != record_bytes + SEAL_BYTES:
         return None
     record = blob[:-SEAL_BYTES]
     return record if sealed(key, record) == blob else None

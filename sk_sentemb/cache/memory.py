@@ -5,7 +5,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, Self
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from ..encoder import ForkSafeLock
 from .claims import Claims
@@ -60,6 +60,7 @@ class MemoryCache:
         self._records: OrderedDict[bytes, bytes] = OrderedDict()
         self._spaces: dict[bytes, Space] = {}
         self._n_bytes = self._hits = self._misses = 0
+        self._fronts: WeakSet[MemoryCache] = WeakSet()
         self.max_bytes = max_bytes
 
     @property
@@ -72,6 +73,16 @@ class MemoryCache:
         self._max_bytes = checked_bytes(max_bytes)
         with self._lock:
             self._evict()
+            fronts = list(self._fronts)
+        for front in fronts:
+            front.max_bytes = min(front.max_bytes, self.max_bytes)
+
+    def new_front(self) -> "MemoryCache":
+        """Return an empty cache in front of a slower one: bounded and cleared together with this one."""
+        front = MemoryCache(self.max_bytes)
+        with self._lock:
+            self._fronts.add(front)
+        return front
 
     def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
@@ -120,7 +131,7 @@ class MemoryCache:
         return n_texts * (space.record_bytes + ENTRY_BYTES) <= self.max_bytes
 
     def clear(self, model: str | None = None) -> int:
-        """Drop embeddings.
+        """Drop embeddings; of the cache that all embedders share, also what disk caches keep in memory.
 
         Parameters
         ----------
@@ -130,9 +141,10 @@ class MemoryCache:
         Returns
         -------
         int
-            How many.
+            How many, without those of disk caches.
         """
         with self._lock:
+            fronts = list(self._fronts)
             gone = {
                 prefix
                 for prefix, space in self._spaces.items()
@@ -141,6 +153,8 @@ class MemoryCache:
             keys = [key for key in self._records if prefix_of(key) in gone]
             for key in keys:
                 self._n_bytes -= _size(self._records.pop(key))
+        for front in fronts:
+            front.clear(model)
         return len(keys)
 
     def statistics(self) -> CacheStatistics:

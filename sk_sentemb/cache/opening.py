@@ -15,9 +15,12 @@ def open_cache(cache: Any = "memory") -> MemoryCache | DiskCache | None:
     Parameters
     ----------
     cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
-        ``"memory"`` for the one in memory that all embedders of the process share; True for the disk
-        cache in the platform's folder; a path for one in that folder; a cache for itself; None or
-        False for none.
+        - ``"memory"``: the one in memory that all embedders of the process share.
+        - True: the disk cache in the platform's folder.
+        - a path-like object, or a str with a path separator, such as ``"./embeddings"``: a disk cache in
+          that folder.
+        - a cache: itself.
+        - None or False: none.
 
     Returns
     -------
@@ -29,7 +32,7 @@ def open_cache(cache: Any = "memory") -> MemoryCache | DiskCache | None:
     TypeError
         If it stands for none.
     ValueError
-        If it is the empty str.
+        If it is another str without a path separator.
 
     Examples
     --------
@@ -43,4 +46,13 @@ def open_cache(cache: Any = "memory") -> MemoryCache | DiskCache | None:
         return cache
     if not isinstance(cache, str | os.PathLike):
         raise TypeError(f"cache={cache!r}: pass 'memory', a folder, True, a cache or None.")
-    return shared_memory_cache() if cache == "memory" else DiskCache(cache)
+    if cache == "memory":
+        return shared_memory_cache()
+    if isinstance(cache, str) and not any(mark in cache for mark in (os.sep, os.altsep) if mark):
+        folder = f"{cache}{os.sep}" if cache.startswith("~") else f".{os.sep}{cache}"
+        raise ValueError(
+            f"cache={cache!r} is neither 'memory' nor a path with a separator. Pass {folder!r} or "
+            f"pathlib.Path({cache!r}) for a folder of that name, True for the platform's folder for "
+            "caches, or None for no cache."
+        )
+    return DiskCache(cache)

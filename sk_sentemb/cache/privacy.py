@@ -13,7 +13,16 @@ FOLDER_VARIABLE = "SK_SENTEMB_CACHE"
 def default_folder() -> Path:
     """Return the platform's folder for caches, or the one that `SK_SENTEMB_CACHE` names."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("sk_sentemb", appauthor=False)
+    return Path(named) if named else user_cache_path("sk_sentemb", appauthor=False)
+
+
+def absolute_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a folder; where ``~`` stands for nobody's home, the path as it is."""
+    try:
+        expanded = Path(folder).expanduser()
+    except RuntimeError:
+        return Path(folder)
+    return expanded.absolute()
 
 
 def make_private_file(path: Path) -> bool:
@@ -36,6 +45,8 @@ def make_private_file(path: Path) -> bool:
     OSError
         If it is not there and cannot be made.
     """
+    if not path.is_absolute():  # not a folder named "~user" in the current one
+        raise FileNotFoundError(f"nobody here has the home folder {path.parts[0]}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

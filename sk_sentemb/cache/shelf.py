@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..encoder import ForkSafeLock
-from .memory import MemoryCache
+from .memory import shared_memory_cache
 from .statistics import CacheWarning
 from .store import Store, is_damage
 
@@ -33,9 +33,15 @@ class Shelf:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.front = MemoryCache()
+        self.front = shared_memory_cache().new_front()
         self._n_damaged = 0
         self._reads_again = self._writes_again = 0.0
+
+    def bound_front(self, max_bytes: int) -> None:
+        """Let the memory in front take no more than this, and than the process's memory cache may."""
+        bound = min(max_bytes, shared_memory_cache().max_bytes)
+        if self.front.max_bytes != bound:
+            self.front.max_bytes = bound
 
     def read(self, action: Callable[[Store], T], otherwise: T) -> T:
         """Read from the store, or go without."""

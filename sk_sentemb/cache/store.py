@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock
 from sklearn.utils import gen_batches
 
-from .claims import lives, this_process
 from .key import FORMAT, SEAL_BYTES, Space, sealed, unsealed
 from .privacy import make_private_file
+from .processes import is_running, this_process
 from .statistics import SpaceUse
 
 # The file is one that can be copied, and read where nothing can be written: so no write-ahead log.
@@ -76,14 +76,14 @@ class Store:
         self._open_connection: sqlite3.Connection | None = None
         self._inode = 0
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the records that are there and whole."""
+    def get(self, keys: Sequence[bytes], record_bytes: int) -> dict[bytes, bytes]:
+        """Return the records that are there, whole and of this length."""
         found = {}
         near = sorted(keys)  # keys that lie side by side in the index
         with self.lock:
             for part in gen_batches(len(near), _KEYS_PER_QUERY):
                 for key, batch, checked in self._select("key, batch, record", near[part]):
-                    record = unsealed(key, checked)
+                    record = unsealed(key, checked, record_bytes)
                     if record is None:
                         self.n_damaged += 1
                     else:
@@ -132,7 +132,7 @@ class Store:
             if _bytes(db)[1] > max_bytes // 8:
                 db.executescript("PRAGMA incremental_vacuum")  # all steps of it
 
-    def claim(self, keys: Sequence[bytes], limit: int) -> list[bytes]:
+    def claim(self, keys: Sequence[bytes], limit: int, record_bytes: int) -> list[bytes]:
         """Claim up to so many of the keys: those that are neither there nor claimed by others."""
         now = time.time()
         with self.lock, self._transaction() as db:
@@ -145,10 +145,12 @@ class Store:
             for part in gen_batches(len(keys), _KEYS_PER_QUERY):
                 there = self._select("key, record", keys[part])
                 # A damaged one is embedded again and replaced.
-                taken.update(key for key, checked in there if unsealed(key, checked) is not None)
+                taken.update(key for key, blob in there if unsealed(key, blob, record_bytes))
                 claims = self._select("key, owner", keys[part], table="claim")
                 # One of this process is left over from a call that was interrupted.
-                taken.update(k for k, owner in claims if owner != self._owner and lives(owner))
+                others = {owner for _, owner in claims if owner != self._owner}
+                running = {owner for owner in others if is_running(owner)}
+                taken.update(key for key, owner in claims if owner in running)
             mine = [key for key in keys if key not in taken][:limit]
             db.executemany(
                 "INSERT OR REPLACE INTO claim VALUES (?, ?, ?)",

@@ -14,8 +14,8 @@ from ..distinct import distinct_texts, pair_columns
 from ..encoder import Encoder, NoHeadError, SequenceHead
 from ..holder import ModelHolder
 from ..truncation import count_truncated
+from ..tuning.arguments import check_no_missing
 from ..tuning.data import seed_of
-from ..tuning.examples import check_no_missing
 from ..tuning.trainer import seeded
 
 

@@ -26,8 +26,8 @@ from ..encoder import Encoder
 from ..holder import with_callbacks
 from ..progress import N_TASKS
 from ..tuning import FineTuner
+from ..tuning.arguments import check_query_id
 from ..tuning.data import Data
-from ..tuning.examples import check_query_id
 from ..tuning.kinds import OF_SCORES, Kind
 from ..tuning.losses import BINARY, SCORES, Loss
 from .holder import PairModelHolder

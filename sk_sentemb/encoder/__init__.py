@@ -2,10 +2,11 @@
 
 from .device import pick_dtype
 from .encoder import Embedded, Encoder
-from .files import CheckpointError, NoHeadError
+from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .forks import ForkSafeLock
 from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
+from .plain import to_plain
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
 from .prompts import warn_of_literal_prompt
@@ -35,6 +36,7 @@ __all__ = [
     "LONG_TEXT",
     "POOLINGS",
     "CheckpointError",
+    "CheckpointWarning",
     "Embedded",
     "Encoder",
     "ForkSafeLock",
@@ -64,6 +66,7 @@ __all__ = [
     "release_models",
     "require_pillow",
     "resolve_model",
+    "to_plain",
     "unit_rows",
     "warn_of_literal_prompt",
     "write_encoder",

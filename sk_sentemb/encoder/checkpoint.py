@@ -1,46 +1,44 @@
 """A folder in the sentence-transformers format, read into an Encoder."""
 
-import hashlib
-from dataclasses import dataclass
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from .backbone import Backbone, StaticBackbone
 from .encoder import Encoder, Source
-from .files import DEFINING_FILES, CheckpointError, read_json, read_tensors, sha256_of
+from .fields import Fields, read_fields
+from .files import CheckpointError, CheckpointWarning, read_json
+from .layout import (
+    CLIP,
+    PAIRS_TASK,
+    TEXTS_TASK,
+    Entry,
+    config_of,
+    entries_of,
+    fingerprint,
+    lost_modules,
+    settings_of,
+    text_processing,
+)
 from .loading import load_backbone, load_classifier
+from .model_config import check_names, read_config, reading
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokenizer import TextTokenizer, fast_tokenizer
-from .towers import KIND as CLIP
 from .towers import TwoTowers, is_clip, shared_towers
+from .trial import check_ids, check_runs, resolve_max_length
+from .weights import read_tensors
 
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt")
-_KNOWN_PROCESSING = {"add_special_tokens", "padding", "return_tensors", "truncation"}
-SETTINGS_FILES = [
-    "sentence_bert_config.json",
-    *(
-        f"sentence_{kind}_config.json"
-        for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-    ),
-]
-_BACKBONES = ("Transformer", "StaticEmbedding", CLIP)
 
-# What sentence-transformers calls what embedders do, and cross-encoders.
-TEXTS_TASK, PAIRS_TASK = "feature-extraction", "sequence-classification"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of modules.json: the kind of a module and its folder."""
-
-    kind: str
-    folder: Path
+# Arguments of a tokenizer that would have other files read than those of the folder.
+_PLACES = {"subfolder", "gguf_file", "revision", "cache_dir", "config", "code_revision"}
 
 
 def read_encoder(
@@ -82,6 +80,7 @@ def read_encoder(
     first, *rest = entries_of(folder)
     task = PAIRS_TASK if pairs else TEXTS_TASK
     settings = settings_of(first.folder, task)
+    config = config_of(folder)
     backbone: Backbone | StaticBackbone
     modules: list[Any] = []
     towers = None
@@ -100,11 +99,12 @@ def read_encoder(
             if towers is None:
                 backbone = load_backbone(first.folder, device, dtype)
         saved = _read_tokenizer(first.folder, settings)
-        tokenizer = fast_tokenizer(
-            saved,
-            lowercase=settings.get("do_lower_case", False),
-            special_tokens=_text_processing(settings).get("add_special_tokens", True),
-        )
+        with reading(f"the tokenizer in {first.folder}"):
+            tokenizer = fast_tokenizer(
+                saved,
+                lowercase=settings.flag("do_lower_case", default=False),
+                special_tokens=text_processing(settings).flag("add_special_tokens", default=True),
+            )
         if pairs:
             _check_pairs(saved, tokenizer, modules[0], folder)
         if towers is not None:
@@ -114,21 +114,35 @@ def read_encoder(
         if not any(isinstance(module, Pooling) for module in modules):
             modules.insert(0, Pooling(backbone.dim, ["mean"]))
         _check_order(modules, backbone.dim, folder)
-    config = config_of(folder)
-    return Encoder(
+        _warn_of_lost_modules(folder)
+    check_ids(tokenizer, backbone, first.folder)
+    encoder = Encoder(
         tokenizer=tokenizer,
         backbone=backbone,
         modules=tuple(module.to(device).eval().requires_grad_(False) for module in modules),
-        max_length=_max_length(settings, tokenizer, saved, backbone),
+        max_length=resolve_max_length(settings, tokenizer, saved, backbone, pairs=pairs),
         fingerprint=fingerprint(folder),
-        prompts=config.get("prompts") or {},
-        default_prompt=_default_prompt(config, folder),
-        similarity=config.get("similarity_fn_name"),
-        truncate_dim=config.get("truncate_dim"),
+        prompts=_prompts(config),
+        default_prompt=_default_prompt(config),
+        similarity=config.text("similarity_fn_name", default=None),
+        truncate_dim=config.size("truncate_dim", default=None),
         source=source,
         saved_tokenizer=saved,
         towers=towers,
     )
+    check_runs(encoder, folder)
+    return encoder
+
+
+def _warn_of_lost_modules(folder: Path) -> None:
+    if lost := lost_modules(folder):
+        warnings.warn(
+            f"{folder} has {', '.join(name + '/' for name in lost)} but no modules.json, which says "
+            "that they belong to the model: it is read as a plain transformers checkpoint, with mean "
+            "pooling and nothing after it. Fetch the model again, or remove these folders.",
+            CheckpointWarning,
+            stacklevel=2,
+        )
 
 
 def read_towers(entry: "Entry", device: torch.device, dtype: torch.dtype) -> TwoTowers | None:
@@ -141,65 +155,6 @@ def read_towers(entry: "Entry", device: torch.device, dtype: torch.dtype) -> Two
             "model. Fetch the model again."
         )
     return None
-
-
-def fingerprint(folder: Path) -> str:
-    """Digest what makes a model what it is: weights, tokenizer, configuration.
-
-    Parameters
-    ----------
-    folder : Path
-        A checkpoint.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits. Equal files give equal digits wherever they lie.
-    """
-    digest = hashlib.sha256()
-    for module_folder in dict.fromkeys([folder, *(entry.folder for entry in entries_of(folder))]):
-        files = [file for pattern in DEFINING_FILES for file in module_folder.glob(pattern)]
-        weights = sorted(module_folder.glob("model*.safetensors*"))
-        files += weights or module_folder.glob("pytorch_model*.bin*")
-        for file in sorted(set(files)):
-            digest.update(f"{file.relative_to(folder)} {sha256_of(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def entries_of(folder: Path) -> list[Entry]:
-    """Read modules.json; without one, the folder is a plain transformers checkpoint."""
-    listing = folder / "modules.json"
-    if not listing.is_file():
-        if not (folder / "config.json").is_file():
-            raise CheckpointError(
-                f"{folder} has neither modules.json nor config.json, so it holds no model that "
-                "sentence-transformers or transformers saved."
-            )
-        return [Entry("Transformer", folder)]
-    entries = [_entry(line, folder) for line in read_json(listing, list)]
-    if not entries or entries[0].kind not in _BACKBONES:
-        raise CheckpointError(f"{listing} must begin with one of {list(_BACKBONES)}.")
-    return entries
-
-
-def _entry(line: dict[str, Any], folder: Path) -> Entry:
-    if not {"path", "type"} <= {key for key, value in line.items() if isinstance(value, str)}:
-        raise CheckpointError(
-            f"{folder / 'modules.json'} has the line {line}, without a path and a type."
-        )
-    kind = line["type"].rpartition(".")[2]
-    if kind not in MODULES and kind not in _BACKBONES:
-        raise CheckpointError(
-            f"{folder / 'modules.json'} lists the module {line['type']!r}, which is not supported; "
-            f"supported are {sorted([*_BACKBONES, *MODULES])}."
-        )
-    inside = (folder / line["path"]).resolve()
-    if not inside.is_relative_to(folder.resolve()):
-        raise CheckpointError(
-            f"{folder / 'modules.json'} points to {line['path']!r}, outside the checkpoint's folder. "
-            "That is refused: it could read any file."
-        )
-    return Entry(kind, folder / line["path"])
 
 
 def _check_order(modules: list[Any], dim: int, folder: Path) -> None:
@@ -225,63 +180,41 @@ def _check_order(modules: list[Any], dim: int, folder: Path) -> None:
         )
 
 
-def settings_of(folder: Path, expected_task: str) -> dict[str, Any]:
-    """Read sentence_bert_config.json, by any of its names; empty if there is none."""
-    for name in SETTINGS_FILES:
-        if (folder / name).is_file():
-            settings = read_json(folder / name)
-            break
-    else:
-        return {}
-    task = settings.get("transformer_task", TEXTS_TASK)
-    # A model that embeds sentences has its task told by its architecture.
-    if task not in (TEXTS_TASK, expected_task):
-        does_not = "score pairs" if expected_task == PAIRS_TASK else "embed sentences"
-        raise CheckpointError(
-            f"{folder / name} says transformer_task={task!r}: this model does not {does_not}."
-        )
-    unknown = set(_text_processing(settings)) - _KNOWN_PROCESSING
-    if unknown:
-        raise CheckpointError(
-            f"{folder / name} asks for the text processing {sorted(unknown)}, which is not supported."
-        )
-    return settings
-
-
-def _text_processing(settings: dict[str, Any]) -> dict[str, Any]:
-    return (settings.get("processing_kwargs") or {}).get("text") or {}
-
-
-def _max_length(
-    settings: dict[str, Any],
-    tokenizer: TextTokenizer,
-    saved: PreTrainedTokenizerBase | None,
-    backbone: Backbone | StaticBackbone,
-) -> int | None:
-    asked = settings.get("max_seq_length")
-    if asked is None:
-        asked = getattr(saved, "model_max_length", tokenizer.own_limit)
-    limits = [backbone.max_length, asked]
-    # transformers says "no limit" with a number beyond any text.
-    known = [limit for limit in limits if limit is not None and limit < 10**9]
-    return min(known, default=None)
-
-
-def _read_tokenizer(folder: Path, settings: dict[str, Any]) -> PreTrainedTokenizerBase:
-    # The name of the key changed over the releases.
-    arguments = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
-    arguments = {key: value for key, value in arguments.items() if key != "trust_remote_code"}
+def _read_tokenizer(folder: Path, settings: Fields) -> PreTrainedTokenizerBase:
     if not any(file for pattern in _VOCABULARIES for file in folder.glob(pattern)):
         # transformers would make a tokenizer that knows no words.
         raise CheckpointError(
             f"{folder} has no tokenizer: none of {list(_VOCABULARIES)}. Fetch the model again."
         )
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **arguments)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    config: PretrainedConfig = read_config(folder)
+    arguments = _tokenizer_arguments(settings) | _files_of_the_folder(folder)
+    with reading(f"the tokenizer in {folder}"):
+        return AutoTokenizer.from_pretrained(
+            folder, config=config, trust_remote_code=False, local_files_only=True, **arguments
+        )
+
+
+def _tokenizer_arguments(settings: Fields) -> dict[str, Any]:
+    # The name of the key changed over the releases.
+    given = settings.object("processor_kwargs").content or settings.object("tokenizer_args").content
+    arguments = {key: value for key, value in given.items() if key != "trust_remote_code"}
+    if places := sorted(k for k in arguments if k in _PLACES or k.endswith("_file")):
         raise CheckpointError(
-            f"transformers cannot load the tokenizer in {folder}: {error} Fetch the model again."
-        ) from error
+            f"{settings.file} gives the tokenizer {places}, which could have any file read. That is "
+            "refused: put the tokenizer's files into the folder, and remove these keys."
+        )
+    return arguments
+
+
+def _files_of_the_folder(folder: Path) -> dict[str, str | None]:
+    """Replace paths in tokenizer_config.json, which are of where it was saved, by the folder's files."""
+    config = read_fields(folder / "tokenizer_config.json", required=False)
+    check_names(config, "fast_tokenizer_files")
+    return {
+        key: str(folder / Path(value).name) if (folder / Path(value).name).is_file() else None
+        for key, value in config.content.items()
+        if key.endswith("_file") and isinstance(value, str) and os.path.dirname(value)
+    }
 
 
 def _check_pairs(
@@ -309,30 +242,34 @@ def _read_static(folder: Path, device: torch.device) -> tuple[StaticBackbone, Te
             "'embedding.weight' alone (or 'embeddings', as model2vec names it)."
         )
     (vectors,) = tensors.values()
-    table = nn.Embedding.from_pretrained(vectors.float()).to(device)
+    if vectors.ndim != 2 or not vectors.numel():
+        raise CheckpointError(
+            f"the weights in {folder} have the shape {tuple(vectors.shape)}, but a StaticEmbedding has "
+            "a row for each token. Fetch the model again."
+        )
+    # A copy, because what is mapped from a file would change with it.
+    table = nn.Embedding.from_pretrained(vectors.to(torch.float32, copy=True)).to(device)
     file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing. Fetch the model again.")
     read_json(file)  # says what is wrong with a file that is cut short
-    return StaticBackbone(table), TextTokenizer(
-        Tokenizer.from_file(str(file)), special_tokens=False
-    )
+    with reading(f"the tokenizer in {folder}"):
+        return StaticBackbone(table), TextTokenizer(
+            Tokenizer.from_file(str(file)), special_tokens=False
+        )
 
 
-def config_of(folder: Path) -> dict[str, Any]:
-    """Read config_sentence_transformers.json; empty if there is none."""
-    file = folder / "config_sentence_transformers.json"
-    return read_json(file) if file.is_file() else {}
+def _prompts(config: Fields) -> dict[str, str]:
+    prompts = config.object("prompts")
+    return {name: prompts.text(name, default="") for name in prompts.content}
 
 
-def _default_prompt(config: dict[str, Any], folder: Path) -> str:
-    name = config.get("default_prompt_name")
+def _default_prompt(config: Fields) -> str:
+    name = config.text("default_prompt_name", default=None)
     if name is None:
         return ""
-    prompts = config.get("prompts") or {}
+    prompts = _prompts(config)
     if name not in prompts:
         raise CheckpointError(
-            f"{folder / 'config_sentence_transformers.json'} has the default_prompt_name {name!r}, "
-            f"but its prompts are {sorted(prompts)}."
+            f"{config.file} has the default_prompt_name {name!r}, but its prompts are "
+            f"{sorted(prompts)}."
         )
-    return prompts[name] or ""
+    return prompts[name]

@@ -78,6 +78,9 @@ class Encoder:
         The tokenizer as transformers writes it.
     towers : TwoTowers or None
         The CLIP whose texts it encodes.
+    unsaved : bool
+        Whether it was trained in this process, so that no other process can ask for its embeddings. What
+        is loaded from a pickle or a folder of it is not.
     """
 
     tokenizer: TextTokenizer
@@ -93,6 +96,7 @@ class Encoder:
     origin: "Encoder | None" = None
     saved_tokenizer: PreTrainedTokenizerBase | None = None
     towers: TwoTowers | None = None
+    unsaved: bool = False
 
     def __repr__(self) -> str:
         name = self.source.model if self.source else "unnamed"
@@ -244,6 +248,7 @@ class Encoder:
             default_prompt="",
             similarity=None,
             truncate_dim=None,
+            unsaved=True,
         )
 
     def with_head(self, head: SequenceHead) -> Self:

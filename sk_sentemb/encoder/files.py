@@ -1,25 +1,35 @@
-"""The files of a checkpoint: JSON and tensors, read without unpickling anything."""
+"""The files of a checkpoint: which ones are read, their JSON and their checksums."""
 
 import hashlib
 import json
-from pathlib import Path
-from pickle import UnpicklingError
+import os
+import stat
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 
-# What decides a model's vectors beside its weights: without one of these it may load all the same,
+# What decides a model's embeddings beside its weights: without one of these it may load all the same,
 # and be another model.
 DEFINING_FILES = (
     *("modules.json", "config*.json", "sentence_*_config.json"),
-    *("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json"),
-    *("added_tokens.json", "*processor_config.json"),
+    *("tokenizer*", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken"),
+    *("special_tokens_map.json", "added_tokens.json", "*processor_config.json"),
 )
+
+# What no loader opens beside the weights that `weights.weight_files` lists: documentation, code,
+# pictures, weights for other runtimes, states of optimizers. All other files of a module's folder are
+# taken as read, whatever their names are.
+_NOT_READ = (
+    *(".*", "*.md", "LICENSE*", "NOTICE*", "*.py", "*.ipynb", "*.png", "*.jpg", "*.svg", "*.pdf"),
+    *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.ot", "*.onnx"),
+    *("*.onnx_data", "*.gguf", "*.tflite", "*.mlmodel", "*.log", "events.out.tfevents.*"),
+)
+
+# The files of the largest vocabularies have some 50 MB.
+_LARGEST = 2**29
 
 
 class CheckpointError(ValueError):
@@ -30,13 +40,64 @@ class NoHeadError(CheckpointError):
     """A model that shall score pairs has no head for that."""
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint loads, but a part of it seems to be missing or is not used."""
+
+
+def check_regular(file: Path) -> None:
+    """Raise unless a path leads to a regular file, which can be read without waiting for anybody."""
+    try:
+        mode = file.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        broken = " It is a link to a file that does not exist." if file.is_symlink() else ""
+        raise CheckpointError(f"{file} is missing.{broken} Fetch the model again.") from error
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error}. Fetch the model again.") from error
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(
+            f"{file} is not a regular file but a folder, a pipe, a socket or a device. Fetch the model "
+            "again."
+        )
+
+
+def files_read_in(folder: Path) -> list[Path]:
+    """Return the files of a folder, weights aside, that a loader may open; all must be regular."""
+    if not folder.is_dir():  # the folders of modules without settings may not exist
+        return []
+    names = [name for name in os.listdir(folder) if not _fits(name, _NOT_READ)]
+    files = [folder / name for name in sorted(names) if not os.path.isdir(folder / name)]
+    for file in files:
+        check_regular(file)
+        if _fits(file.name, DEFINING_FILES):
+            _check_size(file)
+    return files
+
+
+def _fits(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _check_size(file: Path) -> None:
+    if file.stat().st_size > _LARGEST:
+        raise CheckpointError(
+            f"{file} has {file.stat().st_size:,} bytes, which is too large for a file of settings or a "
+            "vocabulary. Fetch the model again."
+        )
+
+
+def is_inside(name: str) -> bool:
+    """Say whether the name of a file, as a checkpoint has it, leads to no place outside its folder."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and ":" not in name
+
+
 def read_json(file: Path, kind: type = dict) -> Any:
     """Read a JSON file of a checkpoint, which must hold an object, or another kind of value."""
+    check_regular(file)
+    _check_size(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is missing. Fetch the model again.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file} is not valid JSON: {error}. Fetch the model again."
         ) from error
@@ -51,50 +112,6 @@ def write_json(file: Path, content: dict[str, Any] | list[Any]) -> None:
     """Write a JSON file of a checkpoint, and its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def require(config: dict[str, Any], folder: Path, *names: str) -> Any:
-    """Return the value of the first of several names of a key that a config.json has."""
-    for name in names:
-        if name in config:
-            return config[name]
-    raise CheckpointError(f"{folder / 'config.json'} lacks the key {names[0]!r}.")
-
-
-def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Read the weights of a module's folder: safetensors first, else ``pytorch_model.bin``."""
-    for name in (SAFETENSORS, PICKLED):
-        file = folder / name
-        if file.is_file():
-            return _read_file(file)
-    raise CheckpointError(
-        f"{folder} has neither {SAFETENSORS} nor {PICKLED}. The download may be unfinished: "
-        "fetch the model again."
-    )
-
-
-def _read_file(file: Path) -> dict[str, torch.Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read as weights; it may be cut short or damaged. Fetch the model "
-            f"again. ({type(error).__name__}: {error})"
-        ) from error
-
-
-def load_tensors(module: torch.nn.Module, folder: Path) -> None:
-    """Fill a module with the weights in its folder; every name and shape must fit."""
-    tensors = read_tensors(folder)
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the weights in {folder} do not fit its config.json: {error} Fetch the model again, or "
-            "save it anew with the library that made it."
-        ) from error
 
 
 # A file is read once per process however many models are resolved: the stamp says it is unchanged.

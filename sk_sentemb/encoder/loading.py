@@ -1,19 +1,17 @@
 """A transformers model, read from a folder and checked."""
 
+import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import warnings
 from itertools import chain
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
-    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
     AutoModelForTextEncoding,
@@ -22,14 +20,28 @@ from transformers import (
 )
 
 from .backbone import Backbone
-from .files import CheckpointError, NoHeadError, read_json
+from .fields import Fields
+from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .head import SequenceHead, has_decoder, pooling_of, split
+from .layout import config_of
+from .model_config import read_config, reading
 from .modules import activation_of
 from .packing import Pack
 from .pooling import Pooling
 from .quiet import quiet_transformers
+from .running import is_out_of_memory
 from .torch_state import SETTINGS_LOCK
-from .ways import DOES_NOT_FIT, TOLERANCE, best_way, made_up_texts, relative_distance
+from .ways import TOLERANCE, best_way, made_up_texts, relative_distance
+from .weights import read_tensors
+
+# Heads of pretraining and of other tasks and towers for other inputs, which an embedder leaves out, and
+# what is made anew.
+_HEADS = re.compile(
+    r"(^|\.)(cls|lm_head|mlm_head|lm_predictions|mask_predictions|sop_classifier|classifier|score|head"
+    r"|qa_outputs|pre_classifier|vocab_\w+|discriminator_predictions|generator_\w+|pooler|decoder"
+    r"|classification_head|text_model|vision_model|vision_tower|visual|multi_modal_projector"
+    r"|logit_scale|logit_bias|position_ids|rotary_emb\.inv_freq)(\.|$)"
+)
 
 
 def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
@@ -113,16 +125,17 @@ def load_classifier(
         )
     check_none_missing(model, missing, folder)
     placed(model, device)
-    texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
-    with torch.inference_mode():
-        alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
-    transformer = split(model)
-    head = SequenceHead(model, _activation(config, folder))
-    pooling = pooling_of(head, transformer.config.hidden_size)
-    one_by_one = Backbone(transformer, packed=False)
-    with torch.inference_mode():
-        states = [one_by_one(text, Pack.of([text])) for text in texts]
-        found = torch.cat([head(pooling(state)) for state in states])
+    with reading(f"the model in {folder}"):
+        texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
+        with torch.inference_mode():
+            alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
+        transformer = split(model)
+        head = SequenceHead(model, _activation(config, folder))
+        pooling = pooling_of(head, transformer.config.hidden_size)
+        one_by_one = Backbone(transformer, packed=False)
+        with torch.inference_mode():
+            states = [one_by_one(text, Pack.of([text])) for text in texts]
+            found = torch.cat([head(pooling(state)) for state in states])
     distance = relative_distance(found, torch.cat(alone))
     if not distance <= TOLERANCE[torch.float32]:
         raise CheckpointError(
@@ -132,24 +145,28 @@ def load_classifier(
     return backbone_of(transformer.to(dtype), folder), pooling, head  # type: ignore[arg-type]
 
 
-def read_config(folder: Path) -> PretrainedConfig:
-    """Read config.json."""
-    with _readable(folder), quiet_transformers():
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-
-
 def read_model(
     kind: Any, config: PretrainedConfig, folder: Path, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, list[str]]:
     """Read a model, and the names of the tensors that the folder lacks."""
-    with _readable(folder), quiet_transformers(), SETTINGS_LOCK, torch.random.fork_rng(devices=[]):
-        model, found = kind.from_pretrained(
-            folder,
-            config=config,
+    # transformers gets the tensors and no folder, so that it reads nothing that is not checked and
+    # covered by the fingerprint.
+    tensors = read_tensors(folder)
+    with (
+        reading(f"the model in {folder}"),
+        quiet_transformers(),
+        SETTINGS_LOCK,
+        torch.random.fork_rng(devices=[]),
+    ):
+        blueprint = _make_blueprint(kind, config, dtype)
+        _check_size(blueprint, tensors, folder)
+        model, found = type(blueprint).from_pretrained(
+            None,
+            config=blueprint.config,
+            state_dict=tensors,
             dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # said below, where the report is not
-            trust_remote_code=False,
         )
     if found["mismatched_keys"]:
         name, saved, expected = max(found["mismatched_keys"], key=lambda key: math.prod(key[2]))
@@ -157,19 +174,41 @@ def read_model(
             f"transformers cannot load the model in {folder}: {name} has the shape {tuple(saved)}, "
             f"and its config.json asks for {tuple(expected)}. Fetch the model again."
         )
+    _warn_of_unused(sorted(found["unexpected_keys"]), model, folder)
     return model, sorted(found["missing_keys"])
 
 
-@contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    """Say in one way what transformers says in many."""
-    try:
-        yield
-    except (EOFError, OSError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
+def _make_blueprint(kind: Any, config: PretrainedConfig, dtype: torch.dtype) -> Any:
+    """Make the model without memory for its weights."""
+    config = copy.deepcopy(config)
+    config.dtype = dtype
+    make = kind.from_config if hasattr(kind, "from_config") else kind._from_config
+    with torch.device("meta"):
+        return make(config)
+
+
+def _check_size(blueprint: nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Compare the model that config.json describes with the weights, before memory is asked for."""
+    described = sum(t.numel() for t in chain(blueprint.parameters(), blueprint.buffers()))
+    found = sum(tensor.numel() for tensor in tensors.values())
+    if described > 2 * found + 2**26:
         raise CheckpointError(
-            f"transformers cannot load the model in {folder}: {error} If a file is cut short or "
-            "missing, fetch the model again."
-        ) from error
+            f"{folder / 'config.json'} describes a model of {described:,} numbers, but the weights "
+            f"beside it have {found:,}. They are of two models: fetch the model again."
+        )
+
+
+def _warn_of_unused(unexpected: list[str], model: PreTrainedModel, folder: Path) -> None:
+    """Say which tensors of the weights have no place in the model that config.json describes."""
+    if unused := [name for name in unexpected if not _HEADS.search(name)]:
+        warnings.warn(
+            f"{len(unused)} tensors of the weights in {folder} have no place in the "
+            f"{type(model).__name__} that its config.json describes and are not used, among them "
+            f"{unused[:3]}. If embeddings should depend on them, config.json is of another model: "
+            "fetch the model again.",
+            CheckpointWarning,
+            stacklevel=2,
+        )
 
 
 def check_none_missing(model: PreTrainedModel, missing: list[str], folder: Path) -> None:
@@ -196,7 +235,9 @@ def backbone_of(model: PreTrainedModel, folder: Path) -> Backbone:
     """Find out how a model can run."""
     try:
         return best_way(model)
-    except DOES_NOT_FIT as error:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         if model.main_input_name == "pixel_values" or hasattr(model.config, "vision_config"):
             raise CheckpointError(
                 f"{type(model).__name__} in {folder} reads images, and of the models that do, only a "
@@ -210,12 +251,17 @@ def backbone_of(model: PreTrainedModel, folder: Path) -> Backbone:
 
 def _activation(config: PretrainedConfig, folder: Path) -> nn.Module:
     """Return what sentence-transformers applies to the logits: its default, or what is saved."""
-    file = folder / "config_sentence_transformers.json"
-    named = (read_json(file) if file.is_file() else {}).get("activation_fn")
     # The places of releases before 5.4, and before 4.0.
-    saved = getattr(config, "sentence_transformers", None)
-    named = named or (saved.get("activation_fn") if isinstance(saved, dict) else None)
-    named = named or getattr(config, "sbert_ce_default_activation_function", None)
+    plain = Fields(config.to_dict(), folder / "config.json")
+    places = (
+        (config_of(folder), "activation_fn"),
+        (plain.object("sentence_transformers"), "activation_fn"),
+        (plain, "sbert_ce_default_activation_function"),
+    )
+    named, where = None, plain.file
+    for fields, key in places:
+        named = named or fields.text(key, default=None)
+        where = fields.file if named else where
     if named is None:
         return nn.Sigmoid() if config.num_labels == 1 else nn.Identity()
-    return activation_of(str(named), folder)
+    return activation_of(named, where)

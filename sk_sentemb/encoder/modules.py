@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import SAFETENSORS, CheckpointError, load_tensors, read_json, require, write_json
+from .fields import read_fields
+from .files import SAFETENSORS, CheckpointError, write_json
 from .pooling import Pooling, TokenStates, WeightedLayerPooling
+from .weights import load_tensors
 
 
 class Dense(nn.Module):
@@ -58,22 +61,25 @@ class Dense(nn.Module):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the layer; the activation may be any module class of torch."""
-        config = read_json(folder / "config.json")
-        given = config.get("module_input_name", "sentence_embedding")
-        if config.get("module_output_name", given) not in (None, given):
+        config = read_fields(folder / "config.json")
+        given = config.text("module_input_name", default="sentence_embedding")
+        output = config.text("module_output_name", default=given)
+        if output != given:
             raise CheckpointError(
-                f"{folder / 'config.json'} sends the output of Dense to "
-                f"{config['module_output_name']!r}, which nothing that is supported reads."
+                f"{config.file} sends the output of Dense to {output!r}, which nothing that is "
+                "supported reads."
             )
-        path = config.get("activation_function")
-        dense = cls(
-            require(config, folder, "in_features"),
-            require(config, folder, "out_features"),
-            bias=config.get("bias", True),
-            activation=activation_of(path, folder / "config.json") if path else None,
-            over_tokens=given == "token_embeddings",
-            residual=config.get("use_residual", False),
-        )
+        path = config.text("activation_function", default=None)
+        # No memory, and no draw of random weights, before the file says that they are there.
+        with torch.device("meta"):
+            dense = cls(
+                config.size("in_features"),
+                config.size("out_features"),
+                bias=config.flag("bias", default=True),
+                activation=activation_of(path, config.file) if path else None,
+                over_tokens=given == "token_embeddings",
+                residual=config.flag("use_residual", default=False),
+            )
         load_tensors(dense, folder)
         return dense
 
@@ -107,7 +113,8 @@ class LayerNorm(nn.Module):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the dimension and the weights."""
-        norm = cls(require(read_json(folder / "config.json"), folder, "dimension"))
+        with torch.device("meta"):
+            norm = cls(read_fields(folder / "config.json").size("dimension"))
         load_tensors(norm, folder)
         return norm
 
@@ -131,7 +138,7 @@ class Dropout(nn.Module):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the rate."""
-        return cls(read_json(folder / "config.json").get("dropout", 0.2))
+        return cls(read_fields(folder / "config.json").fraction("dropout", default=0.2))
 
     def write(self, folder: Path) -> None:
         """Write the rate."""
@@ -177,7 +184,7 @@ def digest_of(modules: Iterable[nn.Module]) -> str:
 
 
 def activation_of(path: str, where: Path) -> nn.Module:
-    """Make the activation that a dotted path names; only classes of `torch.nn` are trusted."""
+    """Make the activation that a dotted path names; only those of `torch.nn` are trusted."""
     activation: Any = getattr(nn, path.rpartition(".")[2], None)
     known = isinstance(activation, type) and issubclass(activation, nn.Module)
     if not (known and path.startswith("torch.nn.")):
@@ -185,10 +192,20 @@ def activation_of(path: str, where: Path) -> nn.Module:
             f"{where} names the activation {path!r}; only the module classes of "
             "torch.nn are loaded."
         )
-    try:
+    if activation is nn.Identity:
         return activation()
-    except TypeError as error:
-        raise CheckpointError(f"{where} names {path!r}, which is no activation.") from error
+    sample = torch.zeros(2, 4)
+    try:
+        made = activation()
+        fits = made(sample).shape == sample.shape
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        fits = False
+    if not fits or activation.__module__ != nn.Tanh.__module__ or list(made.parameters()):
+        raise CheckpointError(
+            f"{where} names {path!r}, which is no activation: it must map each number of a tensor to a "
+            "number without weights or arguments, as 'torch.nn.Tanh' does."
+        )
+    return made
 
 
 def path_of(activation: nn.Module) -> str:

@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import SAFETENSORS, CheckpointError, load_tensors, read_json, require, write_json
+from .fields import read_fields
+from .files import SAFETENSORS, CheckpointError, write_json
+from .weights import load_tensors
 
 
 @dataclass(frozen=True)
@@ -131,17 +133,18 @@ class Pooling(nn.Module):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the old keys and the new ones (5.4 and later)."""
-        config = read_json(folder / "config.json")
-        dim = require(config, folder, "embedding_dimension", "word_embedding_dimension")
-        modes = config.get("pooling_mode")
+        config = read_fields(folder / "config.json")
+        dim = config.size("embedding_dimension", "word_embedding_dimension")
+        modes = config.texts("pooling_mode", default=None)
         if modes is None:
-            modes = [mode for key, mode in _MODE_KEYS.items() if config.get(key)] or ["mean"]
-        modes = [modes] if isinstance(modes, str) else modes
-        if unknown := sorted(set(modes) - set(POOLINGS)):
+            set_modes = [m for key, m in _MODE_KEYS.items() if config.flag(key, default=False)]
+            modes = set_modes or ["mean"]
+        unknown = sorted(set(modes) - set(POOLINGS))
+        if unknown or not modes:
             raise CheckpointError(
-                f"{folder / 'config.json'} asks for the pooling {unknown}; known are {[*POOLINGS]}."
+                f"{config.file} asks for the pooling {unknown}; known are {[*POOLINGS]}."
             )
-        return cls(dim, modes, include_prompt=config.get("include_prompt", True))
+        return cls(dim, modes, include_prompt=config.flag("include_prompt", default=True))
 
     def write(self, folder: Path) -> None:
         """Write the old keys, or the new one where the old cannot say the order of the modes."""
@@ -170,12 +173,16 @@ class WeightedLayerPooling(nn.Module):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the layers' weights."""
-        config = read_json(folder / "config.json")
-        pooling = cls(
-            require(config, folder, "embedding_dimension", "word_embedding_dimension"),
-            require(config, folder, "num_hidden_layers"),
-            require(config, folder, "layer_start"),
-        )
+        config = read_fields(folder / "config.json")
+        dim = config.size("embedding_dimension", "word_embedding_dimension")
+        n_layers, start = config.size("num_hidden_layers"), config.size("layer_start", least=0)
+        if start > n_layers:
+            raise CheckpointError(
+                f"{config.file} has layer_start={start}, but there are num_hidden_layers={n_layers}. "
+                "Fetch the model again."
+            )
+        with torch.device("meta"):
+            pooling = cls(dim, n_layers, start)
         load_tensors(pooling, folder)
         return pooling
 

@@ -11,10 +11,11 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from .checkpoint import fingerprint, read_encoder
+from .checkpoint import read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder, Source
 from .forks import ForkSafeLock
+from .layout import fingerprint
 from .resolve import resolve_model
 from .torch_state import isolated
 from .vision import ImageEncoder

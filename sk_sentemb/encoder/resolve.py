@@ -1,14 +1,17 @@
 """From a model's name to the folder that holds it: a path, an installed package, a cache, the hub."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .files import DEFINING_FILES, sha256_of
+from .files import DEFINING_FILES, CheckpointError, CheckpointWarning, sha256_of
+from .layout import lost_modules
+from .weights import weight_files
 
-_ALL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-_DECISIVE_FILES = [*DEFINING_FILES, "*/config.json", "*.safetensors"]
+_ALL_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.safetensors"]
+_DECISIVE_FILES = [*DEFINING_FILES, "*/config.json", "*.index.json", "*.safetensors"]
 _PICKLED = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
@@ -167,7 +170,9 @@ def _from_hub(repo_id: str, revision: str | None, looked_at: list[str]) -> Path 
         folder = _snapshot(repo_id, revision, _DECISIVE_FILES, offline=True)
     except OSError:
         return None
-    return folder if _is_model(folder, repo_id, revision) else None
+    if _is_model(folder, repo_id, revision) or _is_plain_model(folder, repo_id, revision):
+        return folder
+    return None
 
 
 def _snapshot(repo_id: str, revision: str | None, patterns: list[str], *, offline: bool) -> Path:
@@ -208,6 +213,36 @@ def _is_model(folder: Path, repo_id: str, revision: str | None) -> bool:
         get_cached_repo_tree(repo_id, revision=revision)
     except CachedRepoTreeNotFoundError:
         return False
+    return True
+
+
+def _is_plain_model(folder: Path, repo_id: str, revision: str | None) -> bool:
+    """Say whether a snapshot whose repository is not known has all of a transformers checkpoint.
+
+    transformers, older releases of huggingface_hub and copies by hand leave no list of a repository's
+    files. Whether there is a modules.json among them, nobody can tell then.
+    """
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    reads = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "*processor_config.json")
+    try:
+        complete = weight_files(folder) and any(any(folder.glob(name)) for name in reads)
+        complete = complete and (folder / "config.json").is_file() and not lost_modules(folder)
+    except CheckpointError:  # a shard is missing
+        return False
+    # All repositories there have a modules.json.
+    if not complete or repo_id.startswith("sentence-transformers/"):
+        return False
+    found = try_to_load_from_cache(repo_id, "modules.json", revision=revision)
+    if found is not _CACHED_NO_EXIST:
+        warnings.warn(
+            f"{folder} in the Hugging Face cache has no modules.json, and no record says whether "
+            f"{repo_id} has one: it is read as a plain transformers checkpoint, with mean pooling. If "
+            f"it is a model of sentence-transformers, fetch all of it with `hf download {repo_id}`; "
+            "otherwise that, or passing the folder, ends this warning.",
+            CheckpointWarning,
+            stacklevel=2,
+        )
     return True
 
 

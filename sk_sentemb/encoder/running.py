@@ -111,7 +111,7 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Say whether memory ran out, on the processor or on an accelerator."""
     # On the processor torch and oneDNN raise plain RuntimeErrors.
     messages = ("can't allocate memory", "could not create a primitive")

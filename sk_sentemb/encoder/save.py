@@ -9,10 +9,10 @@ from typing import Any
 from safetensors.torch import save_file
 
 from .backbone import StaticBackbone
-from .checkpoint import PAIRS_TASK, SETTINGS_FILES
 from .encoder import Encoder
 from .files import SAFETENSORS, read_json, write_json
 from .head import SequenceHead, joined_state
+from .layout import PAIRS_TASK, SETTINGS_FILES
 from .modules import Dense, path_of
 from .quiet import quiet_transformers
 from .towers import FOLDER, TwoTowers

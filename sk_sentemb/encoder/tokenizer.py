@@ -71,6 +71,16 @@ class TextTokenizer:
         return self._template.n_special
 
     @property
+    def highest_id(self) -> int:
+        """The highest id of a token, special tokens included."""
+        known = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        return max(chain(known, *self._template.special), default=0)
+
+    def count_special_tokens(self, n_texts: int) -> int:
+        """Return how many special tokens one text gets, or a pair."""
+        return (self._template if n_texts == 1 else self._pair_template).n_special
+
+    @property
     def ends_pairs_with(self) -> int | None:
         """The special token after a pair, if there is one."""
         *_, after = self._pair_template.special

@@ -17,7 +17,9 @@ from transformers import CLIPModel, CLIPTextModel, PreTrainedModel
 from .backbone import Backbone
 from .files import CheckpointError
 from .forks import ForkSafeLock
-from .loading import backbone_of, check_none_missing, placed, read_config, read_model
+from .layout import CLIP
+from .loading import backbone_of, check_none_missing, placed, read_model
+from .model_config import read_config
 from .modules import Dense
 from .pooling import Pooling
 from .quiet import quiet_transformers
@@ -31,7 +33,7 @@ _FILES = (
 )
 
 # What a checkpoint of sentence-transformers calls the module, and where it puts it.
-KIND = "CLIPModel"
+KIND = CLIP
 FOLDER = f"0_{KIND}"
 
 
@@ -183,7 +185,9 @@ def _read_towers(folder: Path, device: torch.device, dtype: torch.dtype) -> TwoT
 
 def dense_of(layer: nn.Linear) -> Dense:
     """Make a module of a projection; it has the layer's own weights, not a copy."""
-    dense = Dense(layer.in_features, layer.out_features, bias=False, activation=nn.Identity())
+    # Of no memory, and without a draw from torch's random generator.
+    with torch.device("meta"):
+        dense = Dense(layer.in_features, layer.out_features, bias=False, activation=nn.Identity())
     dense.linear = layer
     return dense.eval()
 

@@ -174,7 +174,8 @@ class TrainableEncoder:
         network = network.to(dtype).eval().requires_grad_(False)
         modules = deepcopy(self.modules).eval().requires_grad_(False)
         encoder = self._encoder(network, tuple(modules))
-        return replace(encoder, fingerprint=_digest(self._base.fingerprint, network, modules))
+        fingerprint = _digest(self._base.fingerprint, network, modules)
+        return replace(encoder, fingerprint=fingerprint, unsaved=True)
 
     def _encoder(self, network: Any, modules: tuple[nn.Module, ...], **how: Any) -> Encoder:
         backbone: Any

@@ -7,28 +7,27 @@ from typing import Any
 import torch
 from transformers import AutoModel, CLIPVisionModelWithProjection, PreTrainedModel
 
-from .checkpoint import (
-    TEXTS_TASK,
-    Entry,
-    config_of,
-    entries_of,
-    fingerprint,
-    read_towers,
-    settings_of,
-)
+from .checkpoint import read_towers
 from .encoder import Source
+from .fields import Fields
 from .files import CheckpointError
 from .forks import ForkSafeLock
-from .loading import check_none_missing, placed, read_config, read_model
+from .layout import TEXTS_TASK, Entry, config_of, entries_of, fingerprint, settings_of
+from .loading import check_none_missing, placed, read_model
+from .model_config import read_config, reading
 from .modules import MODULES
 from .patches import ImageStates, Pooler, states_of_a_blank, tower_of
 from .pooling import Pooling
 from .quiet import quiet_transformers
+from .running import is_out_of_memory
 from .towers import dense_of
 from .vision import ImageEncoder
 
 # Models of images and texts whose images are read by a part of them that transformers loads alone.
 _PARTS = ("siglip", "siglip2")
+
+# An image of that many pixels a side has 800 MB in float32.
+_MOST_PIXELS = 8192
 
 
 def read_image_encoder(
@@ -70,14 +69,16 @@ def read_image_encoder(
     states = _try_out(model, processor, first.folder)
     followers = [MODULES[entry.kind].read(entry.folder) for entry in rest]
     modules = [*_what_it_is_made_for(model, states, settings, followers, folder), *followers]
+    modules = [module.to(device).eval().requires_grad_(False) for module in modules]
+    _check_followers(modules, states, folder, dtype)
     config = config_of(folder)
     return ImageEncoder(
         processor=processor,
         model=model,
-        modules=tuple(module.to(device).eval().requires_grad_(False) for module in modules),
+        modules=tuple(modules),
         n_patches=len(states.hidden),
         fingerprint=fingerprint(folder),
-        truncate_dim=config.get("truncate_dim"),
+        truncate_dim=config.size("truncate_dim", default=None),
         source=source,
         towers=towers,
         lock=towers.lock if towers else ForkSafeLock(),
@@ -100,13 +101,23 @@ def read_processor(folder: Path) -> Any:
             f"{folder} has no preprocessor_config.json, which says how images become pixels. If the "
             "model reads images, fetch it again."
         )
-    try:
-        with quiet_transformers():
-            return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-    except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"transformers cannot load the image processor in {folder}: {error} Fetch the model again."
-        ) from error
+    with reading(f"the image processor in {folder}"), quiet_transformers():
+        processor = AutoImageProcessor.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        _check_image_size(processor.to_dict(), folder)
+    return processor
+
+
+def _check_image_size(settings: dict[str, Any], folder: Path) -> None:
+    """Refuse to enlarge images beyond what any model reads, before there is memory for one."""
+    for name in ("size", "crop_size"):
+        for side, pixels in dict(settings.get(name) or {}).items():
+            if isinstance(pixels, int) and pixels > _MOST_PIXELS:
+                raise CheckpointError(
+                    f"the image processor in {folder} has {name}={{{side!r}: {pixels}}}, but models "
+                    f"read images of at most {_MOST_PIXELS} pixels a side. Fetch the model again."
+                )
 
 
 def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
@@ -140,23 +151,49 @@ def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTr
 def _try_out(model: PreTrainedModel, processor: Any, folder: Path) -> ImageStates:
     try:
         return states_of_a_blank(model, processor)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(
             f"{type(model).__name__} in {folder} does not run as other models of images do: "
             f"{type(error).__name__}: {error}"
         ) from error
 
 
+@torch.inference_mode()
+def _check_followers(
+    modules: list[Any], states: ImageStates, folder: Path, dtype: torch.dtype
+) -> None:
+    """Make sure that the modules take what the model gives, and that the embedding is finite."""
+    x: Any = states
+    try:
+        for module in modules:
+            x = module(x)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise CheckpointError(
+            f"the modules in {folder} do not fit the model that they follow: {error} Fetch the model "
+            "again."
+        ) from error
+    if dtype == torch.float32 and not x.isfinite().all():
+        raise CheckpointError(
+            f"the model in {folder} computes values that are not finite, though its weights are. Its "
+            "configuration is of another model: fetch the model again."
+        )
+
+
 def _what_it_is_made_for(
     model: PreTrainedModel,
     states: ImageStates,
-    settings: dict[str, Any],
+    settings: Fields,
     followers: list[Any],
     folder: Path,
 ) -> list[Any]:
     """Return what comes before the modules that the folder has."""
     pools = [isinstance(module, Pooling) for module in followers]
-    output = ((settings.get("modality_config") or {}).get("image") or {}).get("method_output_name")
+    image = settings.object("modality_config").object("image")
+    output = image.text("method_output_name", default=None)
     projection = getattr(model, "visual_projection", None)
     if any(pools) and projection is None and output != "pooler_output":
         if pools != [True] + [False] * (len(pools) - 1):

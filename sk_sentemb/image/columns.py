@@ -3,11 +3,13 @@
 import numbers
 import os
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from ..columns import _columns_of_frame, advise_container, is_pil, list_cells
+from ..columns import _columns_of_frame, is_pil
+from ..containers import advise_container, list_cells
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _image_in(cell: Any, row: int, where: str) -> Any:
     if cell is np.ma.masked or type(cell).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(cell, (np.datetime64, np.timedelta64)) and np.isnat(cell):
+        return None
+    if isinstance(cell, Decimal) and cell.is_nan():  # a signaling NaN cannot be compared
         return None
     if isinstance(cell, numbers.Number) and cell != cell:  # NaN
         return None

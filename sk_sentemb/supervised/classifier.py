@@ -16,7 +16,7 @@ from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..holder import with_callbacks
 from ..tuning import FineTuner
-from ..tuning.examples import check_no_missing
+from ..tuning.arguments import check_no_missing
 from ..tuning.losses import ROWS_OF_CLASSES, ROWS_OF_VALUES
 from .fusion import HeadFactory
 from .holder import RowModelHolder

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-import joblib
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,7 +33,7 @@ ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class HeadLoss(Loss):
     """The error of a head's outputs.
 
@@ -50,7 +49,7 @@ class HeadLoss(Loss):
 
     spec: HeadSpec
     error: str
-    begun: nn.Module | None = field(default=None, compare=False)
+    begun: nn.Module | None = field(default=None, compare=False, repr=False)
 
     data = (ROWS_OF_CLASSES, ROWS_OF_VALUES)
 
@@ -60,14 +59,6 @@ class HeadLoss(Loss):
         if self.begun is not None:
             return deepcopy(self.begun).requires_grad_(True).train()
         return self.spec.make(dim, n_outputs)
-
-    def __repr__(self) -> str:
-        """Say all that a training depends on, weights to begin with included, for `folder_of`."""
-        begun = None
-        if self.begun is not None:
-            state = self.begun.state_dict()
-            begun = joblib.hash({name: value.cpu().numpy() for name, value in state.items()})
-        return f"HeadLoss({self.spec!r}, error={self.error!r}, begun={begun})"
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

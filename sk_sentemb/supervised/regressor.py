@@ -8,14 +8,13 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import _check_sample_weight
 
 from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..holder import with_callbacks
 from ..tuning import FineTuner
-from ..tuning.examples import check_no_missing
+from ..tuning.arguments import check_no_missing, check_sample_weight
 from ..tuning.losses import ROWS_OF_VALUES
 from .fusion import HeadFactory
 from .holder import RowModelHolder
@@ -287,7 +286,7 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
             # It goes on from what its outputs mean, whatever the mean of these rows is.
             self._check_n_outputs(columns, "y")
         else:
-            weight = _check_sample_weight(sample_weight, columns)
+            weight = check_sample_weight(sample_weight, columns)
             counts = weight > 0 if (weight > 0).any() else np.ones(len(columns), dtype=bool)
             self._scaler = StandardScaler().fit(columns[counts], sample_weight=weight[counts])
         self._is_flat = target.ndim == 1

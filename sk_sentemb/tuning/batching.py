@@ -8,7 +8,7 @@ from .examples import Examples
 from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning
 from .losses import BINARY, PAIRS, TEXTS, TRIPLETS, Loss
-from .losses.needs import BatchRows
+from .losses.needs import POSITIVES, BatchRows, Need
 from .sampling import batches_of_epoch
 
 
@@ -60,10 +60,10 @@ def draw_batches(
     )
 
 
-def is_informative(loss: Loss, examples: Examples, rows: np.ndarray) -> bool:
-    """Return whether a batch has what the loss compares."""
+def is_informative(need: Need, examples: Examples, rows: np.ndarray) -> bool:
+    """Return whether a batch has what a loss compares."""
     target, lists = examples.target, examples.lists
-    return loss.needs.is_met(
+    return need.is_met(
         BatchRows(
             n_columns=len(examples.columns),
             n_rows=len(rows),
@@ -90,18 +90,21 @@ def check_informative(loss: Loss, examples: Examples, batches: list[np.ndarray])
     ValueError
         If none teaches anything.
     """
-    n_useless = sum(not is_informative(loss, examples, rows) for rows in batches)
-    if n_useless == len(batches):
+    if not any(is_informative(loss.needs, examples, rows) for rows in batches):
         raise ValueError(
             f"there is nothing to learn: loss={loss} needs {loss.needs.words} in a batch, and no batch "
-            f"of the {len(examples)} rows has that. Pass other rows, or another loss."
+            f"of the {len(examples)} rows has that. Pass other rows, a larger batch_size or another "
+            "loss."
         )
-    # Lists of one grade have been counted one by one.
-    if n_useless and examples.lists is None:
+    if examples.lists is not None:
+        return  # those of one grade have been counted one by one
+    # By chance, a small batch may have one class. It teaches little, but more than nothing.
+    need = POSITIVES if loss.groups_classes else loss.needs
+    if n_useless := sum(not is_informative(need, examples, rows) for rows in batches):
         warnings.warn(
             f"in {n_useless} of the {len(batches)} batches of an epoch there is nothing to compare: "
-            f"loss={loss} needs {loss.needs.words} in a batch. Pass other rows, a larger batch_size "
-            "or another loss.",
+            f"loss={loss} needs {need.words} in a batch. Pass other rows, a larger batch_size or "
+            "another loss.",
             FineTuningWarning,
             stacklevel=2,
         )

@@ -1,5 +1,6 @@
 """The trainer of a training: the model, what changes of it, the head, and the optimiser."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,13 @@ from torch import nn
 from ..encoder import Encoder, Tokens, TrainableEncoder, UsedRows, pick_dtype
 from .examples import Examples
 from .fine_tuner import FineTuner
-from .losses import Loss
+from .loop import FineTuningWarning
+from .losses import MARGINS, Loss
 from .optimizing import choose_trainable, lora, make_optimizer, make_scheduler
 from .trainer import Trainer, seeded
+
+# By how much two cosines can differ.
+_MAX_MARGIN = 2
 
 
 def make_trainer(
@@ -89,6 +94,7 @@ def _make_model(
     """Return a copy of the encoder with what shall change, and the head of the loss."""
     model = TrainableEncoder(encoder, learns=fine_tuner.trainable != "head")
     _check_layers(fine_tuner, model)
+    _warn_of_margins(encoder, examples)
     head = loss.make_head(model.dim, examples.n_outputs, len(examples.columns))
     if head is None and (fine_tuner.freeze_epochs or not model.learns):
         raise ValueError(
@@ -99,9 +105,10 @@ def _make_model(
     if model.learns:
         _choose(fine_tuner, model, tokens)
         if head is None and not any(True for _ in model.named_parameters()):
+            without = "" if fine_tuner.train_embeddings else " with train_embeddings=False"
             raise ValueError(
-                f"trainable={fine_tuner.trainable!r} leaves nothing to train in this model: what "
-                "follows its transformer has no weights. Pass 'all' or a number of layers."
+                f"trainable={fine_tuner.trainable!r}{without} leaves nothing to train in this model. "
+                "Pass trainable='all' or a number of layers, and train_embeddings=True."
             )
     return model, head and head.to(model.device)
 
@@ -123,6 +130,22 @@ def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
     if not isinstance(fine_tuner.trainable, str) and fine_tuner.trainable > 0:
         raise ValueError(
             f"trainable={fine_tuner.trainable}, but the model {what}. Pass trainable='all'."
+        )
+
+
+def _warn_of_margins(encoder: Encoder, examples: Examples) -> None:
+    """Say that margins are out of reach, where those of L2-normalized embeddings end."""
+    if examples.shape != MARGINS or encoder.head is not None or not encoder.normalizes:
+        return
+    assert examples.target is not None
+    n_beyond = int((np.abs(examples.target) > _MAX_MARGIN).sum())
+    if n_beyond:
+        warnings.warn(
+            f"{n_beyond} of {len(examples)} margins in y are beyond {_MAX_MARGIN}, and the dot products "
+            "of L2-normalized embeddings differ by that at most. Scale the teacher's scores, or pass "
+            "normalize=False.",
+            FineTuningWarning,
+            stacklevel=2,
         )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..columns import TextColumns, read_argument
-from .examples import Examples, check_no_missing, read_examples
+from .arguments import check_no_missing
+from .examples import Examples, read_examples
 from .fine_tuner import FineTuner
 from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 from ..columns import TextColumns
 from ..distinct import NO_TEXT, distinct_texts
 from ..encoder import Text
+from .arguments import check_no_missing, check_query_id
 from .kinds import Kind
 from .losses import (
     BINARY,
@@ -257,25 +258,6 @@ def _lists(columns: TextColumns, query_id: Any) -> np.ndarray:
         names = check_query_id(query_id, len(names))
     # In the order of the rows, so that the batches do not depend on the names.
     return pd.factorize(names)[0].astype(np.int64)
-
-
-def check_query_id(query_id: Any, n_rows: int) -> np.ndarray:
-    """Return the names of lists, one for each row, or raise."""
-    names = np.asarray(query_id)
-    if names.shape not in [(n_rows,), (n_rows, 1)]:
-        raise ValueError(
-            f"query_id has the shape {names.shape}; pass the query of each of the {n_rows} rows."
-        )
-    check_no_missing(names, "query_id")
-    return names.ravel()
-
-
-def check_no_missing(values: Any, name: str = "y") -> None:
-    """Raise for NaN and None, and say in which row."""
-    missing = pd.isna(np.asarray(values, dtype=object))
-    if missing.any():
-        row = int(np.argwhere(missing)[0, 0])
-        raise ValueError(f"{name}[{row}] is missing (NaN or None). Leave such rows out.")
 
 
 def _scaled(

@@ -140,8 +140,9 @@ class FineTuner(BaseEstimator):
 
     checkpoint_dir : str or path-like, default=None
         Where to keep the state of a training after each epoch; the same training, killed and begun
-        again, goes on from there. Each combination of data, model and parameters has a folder of its
-        own.
+        again, goes on from there. Each combination of data, model and parameters, the code of functions
+        included, has a folder of its own. A damaged file, or one of other versions, is a warning, and
+        the training begins anew.
 
     checkpoint_steps : int, default=None
         Keep it after so many steps, too.

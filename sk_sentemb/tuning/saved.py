@@ -1,36 +1,48 @@
 """A training on the disk, so that it can go on after a kill."""
 
 import hashlib
+import io
 import os
 import pickle
+import platform
 import re
+import tempfile
 import warnings
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
-from ..encoder import bytes_of
+from .. import __version__
+from ..encoder import Encoder, bytes_of, to_plain
 from .examples import Examples
 from .fine_tuner import FineTuner
+from .identity import FUNCTIONS, digest_of
 from .loop import FineTuningWarning, Progress
 from .trainer import Trainer
 
 _FILE = "training.pt"
+_UNFINISHED = f".{_FILE}-"
+_SEAL_BYTES = hashlib.sha256().digest_size
 
-# Parameters that do not change what a training is: it can be gone on with others.
+# Parameters that do not change what a training is: it can be gone on with others. The rows of
+# `validation_data` are among the examples.
 _NOT_PART = {"checkpoint_dir", "checkpoint_steps", "validation_data", "verbose"}
 
 
 def folder_of(
     fine_tuner: FineTuner,
+    encoder: Encoder,
     examples: Examples,
-    n_rows: int,
-    fingerprint: str,
-    of_embedder: dict[str, Any],
+    *,
+    prompt: str,
+    max_length: int | None,
+    long_text: str,
+    **others: Any,
 ) -> Path:
     """Return the folder of one training, by all that it depends on.
 
@@ -38,62 +50,66 @@ def folder_of(
     ----------
     fine_tuner : FineTuner
         With a `checkpoint_dir`.
+    encoder : Encoder
+        What the training begins with.
     examples : Examples
         What is learnt from and validated on.
-    n_rows : int
-        How many rows `X` has.
-    fingerprint : str
-        Of the model.
-    of_embedder : dict
-        The embedder's parameters that make it another training.
+    prompt, max_length, long_text
+        As in :meth:`Encoder.encode`.
+    **others : object
+        What else makes it another training.
 
     Returns
     -------
     Path
         Another one for other data, models or settings, so that searches and folds do not mix.
+
+    Raises
+    ------
+    TypeError
+        If one of these cannot be told from others of its type.
     """
     settings = {k: v for k, v in fine_tuner.get_params().items() if k not in _NOT_PART}
     if not isinstance(fine_tuner.random_state, Integral):
         settings["random_state"] = None  # it goes on with the seed that was drawn
-    named = {k: _name_of(v) for k, v in (settings | of_embedder).items()}
-    digest = hashlib.sha256(f"{fingerprint} {n_rows} {sorted(named.items())}".encode())
-    for text in examples.texts:
-        digest.update(bytes_of(text) + b"\0")
-    for array in (
-        examples.columns,
-        examples.rows,
-        examples.target,
-        examples.weight,
-        examples.lists,
-        examples.features,
-    ):
-        digest.update(b"-" if array is None else array.tobytes())
+    if callable(settings["metric"]) and not isinstance(settings["metric"], FUNCTIONS):
+        # An object may count its calls, which makes no other training.
+        settings["metric"] = type(settings["metric"]), _repr_of(settings["metric"])
+    recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
+    texts: Any = [bytes_of(text) for text in examples.texts]
+    digest = digest_of([settings, recipe, replace(examples, texts=texts), others])
     assert fine_tuner.checkpoint_dir is not None
-    return Path(fine_tuner.checkpoint_dir).expanduser() / digest.hexdigest()[:16]
+    return Path(fine_tuner.checkpoint_dir).expanduser() / digest[:32]
 
 
-def _name_of(value: Any) -> str:
-    """Return what stands for a value in every process: nothing with an address in memory."""
-    return getattr(value, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)))
+def _repr_of(value: Any) -> str:
+    """Return a value's repr without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
     """Write all that is needed to go on, in one step; where that fails, say so and train on."""
     content = {
+        "versions": _versions(),
         "seed": trainer.seed,
         "weights": weights_of(trainer),
         "optimizer": trainer.optimizer.state_dict(),
         "scheduler": trainer.scheduler.state_dict(),
         "progress": asdict(progress),
     }
-    unfinished = folder / f".{_FILE}-{os.getpid()}"
+    unfinished = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(content, unfinished)
+        descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
+        os.close(descriptor)
+        # As plain numbers, because nothing else is read again.
+        torch.save(to_plain(content), unfinished)
+        _seal(unfinished)
         os.replace(unfinished, folder / _FILE)
     except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
-        with suppress(OSError):
-            unfinished.unlink()
+        if unfinished is not None:
+            with suppress(OSError):
+                os.unlink(unfinished)
         warnings.warn(
             f"step {progress.step} could not be kept in checkpoint_dir: {error}. Training goes on.",
             FineTuningWarning,
@@ -107,22 +123,85 @@ def load_training(folder: Path, device: torch.device) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        return torch.load(file, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        content = torch.load(_unsealed(file), map_location=device, weights_only=True)
+        if content["versions"] != _versions():
+            raise ValueError(f"it is of other versions: {content['versions']}")
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         warnings.warn(
             f"{file} cannot be read, and the training begins anew: {error}",
             FineTuningWarning,
             stacklevel=2,
         )
         return None
+    return content
+
+
+def forget_training(folder: Path) -> None:
+    """Remove what `save_training` wrote, and its folder if nothing else is in it."""
+    with suppress(OSError):
+        for file in (folder / _FILE, *folder.glob(f"{_UNFINISHED}*")):
+            file.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def resume(trainer: Trainer, content: dict[str, Any]) -> Progress:
-    """Put a training where it was."""
+    """Put a training where it was; where it does not fit, say so and begin anew."""
+    if not _fits(trainer, content):
+        warnings.warn(
+            "what checkpoint_dir holds of this training has tensors of other shapes, and the training "
+            "begins anew.",
+            FineTuningWarning,
+            stacklevel=2,
+        )
+        return Progress()
     set_weights(trainer, content["weights"])
     trainer.optimizer.load_state_dict(content["optimizer"])
     trainer.scheduler.load_state_dict(content["scheduler"])
     return Progress(**content["progress"])
+
+
+def _versions() -> dict[str, str]:
+    """Return what may compute, or write its state, in another way."""
+    return {
+        "sk_sentemb": __version__,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _seal(file: str) -> None:
+    """Append a checksum to a file."""
+    with open(file, "r+b") as stream:
+        checksum = hashlib.file_digest(stream, "sha256").digest()
+        stream.seek(0, os.SEEK_END)
+        stream.write(checksum)
+
+
+def _unsealed(file: Path) -> io.BytesIO:
+    """Return the content of a file without its checksum, which must be right."""
+    if not file.is_file():
+        raise OSError("it is not a regular file")
+    content = memoryview(file.read_bytes())
+    inside, checksum = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    if hashlib.sha256(inside).digest() != checksum:
+        raise ValueError("it is damaged: its checksum is another")
+    return io.BytesIO(inside)
+
+
+def _fits(trainer: Trainer, content: dict[str, Any]) -> bool:
+    """Say whether the tensors of a training on the disk have the names and shapes of this one."""
+    shapes = {name: tensor.shape for name, tensor in _trained(trainer)}
+    states = [content["weights"], content["progress"]["best_state"]]
+    optimized = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+    return all(
+        state is None or {name: tensor.shape for name, tensor in state.items()} == shapes
+        for state in states
+    ) and all(
+        tensor.ndim == 0 or (at < len(optimized) and tensor.shape == optimized[at].shape)
+        for at, state in content["optimizer"]["state"].items()
+        for tensor in state.values()
+    )
 
 
 def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:

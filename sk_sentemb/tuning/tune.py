@@ -1,7 +1,6 @@
 """One fine-tuning, from an encoder and rows of text to another encoder."""
 
 import logging
-import shutil
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,7 +29,7 @@ from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning, Progress, train
 from .negatives import with_negatives
 from .pair_losses import RandomNegatives
-from .saved import folder_of, load_training, resume, set_weights
+from .saved import folder_of, forget_training, load_training, resume, set_weights
 from .splitting import split
 from .validation import Validator
 from .watching import Listener, TuningWatcher
@@ -123,14 +122,17 @@ def tune(
     seed = seed_of(fine_tuner.random_state)
     folder, saved = None, None
     if fine_tuner.checkpoint_dir is not None:
-        of_embedder = {
-            "prompt": prompt,
-            "max_length": max_length,
-            "chosen_loss": loss,
-            "pooling": encoder.pooling,
-            "dim": encoder.embedding_dim,
-        }
-        folder = folder_of(fine_tuner, examples, n_rows, encoder.fingerprint, of_embedder)
+        folder = folder_of(
+            fine_tuner,
+            encoder,
+            examples,
+            prompt=prompt,
+            max_length=max_length,
+            long_text=long_text,
+            loss=loss,
+            kind=kind,
+            n_rows=n_rows,
+        )
         saved = load_training(folder, encoder.device)
         seed = saved["seed"] if saved else seed
     cells = examples.columns  # of X: those of drawn negatives are not counted
@@ -207,7 +209,7 @@ def tune(
         set_weights(trainer, progress.best_state)
     trainer.check_finite(first_batches[0])
     if folder is not None and not interrupted:
-        shutil.rmtree(folder, ignore_errors=True)
+        forget_training(folder)
     head = trainer.head and trainer.head.eval().requires_grad_(False)
     history = pd.DataFrame(progress.history)
     return Tuned(trainer.finished(), history, examples.score_range, head, examples.shape)

@@ -123,11 +123,12 @@ class Validator:
 
     def _loss(self, columns: list[torch.Tensor], head: torch.nn.Module | None) -> float:
         """Average the loss over batches, in an order that does not change."""
-        batches = [rows for rows in self.batches if is_informative(self.loss, self.examples, rows)]
+        needs = self.loss.needs
+        batches = [rows for rows in self.batches if is_informative(needs, self.examples, rows)]
         if not batches:
             raise UndefinedScoreError(
                 f"no batch of the {len(self.examples)} validation rows has what loss={self.loss} "
-                f"compares, {self.loss.needs.words}"
+                f"compares, {needs.words}"
             )
         total, n_rows = 0.0, sum(map(len, batches))
         for rows in batches:

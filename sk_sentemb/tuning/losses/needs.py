@@ -48,11 +48,12 @@ def _has_two_targets(rows: BatchRows) -> bool:
     return rows.target is not None and bool((rows.target != rows.target[0]).any())
 
 
+def _has_positives(rows: BatchRows) -> bool:
+    return rows.target is not None and len(np.unique(rows.target)) < rows.n_rows
+
+
 def _has_positives_and_negatives(rows: BatchRows) -> bool:
-    if rows.target is None:
-        return False
-    _, sizes = np.unique(rows.target, return_counts=True)
-    return len(sizes) > 1 and int(sizes.max()) > 1
+    return _has_positives(rows) and _has_two_targets(rows)
 
 
 def _has_graded_list(rows: BatchRows) -> bool:
@@ -67,6 +68,7 @@ IN_BATCH_NEGATIVES = Need(
     "two rows without a text in common", lambda rows: rows.n_rows > 1 or rows.n_columns > 2
 )
 TWO_TARGETS = Need("two rows with different numbers in y", _has_two_targets)
+POSITIVES = Need("two rows of one class", _has_positives)
 POSITIVES_AND_NEGATIVES = Need(
     "two rows of one class and one of another", _has_positives_and_negatives
 )

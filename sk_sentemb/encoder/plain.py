@@ -1,0 +1,16 @@
+"""NumPy's scalars, which grids of parameters are full of, as those of Python."""
+
+from typing import Any
+
+import numpy as np
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value with the scalars of NumPy in it, also those in containers, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(map(to_plain, value))
+    return value

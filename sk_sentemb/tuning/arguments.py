@@ -1,0 +1,40 @@
+"""What a user passes beside X, with an entry for each row: none of them may be missing."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import _check_sample_weight
+
+_is_masked = np.frompyfunc(lambda cell: cell is np.ma.masked, 1, 1)
+
+
+def check_no_missing(values: Any, name: str = "y") -> None:
+    """Raise for NaN, None and masked entries, and say in which row."""
+    cells = np.asarray(values, dtype=object)
+    if not cells.ndim:
+        raise ValueError(f"{name} is the single value {values!r}; pass one for each row.")
+    missing = pd.isna(cells) | _is_masked(cells).astype(bool)
+    if isinstance(values, np.ma.MaskedArray):  # whose values beneath the mask are no data
+        missing |= np.ma.getmaskarray(values)
+    if missing.any():
+        row = int(np.argwhere(missing)[0, 0])
+        raise ValueError(f"{name}[{row}] is missing (NaN, None or masked). Leave such rows out.")
+
+
+def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
+    """Return the weight of each row of X, none of them negative or missing, or raise."""
+    if sample_weight is not None:
+        check_no_missing(np.atleast_1d(sample_weight), "sample_weight")
+    return _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+
+
+def check_query_id(query_id: Any, n_rows: int) -> np.ndarray:
+    """Return the names of lists, one for each row, or raise."""
+    check_no_missing(query_id, "query_id")
+    names = np.asarray(query_id)
+    if names.shape not in [(n_rows,), (n_rows, 1)]:
+        raise ValueError(
+            f"query_id has the shape {names.shape}; pass the query of each of the {n_rows} rows."
+        )
+    return names.ravel()

@@ -1,0 +1,184 @@
+"""A digest of everything that decides a training, equal in every process and for nothing else."""
+
+import functools
+import hashlib
+import os
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+# Callables whose code, and what is bound to it, is all there is to them.
+FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+# What a function may carry along. Others, such as lists and iterators, may change while it is called,
+# and would make another training of the one that is to be resumed.
+_CONSTANT = (*_PLAIN, *FUNCTIONS, type, tuple, frozenset, np.ndarray, np.generic, torch.Tensor)
+
+
+def digest_of(value: Any) -> str:
+    """Return a digest of a value: of its content, and of a function's code.
+
+    Parameters
+    ----------
+    value : object
+        Plain values, arrays, tensors, modules, estimators, functions, classes, containers of these, and
+        whatever can be pickled.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits. NumPy's scalars count as Python's.
+
+    Raises
+    ------
+    TypeError
+        If nothing tells the value from others of its type.
+    """
+    digest = hashlib.sha256()
+    for part in _parts(value, []):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any, above: list[Any]) -> Iterator[bytes]:
+    """Yield what tells a value from others; ``above`` are the values that it is a part of."""
+    if isinstance(value, np.generic) and not value.dtype.hasobject:
+        value = value.item()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    yield _name_of(type(value)).encode()
+    if isinstance(value, _PLAIN):
+        yield _bytes_of(value)
+        return
+    if any(value is other for other in above):
+        yield b"a part of itself"
+        return
+    above = [*above, value]
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        yield f"{value.dtype.str} {value.shape}".encode()
+        yield np.ascontiguousarray(value).tobytes()
+    elif isinstance(value, torch.Tensor):
+        yield f"{value.dtype} {tuple(value.shape)}".encode()
+        yield value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, torch.nn.Module):
+        yield repr(value).encode()
+        yield from _parts(dict(value.state_dict()), above)
+        yield from _parts_of_class(type(value), above)
+    elif isinstance(value, types.FunctionType):
+        yield from _parts_of_function(value, above)
+    elif isinstance(value, type):
+        yield from _parts_of_class(value, above)
+    else:
+        yield from _parts_of_each(_contents_of(value), above)
+
+
+def _parts_of_each(values: list[Any], above: list[Any]) -> Iterator[bytes]:
+    values = [v.item() if isinstance(v, np.generic) else v for v in values]
+    yield str(len(values)).encode()
+    if all(type(v) is str for v in values) or all(type(v) is bytes for v in values):
+        encoded = [_bytes_of(v) for v in values]  # of millions of texts as well
+        yield np.array([len(text) for text in encoded], dtype=np.int64).tobytes()
+        yield b"".join(encoded)
+        return
+    for value in values:
+        yield from _parts(value, above)
+
+
+def _contents_of(value: Any) -> list[Any]:
+    """Return what an object is made of."""
+    if isinstance(value, np.ndarray):
+        return [value.shape, value.tolist()]
+    if isinstance(value, (list, tuple)):
+        return [*value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(digest_of(item) for item in value)
+    if isinstance(value, Mapping):
+        return sorted((digest_of(key), digest_of(item)) for key, item in value.items())
+    if isinstance(value, BaseEstimator):
+        return [vars(value)]
+    if is_dataclass(value):
+        return [type(value), {field.name: getattr(value, field.name) for field in fields(value)}]
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, types.ModuleType):
+        return [value.__name__]
+    if isinstance(value, types.CodeType):
+        names = (value.co_names, value.co_varnames, value.co_freevars)
+        return [value.co_code, [*value.co_consts], *names]
+    if isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
+        return [getattr(value, "__module__", None) or "", value.__name__]
+    try:
+        made = value.__reduce_ex__(4)
+    except Exception as error:
+        raise TypeError(
+            f"with checkpoint_dir, everything that decides a training must be recognized by another "
+            f"process, and {value!r} cannot be pickled. Pass something else, or checkpoint_dir=None."
+        ) from error
+    if isinstance(made, str):
+        return [made]
+    items = [None if part is None else list(part) for part in made[3:5]]
+    return [type(value), *made[1:3], *items]
+
+
+def _parts_of_function(function: types.FunctionType, above: list[Any]) -> Iterator[bytes]:
+    yield _name_of(function).encode()
+    carried: dict[str, Any] = {
+        "defaults": function.__defaults__,
+        "keyword defaults": sorted((function.__kwdefaults__ or {}).items()),
+    }
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        content = cell.cell_contents if _is_filled(cell) else None
+        if isinstance(content, _CONSTANT) or is_dataclass(content):
+            carried[name] = content
+    # Functions and classes beside it that it calls.
+    for name in _names_in(function.__code__):
+        called = function.__globals__.get(name)
+        is_beside = getattr(called, "__module__", None) == function.__module__
+        if is_beside and isinstance(called, (types.FunctionType, type)):
+            carried[f"global {name}"] = called
+    yield from _parts_of_each([function.__code__], above)
+    for name in sorted(carried):
+        yield name.encode()
+        yield from _parts(carried[name], above)
+
+
+def _parts_of_class(kind: type, above: list[Any]) -> Iterator[bytes]:
+    yield _name_of(kind).encode()
+    above = above if any(kind is other for other in above) else [*above, kind]
+    for base in kind.__mro__:
+        for name, value in sorted(vars(base).items()):
+            function = getattr(value, "__func__", getattr(value, "fget", value))
+            if isinstance(function, types.FunctionType):
+                yield name.encode()
+                yield from _parts_of_each([function.__code__], above)
+
+
+def _names_in(code: types.CodeType) -> list[str]:
+    """Return the global names in a function's code and in that of functions inside it."""
+    inner = [_names_in(part) for part in code.co_consts if isinstance(part, types.CodeType)]
+    return sorted({*code.co_names, *(name for names in inner for name in names)})
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # of a function that calls itself, before it has its name
+        return False
+
+
+def _name_of(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _bytes_of(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
