@@ -408,7 +408,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
     def _take(self, encoder: Encoder) -> None:
         super()._take(encoder)
         kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
-        self.embedding_dim_ = min(kept or encoder.embedding_dim, encoder.embedding_dim)
+        self.embedding_dim_ = int(min(kept or encoder.embedding_dim, encoder.embedding_dim))
 
     def _check_room(self, encoder: Encoder) -> None:
         """Raise if special tokens and prompt leave no room for text."""

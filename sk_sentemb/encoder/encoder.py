@@ -17,6 +17,7 @@ from .files import CheckpointError
 from .head import SequenceHead, fresh_head, pooling_of
 from .modules import Dropout, Normalize, digest_of
 from .packing import Pack
+from .plain import to_plain
 from .pooling import POOLINGS, Pooling, WeightedLayerPooling
 from .prompts import find_prompt
 from .running import join_windows, run_packs
@@ -182,6 +183,7 @@ class Encoder:
         ValueError
             If a pooling is unknown or a layer that follows it needs another dimension.
         """
+        pooling, normalize = to_plain((pooling, normalize))
         modules = list(self.modules)
         is_other = pooling != "auto" and _names(pooling) != self.pooling
         if self.head is not None and (is_other or normalize is True):
@@ -214,7 +216,7 @@ class Encoder:
             raise ValueError(
                 "another backbone or tokenizer is another model: pass its fingerprint as well."
             )
-        return replace(self, origin=self.origin or self, **changes)
+        return replace(self, origin=self.origin or self, **to_plain(changes))
 
     @isolated
     def with_fresh_head(self, n_labels: int, seed: int) -> Self:
@@ -479,7 +481,7 @@ class Encoder:
                 f"max_length={max_length}, but the model reads at most {most} tokens; pass {most} or "
                 f"less{todo}."
             )
-        return max_length
+        return int(max_length)
 
     def forward(self, tokens: Tokens, pack: Pack) -> torch.Tensor:
         """Run one pack.

@@ -16,6 +16,7 @@ from .device import pick_device, pick_dtype
 from .encoder import Encoder, Source
 from .forks import ForkSafeLock
 from .layout import fingerprint
+from .plain import to_plain
 from .resolve import resolve_model
 from .torch_state import isolated
 from .vision import ImageEncoder
@@ -152,6 +153,7 @@ def _load(
     how: str,
     read_folder: Callable[[Path, torch.device, torch.dtype, Source], E],
 ) -> E:
+    model, revision, device, dtype = to_plain((model, revision, device, dtype))
     folder = resolve_model(model, revision)
     found = fingerprint(folder)
     if expected_fingerprint is not None and found != expected_fingerprint:

@@ -17,6 +17,7 @@ from .encoder import AUTO_BATCH_TOKENS, Source
 from .forks import ForkSafeLock
 from .modules import Dense, Normalize, digest_of
 from .patches import IMAGE_POOLINGS, Pooler, pixels_of, pooling_named, run_tower, tower_of
+from .plain import to_plain
 from .running import is_out_of_memory
 from .torch_state import isolated
 from .towers import TwoTowers
@@ -144,6 +145,7 @@ class ImageEncoder:
         ValueError
             If the model has no such states, or a layer that follows needs another dimension.
         """
+        pooling, normalize = to_plain((pooling, normalize))
         modules = list(self.modules)
         if pooling not in ("auto", self.pooling):
             modules = self._repooled(pooling)
@@ -166,7 +168,7 @@ class ImageEncoder:
         ImageEncoder
             It shares the weights with this one.
         """
-        return replace(self, origin=self.origin or self, **changes)
+        return replace(self, origin=self.origin or self, **to_plain(changes))
 
     def recipe(self) -> dict[str, Any]:
         """Return all that decides an image's vector, beside the image.

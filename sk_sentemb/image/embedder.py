@@ -363,7 +363,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         self.encoder_ = encoder
         self.fingerprint_ = encoder.fingerprint
         kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
-        self.embedding_dim_ = min(kept or encoder.embedding_dim, encoder.embedding_dim)
+        self.embedding_dim_ = int(min(kept or encoder.embedding_dim, encoder.embedding_dim))
         return columns
 
     def _load(self) -> ImageEncoder:
