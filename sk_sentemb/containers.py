@@ -1,5 +1,6 @@
 """Containers that are neither frames nor arrays: which are read cell by cell, and which are refused."""
 
+from collections import UserString
 from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
 from typing import Any
 
@@ -10,18 +11,45 @@ def list_cells(X: Any) -> list[Any] | None:
     Parameters
     ----------
     X : object
-        Anything but a single text.
+        Anything.
 
     Returns
     -------
     list or None
-        None where X has no order or can be read only once.
+        None where X is a single text, has no order or can be read only once.
     """
-    if not isinstance(X, (Sequence, KeysView, ValuesView, ItemsView)):
+    is_text = isinstance(X, (str, UserString, bytes, bytearray, memoryview))
+    if is_text or not isinstance(X, (Sequence, KeysView, ValuesView, ItemsView)):
         return None
     # A slice of a Hugging Face column is much faster than its items one by one.
-    is_hugging_face = type(X).__module__.startswith("datasets.")
-    return list(X[:] if is_hugging_face and isinstance(X, Sequence) else X)
+    return list(X[:] if _is_hugging_face(X) and isinstance(X, Sequence) else X)
+
+
+def make_sliceable(X: Any) -> Any:
+    """Return X, or a list of its cells where scikit-learn cannot take rows from it, or raise.
+
+    Parameters
+    ----------
+    X : object
+        What was passed.
+
+    Returns
+    -------
+    object
+        A list, an array or a data frame, if X is of a kind that is read.
+
+    Raises
+    ------
+    TypeError
+        If it is a dict, a set or a Hugging Face dataset instead of one of its columns.
+    """
+    if (cells := list_cells(X)) is not None:
+        return cells
+    if isinstance(X, (Mapping, Set)) or _is_hugging_face(X):
+        raise TypeError(
+            f"X is of type {type(X).__name__}, which is not a sequence. Pass {advise_container(X)}."
+        )
+    return X
 
 
 def advise_container(X: Any) -> str | None:
@@ -39,8 +67,12 @@ def advise_container(X: Any) -> str | None:
     """
     if isinstance(X, Mapping):
         return "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"
-    if hasattr(X, "column_names") and hasattr(X, "to_pandas"):  # a Hugging Face dataset
+    if _is_hugging_face(X) and hasattr(X, "to_pandas"):
         return "one of its columns, such as X['text'], or X.to_pandas()"
     if isinstance(X, Set):
         return "sorted(X), since a set has no order"
     return "list(X)" if isinstance(X, Iterable) else None
+
+
+def _is_hugging_face(X: Any) -> bool:
+    return type(X).__module__.startswith("datasets.")

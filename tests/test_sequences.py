@@ -19,6 +19,8 @@ from sk_sentemb import (
     SentenceEmbedder,
     mine_hard_negatives,
 )
+from sk_sentemb.bulk import embed_dataset
+from sk_sentemb.cache import MemoryCache, prewarm
 from sk_sentemb.columns import read_text_columns
 from sk_sentemb.preprocessing import TextCleaner
 
@@ -147,3 +149,26 @@ def test_the_advice_for_a_dataset_works():
 def test_a_single_string_of_any_type_is_no_sequence():
     with pytest.raises(ValueError, match=r"string object received\. Pass \[X\]"):
         SentenceEmbedder(TINY).fit(UserString("text"))
+
+
+@pytest.mark.parametrize("make", SEQUENCES.values(), ids=SEQUENCES)
+def test_prewarming_reads_sequences(make):
+    cache = MemoryCache()
+    prewarm(SentenceEmbedder(TINY, cache=cache), make(TEXTS), n_rows=3)
+    assert cache.statistics().n_texts == len(TEXTS)
+
+
+@pytest.mark.parametrize("X", [set(TEXTS), {"text": TEXTS}, whole_dataset()], ids=type)
+def test_prewarming_refuses_what_has_no_rows_in_order(X):
+    with pytest.raises(TypeError, match=rf"X is of type {type(X).__name__}.* Pass "):
+        prewarm(SentenceEmbedder(TINY, cache=MemoryCache()), X)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [whole_dataset(), whole_dataset().to_pandas(), None, 3],
+    ids=lambda s: type(s).__name__,
+)
+def test_bulk_embedding_refuses_tables_in_memory(source, tmp_path):
+    with pytest.raises(TypeError, match=r"source is of type .*; pass paths of files"):
+        embed_dataset(SentenceEmbedder(TINY), source, tmp_path / "out", column="text")

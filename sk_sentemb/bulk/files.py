@@ -1,7 +1,7 @@
 """Which files a source is made of, and their format."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
 
@@ -40,6 +40,8 @@ def find_files(source: Paths, name: str) -> tuple[tuple[str, ...], str]:
 
     Raises
     ------
+    TypeError
+        If ``source`` is a table in memory, or no path at all.
     FileNotFoundError
         If there are none.
     ValueError
@@ -50,6 +52,12 @@ def find_files(source: Paths, name: str) -> tuple[tuple[str, ...], str]:
     if isinstance(source, (str, os.PathLike)):
         found = _files_of(Path(source).expanduser(), every=name != "auto")
     else:
+        is_table = hasattr(source, "columns") or hasattr(source, "column_names")
+        if is_table or not isinstance(source, Iterable):
+            raise TypeError(
+                f"source is of type {type(source).__name__}; pass paths of files or a "
+                "pyarrow.dataset.Dataset. Rows that are in memory go to the embedder's transform."
+            )
         found = [Path(file).expanduser() for file in source]
     if not found:
         raise FileNotFoundError(f"source={str(source)!r}: no such file, or no data file there.")

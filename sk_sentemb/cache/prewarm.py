@@ -7,6 +7,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing, gen_batches, get_tags
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from ..containers import make_sliceable
 from .opening import open_cache
 
 
@@ -52,6 +53,7 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
         raise ValueError(
             f"cache={embedder.cache!r} of the embedder keeps nothing; pass one with a cache."
         )
+    X = make_sliceable(X)
     n_samples = _num_samples(X)
     if not n_samples:
         return

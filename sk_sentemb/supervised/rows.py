@@ -14,6 +14,7 @@ from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
 
 from ..columns import TextColumns, read_text_columns
+from ..containers import make_sliceable
 from ..preprocessing import column_roles, make_multimodal_transformer
 
 # The roles of columns, by the names of the parameters that say them.
@@ -223,7 +224,8 @@ def _text_columns(X: Any, names: list[str] | None) -> TextColumns:
 
 def _warn_of_numbers(X: Any) -> None:
     """Warn if, of the columns without names, some hold texts and others nothing of the kind."""
-    kinds = [infer_dtype(column, skipna=True) for _, column in pd.DataFrame(X).items()]
+    table = pd.DataFrame(make_sliceable(X))
+    kinds = [infer_dtype(column, skipna=True) for _, column in table.items()]
     others = [place for place, kind in enumerate(kinds) if kind in _NO_TEXT]
     if others and len(others) < len(kinds):
         warnings.warn(
