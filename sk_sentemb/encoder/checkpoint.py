@@ -1,7 +1,6 @@
 """A folder in the sentence-transformers format, read into an Encoder."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBas
 from .backbone import Backbone, StaticBackbone
 from .encoder import Encoder, Source
 from .fields import Fields, read_fields
-from .files import CheckpointError, CheckpointWarning, read_json
+from .files import CheckpointError, read_json
 from .layout import (
     CLIP,
     PAIRS_TASK,
@@ -22,9 +21,9 @@ from .layout import (
     config_of,
     entries_of,
     fingerprint,
-    lost_modules,
     settings_of,
     text_processing,
+    warn_of_lost_modules,
 )
 from .loading import load_backbone, load_classifier
 from .model_config import check_names, read_config, reading
@@ -114,7 +113,7 @@ def read_encoder(
         if not any(isinstance(module, Pooling) for module in modules):
             modules.insert(0, Pooling(backbone.dim, ["mean"]))
         _check_order(modules, backbone.dim, folder)
-        _warn_of_lost_modules(folder)
+        warn_of_lost_modules(folder)
     check_ids(tokenizer, backbone, first.folder)
     encoder = Encoder(
         tokenizer=tokenizer,
@@ -132,17 +131,6 @@ def read_encoder(
     )
     check_runs(encoder, folder)
     return encoder
-
-
-def _warn_of_lost_modules(folder: Path) -> None:
-    if lost := lost_modules(folder):
-        warnings.warn(
-            f"{folder} has {', '.join(name + '/' for name in lost)} but no modules.json, which says "
-            "that they belong to the model: it is read as a plain transformers checkpoint, with mean "
-            "pooling and nothing after it. Fetch the model again, or remove these folders.",
-            CheckpointWarning,
-            stacklevel=2,
-        )
 
 
 def read_towers(entry: "Entry", device: torch.device, dtype: torch.dtype) -> TwoTowers | None:

@@ -3,12 +3,20 @@
 import hashlib
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .fields import Fields, read_fields
-from .files import CheckpointError, files_read_in, is_inside, read_json, sha256_of
+from .files import (
+    CheckpointError,
+    CheckpointWarning,
+    files_read_in,
+    is_inside,
+    read_json,
+    sha256_of,
+)
 from .modules import MODULES
 from .weights import weight_files
 
@@ -131,6 +139,18 @@ def lost_modules(folder: Path) -> list[str]:
         return []
     names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
     return sorted(n for n in names if re.fullmatch(rf"\d+_({'|'.join(MODULES)})", n))
+
+
+def warn_of_lost_modules(folder: Path) -> None:
+    """Say that modules are not read because the list of them is missing."""
+    if lost := lost_modules(folder):
+        warnings.warn(
+            f"{folder} has {', '.join(name + '/' for name in lost)} but no modules.json, which says "
+            "that they belong to the model: it is read as a plain transformers checkpoint, without "
+            "them. Fetch the model again, or remove these folders.",
+            CheckpointWarning,
+            stacklevel=2,
+        )
 
 
 def settings_of(folder: Path, expected_task: str) -> Fields:

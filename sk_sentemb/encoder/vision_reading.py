@@ -12,7 +12,15 @@ from .encoder import Source
 from .fields import Fields
 from .files import CheckpointError
 from .forks import ForkSafeLock
-from .layout import TEXTS_TASK, Entry, config_of, entries_of, fingerprint, settings_of
+from .layout import (
+    TEXTS_TASK,
+    Entry,
+    config_of,
+    entries_of,
+    fingerprint,
+    settings_of,
+    warn_of_lost_modules,
+)
 from .loading import check_none_missing, placed, read_model
 from .model_config import read_config, reading
 from .modules import MODULES
@@ -71,6 +79,7 @@ def read_image_encoder(
     modules = [*_what_it_is_made_for(model, states, settings, followers, folder), *followers]
     modules = [module.to(device).eval().requires_grad_(False) for module in modules]
     _check_followers(modules, states, folder, dtype)
+    warn_of_lost_modules(folder)
     config = config_of(folder)
     return ImageEncoder(
         processor=processor,

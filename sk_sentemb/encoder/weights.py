@@ -65,7 +65,7 @@ def _shards(index: Path) -> list[Path]:
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Read the weights of a module's folder; all must be finite.
 
-    Those of safetensors are mapped from the file, so that nothing is allocated by what a header says.
+    They are mapped from the files, so that nothing is allocated by what a header says.
     """
     files = weight_files(folder)
     if not files:
@@ -85,8 +85,10 @@ def _read_file(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        _check_not_compressed(file)
-        read = torch.load(file, map_location="cpu", weights_only=True)
+        is_archive = zipfile.is_zipfile(file)
+        if is_archive:
+            _check_not_compressed(file)
+        read = torch.load(file, map_location="cpu", weights_only=True, mmap=is_archive)
     # Damaged pickles fail in many ways, none of which names the file.
     except CheckpointError:
         raise
@@ -105,8 +107,6 @@ def _damaged(file: Path, error: Exception) -> CheckpointError:
 
 def _check_not_compressed(file: Path) -> None:
     """Refuse a file that grows when it is read: torch writes its archives without compression."""
-    if not zipfile.is_zipfile(file):
-        return
     with zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > file.stat().st_size:
             raise CheckpointError(
