@@ -101,6 +101,7 @@ TYPES = [
     ("config.json", "architectures", 3, "has architectures=3, but that must be a string or a list"),
     ("config.json", "num_hidden_layers", 10**6, "has num_hidden_layers=1000000, but at most 512"),
     ("config.json", "num_labels", 10**9, "has num_labels=1000000000, but at most 100000"),
+    ("tokenizer_config.json", "extra_ids", 10**30, "but at most 512 are supported"),
     ("config.json", "vocab_size", 10**12, "describes a model of"),
     ("config.json", "hidden_size", 10**8, "describes a model of"),
     ("config.json", "max_position_embeddings", 10**11, "describes a model of"),

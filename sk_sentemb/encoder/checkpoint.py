@@ -26,7 +26,7 @@ from .layout import (
     warn_of_lost_modules,
 )
 from .loading import load_backbone, load_classifier
-from .model_config import check_names, read_config, reading
+from .model_config import check_counts, check_names, read_config, reading
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokenizer import TextTokenizer, fast_tokenizer
@@ -186,6 +186,7 @@ def _tokenizer_arguments(settings: Fields) -> dict[str, Any]:
     # The name of the key changed over the releases.
     given = settings.object("processor_kwargs").content or settings.object("tokenizer_args").content
     arguments = {key: value for key, value in given.items() if key != "trust_remote_code"}
+    check_counts(arguments, settings.file)
     if places := sorted(k for k in arguments if k in _PLACES or k.endswith("_file")):
         raise CheckpointError(
             f"{settings.file} gives the tokenizer {places}, which could have any file read. That is "
@@ -198,6 +199,7 @@ def _files_of_the_folder(folder: Path) -> dict[str, str | None]:
     """Replace paths in tokenizer_config.json, which are of where it was saved, by the folder's files."""
     config = read_fields(folder / "tokenizer_config.json", required=False)
     check_names(config, "fast_tokenizer_files")
+    check_counts(config.content, config.file)
     return {
         key: str(folder / Path(value).name) if (folder / Path(value).name).is_file() else None
         for key, value in config.content.items()

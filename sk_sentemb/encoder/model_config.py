@@ -15,7 +15,7 @@ from .running import is_out_of_memory
 
 # Numbers of a config.json under such names count parts that are made one by one. The deepest models have
 # a hundred layers, the widest some hundred experts.
-_PARTS = re.compile("layer|depth|group|expert|block|stage")
+_PARTS = re.compile("layer|depth|group|expert|block|stage|extra_ids")
 _MOST_PARTS = 512
 _MOST_LABELS = 10**5
 
@@ -30,7 +30,7 @@ def read_config(folder: Path) -> PretrainedConfig:
             f"{fields.file} names other weights than the usual ones (transformers_weights), which is "
             "not supported. Save the model anew with save_pretrained."
         )
-    _check_counts(fields.content, fields.file)
+    check_counts(fields.content, fields.file)
     with reading(f"the model in {folder}"), quiet_transformers():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         for name in ("_attn_implementation", "_experts_implementation"):
@@ -50,14 +50,14 @@ def check_names(fields: Fields, key: str) -> None:
             )
 
 
-def _check_counts(content: Any, file: Path, key: str = "") -> None:
-    """Refuse numbers of layers and of labels that would take forever to make."""
+def check_counts(content: Any, file: Path, key: str = "") -> None:
+    """Refuse numbers of layers, labels or tokens that would take forever to make."""
     if isinstance(content, dict):
         for name, value in content.items():
-            _check_counts(value, file, str(name))
+            check_counts(value, file, str(name))
     elif isinstance(content, list):
         for value in content:
-            _check_counts(value, file, key)
+            check_counts(value, file, key)
     elif isinstance(content, int | float):
         most = _MOST_LABELS if "label" in key else _MOST_PARTS if _PARTS.search(key) else None
         if most is not None and content > most:
