@@ -25,6 +25,7 @@ from sk_sentemb.tuning.losses import (
     Softmax,
 )
 from sk_sentemb.tuning.pair_losses import BinaryCrossEntropy, LambdaLoss
+from sk_sentemb.tuning.sampling import batches_of_epoch
 from sk_sentemb.tuning.splitting import split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -302,3 +303,29 @@ def test_small_batches_of_one_class_are_no_reason_for_a_warning():
         for seed in range(4):
             tuner = FineTuner(max_steps=1, batch_size=8, random_state=seed)
             SentenceEmbedder(TINY, fine_tuner=tuner).fit(texts(24), np.arange(24) % 2)
+
+
+@pytest.mark.parametrize(("n_first", "n_second", "batch_size"), [(4, 2, 4), (10, 2, 4), (6, 6, 5)])
+def test_small_batches_of_validation_have_two_classes(n_first, n_second, batch_size):
+    y = np.repeat([0, 1], [n_first, n_second])
+    held_out = (texts(len(y), seed=2), y)
+    for seed in range(3):
+        tuner = FineTuner(
+            max_steps=1, batch_size=batch_size, validation_data=held_out, random_state=seed
+        )
+        embedder = SentenceEmbedder(TINY, fine_tuner=tuner).fit(texts(24), np.arange(24) % 2)
+        assert embedder.history_["validation_loss"].notna().all()
+
+
+def test_groups_of_each_class_are_spread_evenly():
+    y = np.repeat([0, 1, 2], [40, 20, 4])
+    how = {"batch_size": 16, "labels": y, "grouped": True, "spread": True}
+    rows = [
+        batches_of_epoch(np.random.default_rng(s), np.arange(64)[None], **how) for s in range(2)
+    ]
+    for batches in rows:
+        assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(64))
+        for batch in batches:
+            assert 8 <= (y[batch] == 0).sum() <= 12
+            assert 4 <= (y[batch] == 1).sum() <= 6
+    assert not all(map(np.array_equal, *rows))

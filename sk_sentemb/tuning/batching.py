@@ -19,6 +19,8 @@ def draw_batches(
     loss: Loss,
     examples: Examples,
     draw: np.random.Generator,
+    *,
+    spread: bool = False,
 ) -> list[np.ndarray]:
     """Draw the batches of one epoch.
 
@@ -36,6 +38,8 @@ def draw_batches(
         The rows.
     draw : numpy.random.Generator
         Where chance comes from.
+    spread : bool, default=False
+        Whether each class is spread evenly over the batches, as far as its rows come together.
 
     Returns
     -------
@@ -53,6 +57,7 @@ def draw_batches(
         batch_size=batch_size,
         labels=labels,
         grouped=sampling == "grouped" or (sampling != "shuffle" and loss.groups_classes),
+        spread=spread,
         balanced=sampling == "balanced",
         # There the rows of a batch are each other's negatives.
         distinct=kind is OF_TEXTS and examples.shape in (PAIRS, TRIPLETS, TEXTS),

@@ -21,6 +21,7 @@ def batches_of_epoch(
     batch_size: int,
     labels: np.ndarray | None = None,
     grouped: bool = False,
+    spread: bool = False,
     balanced: bool = False,
     distinct: bool = False,
     lists: np.ndarray | None = None,
@@ -40,6 +41,9 @@ def batches_of_epoch(
         The rows' classes.
     grouped : bool, default=False
         Whether rows of a class come several together.
+    spread : bool, default=False
+        Whether these groups are spread evenly over the epoch, each class over all of it, so that even
+        a few small batches have several classes. Otherwise their order is all chance.
     balanced : bool, default=False
         Whether all classes come equally often: rows of small ones several times, those of large ones
         not all.
@@ -60,7 +64,7 @@ def batches_of_epoch(
     else:
         rows = draw.permutation(texts.shape[1])
     if labels is not None and grouped:
-        rows = _together(draw, rows, labels)
+        rows = _together(draw, rows, labels, spread)
     if distinct:
         batches = list(_without_repetition(rows, texts, batch_size))
         return _with_last_row(batches, texts) if batch_size > 1 else batches
@@ -121,8 +125,10 @@ def _equally_often(draw: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     return draw.permutation(np.concatenate(chosen))
 
 
-def _together(draw: np.random.Generator, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Shuffle groups of rows of one class."""
+def _together(
+    draw: np.random.Generator, rows: np.ndarray, labels: np.ndarray, spread: bool
+) -> np.ndarray:
+    """Shuffle groups of rows of one class, or spread those of each class evenly."""
     by_class = rows[np.argsort(labels[rows], kind="stable")]
     _, starts, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
     rank = np.arange(len(rows)) - np.repeat(starts, sizes)
@@ -132,7 +138,14 @@ def _together(draw: np.random.Generator, rows: np.ndarray, labels: np.ndarray) -
     group = np.where(alone, np.minimum(rank // _GROUP, last), rank // _GROUP)
     begins = np.flatnonzero(np.diff(group, prepend=-1) | np.diff(labels[by_class], prepend=-1))
     groups = np.split(by_class, begins[1:])
-    return np.concatenate([groups[i] for i in draw.permutation(len(groups))])
+    order = draw.permutation(len(groups))
+    if spread:
+        _, first, of_class, n_groups = np.unique(
+            labels[by_class[begins]], return_index=True, return_inverse=True, return_counts=True
+        )
+        place = (np.arange(len(groups)) - first[of_class] + 0.5) / n_groups[of_class]
+        order = order[np.argsort(place[order], kind="stable")]
+    return np.concatenate([groups[i] for i in order])
 
 
 def _without_repetition(

@@ -177,7 +177,13 @@ def tune(
             loss=loss,
             kind=kind,
             batches=draw_batches(
-                "auto", fine_tuner.batch_size, kind, loss, validated, np.random.default_rng(0)
+                "auto",
+                fine_tuner.batch_size,
+                kind,
+                loss,
+                validated,
+                np.random.default_rng(0),
+                spread=True,
             ),
             guide=guide,
         )
