@@ -93,7 +93,7 @@ def assert_same(again, fitted, X):
         np.testing.assert_array_equal(found, expected)
     if hasattr(fitted, "history_"):
         pd.testing.assert_frame_equal(again.history_, fitted.history_)
-    assert set(vars(again)) == set(vars(fitted))
+    assert set(again.__getstate__()) == set(fitted.__getstate__())
 
 
 # What was trained
