@@ -73,21 +73,7 @@ def read_text_columns(X: Any) -> TextColumns:
     >>> columns.texts, columns.names
     ([['Tea'], ['3']], ['title', 'price'])
     """
-    names = None
-    if not isinstance(X, (list, tuple, np.ndarray)):
-        X = _as_frame_or_array(X)
-    if isinstance(X, (list, tuple)):
-        columns = _columns_of_rows(X)
-    elif isinstance(X, np.ndarray):
-        columns = _columns_of_array(X)
-    else:
-        columns, names = _columns_of_frame(X)
-    if not columns:
-        raise ValueError(
-            f"Found array with 0 feature(s) (shape=({len(X)}, 0)) while a minimum of 1 is "
-            "required. Pass X with at least one column of text."
-        )
-
+    columns, names = read_cells(X)
     texts = []
     missing = np.zeros((len(columns[0]), len(columns)), dtype=bool)
     for j, cells in enumerate(columns):
@@ -105,6 +91,43 @@ def read_text_columns(X: Any) -> TextColumns:
         missing[:, j] = [cell is None for cell in cells]
         texts.append([cell or "" for cell in cells])
     return TextColumns(texts, missing, names)
+
+
+def read_cells(X: Any) -> tuple[list[list[Any]], list[str] | None]:
+    """Read X into columns of cells as they are.
+
+    Parameters
+    ----------
+    X : sequence, ndarray, Series or DataFrame, of shape (n,) or (n, k)
+        As in :func:`read_text_columns`.
+
+    Returns
+    -------
+    columns : list of list
+        k columns of n cells each.
+    names : list of str or None
+        Their names, or None where X has no names or some are not strings.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is no column and no table, as in :func:`read_text_columns`.
+    """
+    names = None
+    if not isinstance(X, (list, tuple, np.ndarray)):
+        X = _as_frame_or_array(X)
+    if isinstance(X, (list, tuple)):
+        columns = _columns_of_rows(X)
+    elif isinstance(X, np.ndarray):
+        columns = _columns_of_array(X)
+    else:
+        columns, names = _columns_of_frame(X)
+    if not columns:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape=({len(X)}, 0)) while a minimum of 1 is "
+            "required. Pass X with at least one column of text."
+        )
+    return columns, names
 
 
 def read_argument(X: Any, name: str) -> TextColumns:

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from embedding import NO_DROPOUT, TINY, TINY_SCORER
 from images import TINY_VIT
@@ -57,6 +59,35 @@ def test_a_signaling_nan_is_a_missing_image():
     expected = ImageEmbedder(TINY_VIT, missing="nan").fit_transform([None, None])
     found = ImageEmbedder(TINY_VIT, missing="nan").fit_transform([Decimal("sNaN"), Decimal("NaN")])
     np.testing.assert_array_equal(found, expected)
+
+
+class ArrayLike:
+    """Has no rows of its own, but says what array it stands for."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(TEXTS, dtype=object)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        ArrayLike(),
+        pa.record_batch({"text": TEXTS}),
+        pa.array(TEXTS),
+        pl.Series(TEXTS),
+        pd.Series(TEXTS, index=[0, 0, 0, 0]),
+        np.ma.array(TEXTS, mask=[0, 1, 0, 0]),
+        ["\ud83d", "a\udc00", "Rain.", "\0"],
+        [Decimal("sNaN"), "a", "b", None],
+    ],
+    ids=lambda X: type(X).__name__,
+)
+def test_a_classifier_is_trained_on_what_an_embedder_reads(X):
+    fitted = SentenceClassifier(NO_DROPOUT, fine_tuner=TUNER).fit(X, [0, 1, 0, 1])
+    assert fitted.predict_proba(X).shape == (4, 2)
+    columns = read_text_columns(X)
+    expected = fitted.embedder_.set_params(missing="empty").transform(columns.texts[0])
+    np.testing.assert_allclose(fitted.embedder_.transform(X), expected, atol=1e-6)
 
 
 # y, sample_weight and query_id: what a mask hides is no data

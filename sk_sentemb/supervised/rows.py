@@ -7,14 +7,12 @@ from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
-import pandas as pd
 from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_dataframe
 from pandas.api.types import infer_dtype
 from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
 
-from ..columns import TextColumns, read_text_columns
-from ..containers import make_sliceable
+from ..columns import TextColumns, read_cells, read_text_columns
 from ..preprocessing import column_roles, make_multimodal_transformer
 
 # The roles of columns, by the names of the parameters that say them.
@@ -224,8 +222,8 @@ def _text_columns(X: Any, names: list[str] | None) -> TextColumns:
 
 def _warn_of_numbers(X: Any) -> None:
     """Warn if, of the columns without names, some hold texts and others nothing of the kind."""
-    table = pd.DataFrame(make_sliceable(X))
-    kinds = [infer_dtype(column, skipna=True) for _, column in table.items()]
+    columns, _ = read_cells(X)
+    kinds = [infer_dtype(column, skipna=True) for column in columns]
     others = [place for place, kind in enumerate(kinds) if kind in _NO_TEXT]
     if others and len(others) < len(kinds):
         warnings.warn(
