@@ -168,6 +168,17 @@ def test_a_link_at_a_scratch_name_of_a_new_target_is_not_followed(name, source, 
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.parametrize(("name", "lock"), [("out", "out/.lock"), ("out.npy", "out.npy.lock")])
+def test_a_link_at_the_lock_s_name_is_an_error(name, lock, source, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / lock).parent.mkdir(exist_ok=True)
+    (tmp_path / lock).symlink_to(victim)
+    with pytest.raises(FileExistsError, match="is a link to"):
+        embed(source, tmp_path / name)
+    assert victim.read_text() == "precious"
+
+
 def test_an_array_that_became_a_link_is_not_written_through(source, tmp_path):
     embed(source, tmp_path / "out.npy", rows_per_shard=4)
     victim = shutil.copy(tmp_path / "out.npy", tmp_path / "victim")

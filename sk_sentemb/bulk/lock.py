@@ -6,6 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .durable import check_no_link
+
 
 @contextmanager
 def locked(file: Path, target: Path) -> Iterator[None]:
@@ -22,7 +24,10 @@ def locked(file: Path, target: Path) -> Iterator[None]:
     ------
     BlockingIOError
         If another run has the lock.
+    FileExistsError
+        If the file is a link.
     """
+    check_no_link(file)  # which older releases of filelock follow, and empty the file behind it
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
