@@ -506,3 +506,19 @@ def test_any_cells_have_a_role_that_does_not_depend_on_their_order(cells):
         turned = describe_columns(pd.DataFrame({"c": pd.Series(cells[::-1], dtype=object)}))
     assert found.loc["c", "role"] in column_roles(FRAME)
     assert found["role"].equals(turned["role"])
+
+
+def test_hostile_cells_take_no_time_that_grows_with_their_square():
+    hostile = [
+        ".png?" * 40_000 + " x",
+        ".png?" * 40_000 + "\nx",
+        ".png" * 40_000 + " " * 40_000 + "x",
+        "http://" + "a." * 50_000 + " b",
+        "www." * 50_000 + " b",
+        "a/" * 50_000 + " ",
+        "a@" + "a." * 50_000 + "1",
+        "1 " * 50_000 + "x",
+        "31" + " " * 100_000 + "may",
+    ]
+    # Seconds here, minutes if it did.
+    assert describe_columns(pd.DataFrame({"c": hostile})).loc["c", "role"] == "categorical"

@@ -223,13 +223,19 @@ def test_columns_without_names_are_texts():
 
 
 @both
-def test_names_of_columns_have_to_be_strings(make, y):
+def test_names_of_columns_have_to_be_strings_where_there_is_more_than_text(make, y):
     X = pd.DataFrame({0: TEXTS, 1: np.linspace(0, 1, 24)})
-    for frame in (X, X[[0]], X.rename(columns={0: "text"})):
-        with pytest.raises(TypeError, match=r"names are not strings, such as [01]; rename them"):
+    for frame in (X, X.rename(columns={0: "text"}), X.set_axis([("a", 1), ("b", 2)], axis=1)):
+        with pytest.raises(TypeError, match=r"not strings, such as .*; rename them"):
             make().fit(frame, y)
+    with pytest.raises(TypeError, match=r"not strings, such as 0; rename them"):
+        make(text=["0"]).fit(X[[0]], y)
     named = X.set_axis(X.columns.astype(str), axis=1)
     assert make().fit(named, y).transform(named).shape == (24, 33)
+    # Nothing but text needs no roles.
+    for frame in (X[[0]], X.assign(**{"1": TEXTS})[[0, "1"]].set_axis([0, 1], axis=1)):
+        expected = outputs(make().fit(frame.to_numpy(), y), frame.to_numpy())
+        np.testing.assert_array_equal(outputs(make().fit(frame, y), frame), expected)
 
 
 def test_a_frame_of_one_column_with_few_words_is_texts():

@@ -14,8 +14,8 @@ from ..atomic import atomic_fit
 from ..columns import TextColumns, read_text_columns
 from ..features import check_features
 from .cells import EMAIL, URL
-from .containers import TextOutputMixin
 from .markup import html_to_text
+from .text_output import TextOutputMixin
 
 _URL = re.compile(rf"\b{URL}", re.IGNORECASE)
 _EMAIL = re.compile(rf"(?<![\w.+-])(?:mailto:)?{EMAIL}", re.IGNORECASE)

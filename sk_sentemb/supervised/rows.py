@@ -14,6 +14,7 @@ from sklearn.compose import ColumnTransformer
 
 from ..columns import TextColumns, read_cells, read_text_columns
 from ..preprocessing import column_roles, make_multimodal_transformer
+from ..preprocessing.table import named_columns
 
 # The roles of columns, by the names of the parameters that say them.
 ROLES = ("text", "categorical", "numeric", "date", "image")
@@ -77,7 +78,7 @@ class RowReader:
         ValueError
             If no column is text, or a role is given for columns without names.
         TypeError
-            If X is a data frame and not all names of its columns are strings.
+            If X is a data frame with columns of several kinds, and not all their names are strings.
 
         Warns
         -----
@@ -85,15 +86,8 @@ class RowReader:
             If X has no names, and some of its columns hold numbers or dates beside the texts.
         """
         X = nw.to_native(X, pass_through=True)
-        if not is_into_dataframe(X):
-            if given := [role for role, columns in roles.items() if columns != "auto"]:
-                raise ValueError(
-                    f"{given[0]}={roles[given[0]]!r}, but X has no column names: all its columns are "
-                    "texts. Pass a data frame."
-                )
-            reader = cls._of_texts(None, X)
-            _warn_of_numbers(X)
-            return reader
+        if names_of(X) is None:
+            return cls._of_texts_without_names(X, roles)
         asked: dict[str, Any] = {
             role: None if columns == "auto" else columns for role, columns in roles.items()
         }
@@ -127,6 +121,30 @@ class RowReader:
         sizes = (len(reader.told) + len(rest), *map(len, pictures))
         order = np.concatenate([rest, *pictures]).astype(np.intp)
         return replace(reader, table=table, order=order, sizes=tuple(n for n in sizes if n))
+
+    @classmethod
+    def _of_texts_without_names(cls, X: Any, roles: dict[str, Columns]) -> Self:
+        """Return what reads columns that have no strings for names, and so no roles but text."""
+        given = [role for role, columns in roles.items() if columns != "auto"]
+        if given and not is_into_dataframe(X):
+            raise ValueError(
+                f"{given[0]}={roles[given[0]]!r}, but X has no column names: all its columns are "
+                "texts. Pass a data frame."
+            )
+        reader = cls._of_texts(None, X)
+        numbers = _find_numbers(X)
+        if is_into_dataframe(X) and (given or numbers):
+            named_columns(X)  # says that they need names
+        if numbers:
+            place, kind = numbers[0]
+            warnings.warn(
+                f"X has no column names, so that all its columns are embedded as texts; but column "
+                f"{place} (counting from 0) holds cells of the kind {kind!r}. Pass a data frame whose "
+                "columns have strings for names, to use it as what it is.",
+                UserWarning,
+                stacklevel=5,
+            )
+        return reader
 
     @classmethod
     def _of_texts(cls, text: list[str] | None, X: Any) -> Self:
@@ -220,19 +238,12 @@ def _text_columns(X: Any, names: list[str] | None) -> TextColumns:
     return read_text_columns(X)
 
 
-def _warn_of_numbers(X: Any) -> None:
-    """Warn if, of the columns without names, some hold texts and others nothing of the kind."""
+def _find_numbers(X: Any) -> list[tuple[int, str]]:
+    """Return the places of columns of numbers, dates and the like that stand beside columns of text."""
     columns, _ = read_cells(X)
     kinds = [infer_dtype(column, skipna=True) for column in columns]
-    others = [place for place, kind in enumerate(kinds) if kind in _NO_TEXT]
-    if others and len(others) < len(kinds):
-        warnings.warn(
-            f"X has no column names, so that all its columns are embedded as texts; but column "
-            f"{others[0]} (counting from 0) holds cells of the kind {kinds[others[0]]!r}. Pass a data "
-            "frame whose columns have strings for names, to use it as what it is.",
-            UserWarning,
-            stacklevel=5,
-        )
+    numbers = [(place, kind) for place, kind in enumerate(kinds) if kind in _NO_TEXT]
+    return numbers if len(numbers) < len(kinds) else []
 
 
 def _told(roles: dict[str, list[str]]) -> str:
