@@ -90,6 +90,15 @@ def test_a_classifier_is_trained_on_what_an_embedder_reads(X):
     np.testing.assert_allclose(fitted.embedder_.transform(X), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind"), [([3, 4, None, 5], "integer"), ([0.5, np.nan, 1.5, 2.5], "floating")]
+)
+def test_numbers_beside_texts_without_names_are_a_warning(cells, kind):
+    rows = list(zip(TEXTS, cells, strict=True))
+    with pytest.warns(UserWarning, match=rf"column 1 \(counting from 0\) holds .*'{kind}'"):
+        SentenceClassifier(NO_DROPOUT, fine_tuner=TUNER).fit(rows, [0, 1, 0, 1])
+
+
 # y, sample_weight and query_id: what a mask hides is no data
 
 

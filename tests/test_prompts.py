@@ -195,6 +195,14 @@ def test_a_null_among_the_prompts_is_no_prompt(tmp_path):
     np.testing.assert_array_equal(named, SentenceEmbedder(tmp_path).fit_transform(TEXTS))
 
 
+@pytest.mark.parametrize("key", ["embedder", "classifier", "scorer", "tuned scorer"])
+def test_a_prompt_that_leaves_no_room_for_text_is_an_error_of_fit(fit, key):
+    with pytest.raises(
+        ValueError, match=r"leaves no room for text beside \d special and \d+ prompt"
+    ):
+        fit(key, prompt="word " * 600)
+
+
 # Wherever the parameter goes
 
 

@@ -78,6 +78,13 @@ class PairModelHolder(ModelHolder):
             raise NoHeadError(f"{error} {_NO_HEAD}") from None
         if encoder.head is None:
             raise NoHeadError(f"{encoder!r} embeds single texts. {_NO_HEAD}")
+        # Raises if special tokens and prompt leave no room for text.
+        encoder.tokenizer(
+            [("", "")],
+            prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
+            max_length=encoder.length_limit(self.max_length),
+            long_text="truncate",
+        )
         return encoder
 
     def _to_be_tuned(self, n_logits: int, fits: Callable[[SequenceHead], bool]) -> Encoder:
