@@ -5,13 +5,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from .cache.once import Embed
-from .encoder import Embedded, Encoder, Text, TextTooLongError, n_characters
+from .encoder import (
+    Embedded,
+    Encoder,
+    Text,
+    TextTooLongError,
+    assemble,
+    dismantle,
+    n_characters,
+)
 
 # So many blocks for each worker even out that some are faster than others.
 BLOCKS_PER_WORKER = 4
@@ -25,7 +33,8 @@ def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embe
     """Let the workers of joblib's backend embed texts, if there is more than one.
 
     They start when they are first needed and stay until the end, because some backends start new
-    processes. Each gets the model by name, or its weights if it has none, and loads it once.
+    processes. Each gets the model by name and loads it once. If there is no name, or what it leads to
+    has changed or is not there any more, each gets the weights of the model that is loaded here.
 
     Parameters
     ----------
@@ -43,7 +52,7 @@ def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embe
         :meth:`Encoder.encode` raises.
     """
     n_workers = count_workers(n_jobs)
-    sent = _Sent(encoder)
+    sent = _SentEncoder(encoder)
     with ExitStack() as stack:
         workers = cache(lambda: stack.enter_context(_workers(n_jobs)))
 
@@ -54,11 +63,21 @@ def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embe
                 np.empty((len(texts), encoder.embedding_dim), dtype=np.float32),
                 np.zeros(len(texts), dtype=bool),
             )
-            blocks = list(_blocks(texts, BLOCKS_PER_WORKER * n_workers))
-            tasks = (delayed(_embed_block)(sent, texts[b], b.start, how) for b in blocks)
-            for block, part in zip(blocks, workers()(tasks), strict=True):
-                embedded.vectors[block], embedded.truncated[block] = part
-                on_progress(block.stop)
+            blocks, n_done = list(_blocks(texts, BLOCKS_PER_WORKER * n_workers)), 0
+            while blocks:
+                left, failure = [], None
+                tasks = (delayed(_embed_block)(sent, texts[b], b.start, how) for b in blocks)
+                for block, part in zip(blocks, workers()(tasks), strict=True):
+                    if isinstance(part, _NotLoaded):
+                        left.append(block)
+                        failure = part
+                    else:
+                        embedded.vectors[block], embedded.truncated[block] = part
+                        n_done += block.stop - block.start
+                        on_progress(n_done)
+                if failure is not None:
+                    sent.send_weights_after(failure)
+                blocks = left
             return embedded
 
         yield embed
@@ -103,7 +122,14 @@ def _workers(n_jobs: int | None) -> Parallel:
         return Parallel(n_jobs=n_jobs)
 
 
-class _Sent:
+class _NotLoaded(NamedTuple):
+    """Why a worker cannot load the model that it was sent, and whether that had its weights."""
+
+    reason: str
+    had_weights: bool
+
+
+class _SentEncoder:
     """An encoder on its way to workers, as an array, which joblib maps into its own processes.
 
     So weights that are carried are written once there, and not sent with every block.
@@ -111,22 +137,57 @@ class _Sent:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
+        self._has_weights = encoder.source is None
+
+    def load(self) -> Encoder:
+        """Return the encoder itself, where a worker is a thread."""
+        return self.encoder
+
+    def send_weights_after(self, failure: _NotLoaded) -> None:
+        """Send the weights from now on; raise if a worker could not load the model with them."""
+        if failure.had_weights:
+            raise RuntimeError(
+                f"a worker cannot load the model: {failure.reason}. Pass n_jobs=1 to run it here."
+            )
+        if not self._has_weights:
+            self._has_weights = True
+            self.__dict__.pop("_pickled", None)
 
     @cached_property
     def _pickled(self) -> np.ndarray:
-        return np.frombuffer(pickle.dumps(self.encoder), dtype=np.uint8)
+        state = dismantle(self.encoder, embed=self._has_weights)
+        return np.frombuffer(pickle.dumps(state), dtype=np.uint8)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _received, (self._pickled,)
+        return _ReceivedEncoder, (self._pickled, self._has_weights)
 
 
-def _received(pickled: np.ndarray) -> _Sent:
-    return _Sent(pickle.loads(pickled.data))
+class _ReceivedEncoder:
+    """An encoder that has come to a worker, and is loaded when a task asks for it.
+
+    Not before: joblib takes any error while a worker unpickles a task for arguments that cannot be
+    pickled, and some backends hang.
+    """
+
+    def __init__(self, pickled: np.ndarray, has_weights: bool) -> None:
+        self._pickled, self._has_weights = pickled, has_weights
+
+    def load(self) -> Encoder | _NotLoaded:
+        """Return the process's own copy, or why there is none."""
+        try:
+            return assemble(pickle.loads(self._pickled.data))
+        except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            return _NotLoaded(f"{type(error).__name__}: {error}", self._has_weights)
 
 
-def _embed_block(sent: _Sent, texts: Sequence[Text], start: int, how: dict[str, Any]) -> Embedded:
+def _embed_block(
+    sent: _SentEncoder | _ReceivedEncoder, texts: Sequence[Text], start: int, how: dict[str, Any]
+) -> Embedded | _NotLoaded:
+    encoder = sent.load()
+    if isinstance(encoder, _NotLoaded):
+        return encoder
     try:
-        return sent.encoder.encode(texts, **how)
+        return encoder.encode(texts, **how)
     except TextTooLongError as error:
         raise TextTooLongError(start + error.position, error.max_length) from None
 
