@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections import deque
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,17 @@ def test_tables_stay_tables(X, output, in_mode):
     assert [as_list(found[name]) for name in found.columns] == [CLEAN, CLEAN[::-1]]
     if output == "pandas" and isinstance(X, pd.DataFrame):
         assert list(found.index) == INDEX
+
+
+@outputs
+@pytest.mark.parametrize("make_row", [list, tuple, lambda row: np.array(row, dtype=object)])
+@pytest.mark.parametrize("make", [list, tuple, deque])
+def test_rows_of_one_text_stay_rows(make, make_row, output):
+    cleaner = TextCleaner().set_output(transform=output)
+    found = cleaner.fit_transform(make(make_row([text]) for text in HTML))
+    assert type(found) is OUTPUTS[output][1]
+    assert found.shape == (4, 1)
+    assert cleaner.fit_transform(make(HTML)).shape == (4,)
 
 
 @outputs

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..atomic import atomic_fit
 from ..columns import TextColumns, read_text_columns
+from ..containers import list_cells
 from ..features import check_features
 from .cells import EMAIL, URL
 from .markup import html_to_text
@@ -228,4 +229,5 @@ def _is_one_dimensional(X: Any, columns: TextColumns) -> bool:
         return False
     if hasattr(X, "ndim"):
         return X.ndim == 1
-    return not (isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], (list, tuple)))
+    cells = list_cells(X)
+    return not (cells and isinstance(cells[0], (list, tuple, np.ndarray)))
