@@ -77,13 +77,6 @@ class MemoryCache:
         for front in fronts:
             front.max_bytes = min(front.max_bytes, self.max_bytes)
 
-    def new_front(self) -> "MemoryCache":
-        """Return an empty cache in front of a slower one: bounded and cleared together with this one."""
-        front = MemoryCache(self.max_bytes)
-        with self._lock:
-            self._fronts.add(front)
-        return front
-
     def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
         del space
@@ -237,3 +230,11 @@ _SHARED = MemoryCache()
 def shared_memory_cache() -> MemoryCache:
     """Return the cache of all embedders with ``cache="memory"``."""
     return _SHARED
+
+
+def new_front() -> MemoryCache:
+    """Return an empty cache in front of one on disk, bounded and cleared with that of all embedders."""
+    front = MemoryCache(_SHARED.max_bytes)
+    with _SHARED._lock:
+        _SHARED._fronts.add(front)
+    return front

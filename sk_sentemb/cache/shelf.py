@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..encoder import ForkSafeLock
-from .memory import shared_memory_cache
+from .memory import new_front, shared_memory_cache
 from .statistics import CacheWarning
 from .store import Store, is_damage
 
@@ -33,7 +33,7 @@ class Shelf:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.front = shared_memory_cache().new_front()
+        self.front = new_front()
         self._n_damaged = 0
         self._reads_again = self._writes_again = 0.0
 
