@@ -115,6 +115,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
 
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
+        Similarities in ``y`` are read on the scale of the first fit, unless ``score_range`` is given.
 
     weights_in_pickle : {"reference", "embed"}, default="reference"
         Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those

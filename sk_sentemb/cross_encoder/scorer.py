@@ -94,6 +94,7 @@ class CrossEncoderScorer(
 
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
+        Its scores keep the units of the first fit on scores; a ``y`` beyond their range is refused.
 
     weights_in_pickle : {"reference", "embed"}, default="reference"
         Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
