@@ -92,18 +92,14 @@ class Trainer:
 
     @torch.no_grad()
     def check_finite(self, rows: np.ndarray) -> None:
-        """Raise if the weights give a batch no finite loss: no later step tells this of the last one."""
+        """Raise if the model's outputs are not finite: no loss of a later step tells of the last one."""
         self.model.train(False)
-        if self.head is not None:
-            self.head.eval()
-        texts = self._texts(rows)
-        n_parts = -(-len(texts) // (self.forward_batch_size or len(texts)))
-        vectors = torch.cat([self._embed(part) for part in np.array_split(texts, n_parts)])
-        loss = self._loss(rows, vectors).item()
-        if not np.isfinite(loss):
+        texts = self._texts(rows)[: self.forward_batch_size]
+        trained = [self._embed(texts), *(self.head.parameters() if self.head is not None else ())]
+        if not all(values.isfinite().all() for values in trained):
             raise FloatingPointError(
-                f"the loss after the last step is {loss}. Lower learning_rate and "
-                "head_learning_rate, or pass dtype='float32' if it is another."
+                "the last step has left a model whose outputs are not finite. Lower learning_rate "
+                "and head_learning_rate, or pass dtype='float32' if it is another."
             )
 
     def finished(self) -> Encoder:
