@@ -329,3 +329,11 @@ def test_groups_of_each_class_are_spread_evenly():
             assert 8 <= (y[batch] == 0).sum() <= 12
             assert 4 <= (y[batch] == 1).sum() <= 6
     assert not all(map(np.array_equal, *rows))
+
+
+@pytest.mark.parametrize("estimator", [SentenceEmbedder(TINY), CrossEncoderScorer(TINY_SCORER)])
+def test_the_loss_decides_between_epochs_of_equal_ranks(estimator):
+    X, y = pairs(10), np.linspace(0, 1, 10)
+    how = {"validation_data": (X, y), "learning_rate": 1e-6, "epochs": 4}
+    fitted(estimator.set_params(fine_tuner=early(**how)), X, y, n_epochs=4)
+    assert estimator.history_["validation_spearman"].nunique() == 1

@@ -31,6 +31,8 @@ class Progress:
         Of the validation so far, the higher the better.
     best_state : dict or None
         The weights that had it.
+    best_loss : float
+        The loss of the validation that had it, by which equal scores are compared.
     n_worse : int
         Validations since then.
     stopped : bool
@@ -42,6 +44,7 @@ class Progress:
     step_of_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_score: float = -np.inf
+    best_loss: float = np.inf
     best_state: dict[str, Any] | None = None
     n_worse: int = 0
     stopped: bool = False

@@ -74,8 +74,10 @@ class Validator:
         return self.name == "validation_loss"
 
     @torch.no_grad()
-    def score(self, model: TrainableEncoder, head: torch.nn.Module | None) -> float:
-        """Return the metric of the model as it is now.
+    def score(self, model: TrainableEncoder, head: torch.nn.Module | None) -> tuple[float, float]:
+        """Return the metric of the model as it is now, and the loss, which decides between equals.
+
+        On few rows, a metric of ranks stays the same for many steps in which the model gets better.
 
         Raises
         ------
@@ -92,15 +94,19 @@ class Validator:
         model.train()
         columns = [vectors[texts] for texts in self.examples.columns]
         if self.lower_is_better:
-            score = self._loss(columns, head)
-        elif callable(self.metric):
+            loss = self._loss(columns, head)
+            return loss, loss
+        if callable(self.metric):
             as_arrays = [column.cpu().numpy() for column in columns]
             score = float(self.metric(as_arrays, self.examples.target))
             if np.isnan(score):
                 raise UndefinedScoreError("metric, a function, returned NaN")
-        else:
-            score = float(self._of_scores(self.kind.compare(columns).cpu().numpy()))
-        return score
+            return score, np.inf  # who asks for a metric of their own may not want the loss
+        score = float(self._of_scores(self.kind.compare(columns).cpu().numpy()))
+        try:
+            return score, self._loss(columns, head)
+        except UndefinedScoreError:
+            return score, np.inf
 
     def _of_scores(self, scores: np.ndarray) -> float:
         """Say how well numbers for rows agree with the targets."""

@@ -101,9 +101,9 @@ class TuningWatcher:
         if head is not None:
             head.eval()
         try:
-            score = validator.score(self.trainer.model, head)
+            score, loss = validator.score(self.trainer.model, head)
         except UndefinedScoreError as error:
-            score = np.nan
+            score, loss = np.nan, np.inf
             self._warn_undefined(validator.name, progress.epoch, error)
         if head is not None:
             head.train()
@@ -111,10 +111,12 @@ class TuningWatcher:
         if np.isnan(score):
             return False
         score = -score if validator.lower_is_better else score
-        if score > progress.best_score:
+        is_better_tie = score == progress.best_score and loss < progress.best_loss
+        if score > progress.best_score or is_better_tie:
             # The copy first: an interruption while it is made shall not part score and weights.
             state = weights_of(self.trainer)
             progress.best_state, progress.best_score, progress.n_worse = state, score, 0
+            progress.best_loss = loss
             return False
         progress.n_worse += 1
         return self.fine_tuner.early_stopping and progress.n_worse >= self.fine_tuner.patience
