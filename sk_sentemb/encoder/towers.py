@@ -19,7 +19,7 @@ from .files import CheckpointError
 from .forks import ForkSafeLock
 from .layout import CLIP
 from .loading import backbone_of, check_none_missing, placed, read_model
-from .model_config import read_config
+from .model_config import read_config, reading
 from .modules import Dense
 from .pooling import Pooling
 from .quiet import quiet_transformers
@@ -80,7 +80,8 @@ class TwoTowers:
         """
         if self._of_texts is None:
             text_model = _on_its_own(self.model)
-            _check_last_token(text_model, tokenizer, folder)
+            with reading(f"the model in {folder}"):
+                _check_last_token(text_model, tokenizer, folder)
             inside: Any = self.model.text_model
             inside.embeddings = _Embeddings(inside.embeddings)
             backbone = replace(backbone_of(text_model, folder), lock=self.lock)
