@@ -52,13 +52,16 @@ def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
     return state | {"model": encoder.source.model, "revision": encoder.source.revision}
 
 
-def assemble(state: dict[str, Any]) -> Encoder:
+def assemble(state: dict[str, Any], key: str | None = None) -> Encoder:
     """Get an encoder again, on the device it was on or, where there is none, on the best there is.
 
     Parameters
     ----------
     state : dict
         From :func:`dismantle`.
+    key : str, default=None
+        What the process knows a model by that is carried, from a trusted source; None for a digest of
+        its files, which takes a pass over them.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def assemble(state: dict[str, Any]) -> Encoder:
         dtype = pick_dtype(state["dtype"], on)
         folder_reader = partial(read_encoder, device=on, dtype=dtype, pairs=pairs)
         read = from_files(state["files"], state["fingerprint"], folder_reader)
-        key = key_of_files(state["files"], state["fingerprint"])
+        key = key or key_of_files(state["files"], state["fingerprint"])
         encoder = shared((key, str(on), str(dtype), "pairs" if pairs else "texts"), read)
     else:
         encoder = load_encoder(
@@ -144,12 +147,21 @@ def from_files(
 
 def key_of_files(files: dict[str, bytes], fingerprint: str) -> str:
     """Return what the process knows a carried model by: its files, whatever it says it is."""
-    digest = hashlib.blake2b(fingerprint.encode(), digest_size=32)
+    digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"\n{name} {len(content)}\n".encode())
         digest.update(content)
-    return f"carried {digest.hexdigest()}"
+    return f"{fingerprint} carried {digest.hexdigest()}"
+
+
+def _reduce(encoder: Encoder) -> tuple[Callable[..., Encoder], tuple[Any, ...]]:
+    """Return how a pickle makes an encoder again; a worker does so for each block of texts."""
+    state = dismantle(encoder)
+    # A pickle is trusted anyway, and need not be digested each time.
+    told = [state[name] for name in ("pooling", "normalize", "modules", "labels")]
+    key = f"{encoder.fingerprint} pickled {told}"
+    return assemble, (state, key if "files" in state else None)
 
 
 # `pickle` and `joblib` meet an Encoder as the `model` of an estimator.
-copyreg.pickle(Encoder, lambda encoder: (assemble, (dismantle(encoder),)))
+copyreg.pickle(Encoder, _reduce)
