@@ -130,6 +130,8 @@ BACKENDS = {
         make_arrow().to_pandas().convert_dtypes(dtype_backend="pyarrow")
     ),
 }
+if pd.Series(["a"]).dtype == object:  # before pandas 3, None becomes "None" in this dtype
+    del BACKENDS["str"]
 
 backends = pytest.mark.parametrize("make", BACKENDS.values(), ids=BACKENDS)
 
