@@ -35,9 +35,10 @@ from .sharing import with_callbacks as with_callbacks
 from .truncation import CellCounts, warn_truncated
 from .tuning import FineTuner
 from .tuning.arguments import check_sample_weight
+from .tuning.automatic import most_epochs
 from .tuning.data import Data
 from .tuning.kinds import Kind
-from .tuning.tune import Tuned, most_epochs, tune
+from .tuning.tune import Tuned, tune
 
 
 class MissingTextWarning(UserWarning):

@@ -226,8 +226,6 @@ ONE_DIMENSION = {
 # Weights of rows are compared in test_supervised.py, enough steps made in test_supervised_tuning.py.
 OF_TWO_STEPS = {
     "check_sample_weight_equivalence_on_dense_data": "repeated rows are in other batches",
-    "check_classifiers_train": "two steps are too few to learn numbers from their digits",
-    "check_regressors_train": "two steps are too few to learn numbers from their digits",
 }
 OF_PICTURES = {"check_fit1d": "one-dimensional X is one column of images here"}
 

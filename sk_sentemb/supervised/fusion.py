@@ -47,6 +47,11 @@ class HeadSpec:
     dropout: float
     factory: HeadFactory | None = None
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether the outputs are linear in the parts."""
+        return self.fusion == "concat" and not self.hidden_layer_sizes and self.factory is None
+
     def make(self, dim: int, n_outputs: int) -> "Head":
         """Make a head, with random weights, for vectors of so many dimensions."""
         sizes = [dim] * self.n_texts + list(self.feature_sizes)

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..tuning.losses import ROWS_OF_CLASSES, ROWS_OF_VALUES, Batch, Loss
 from ..tuning.losses.base import weighted_mean
-from .fusion import HeadSpec
+from .fusion import Head, HeadSpec
+from .linear import solve_linear_head
 
 
 def _cross_entropy(outputs: Tensor, target: Tensor) -> Tensor:
@@ -59,6 +61,36 @@ class HeadLoss(Loss):
         if self.begun is not None:
             return deepcopy(self.begun).requires_grad_(True).train()
         return self.spec.make(dim, n_outputs)
+
+    @property
+    def solves_head(self) -> bool:
+        """Whether the head is linear, so that its best weights can be solved for."""
+        return self.spec.is_linear
+
+    def solve_head(self, batch: Batch) -> None:
+        """Put the best weights into a linear head."""
+        head, layer = self._linear(batch)
+        assert batch.target is not None
+        assert batch.features is not None
+        fused = head.fuse(batch.columns, batch.features).cpu().numpy()
+        sizes = [column.shape[1] for column in batch.columns] + head.feature_sizes
+        solution = solve_linear_head(
+            self.error,
+            fused,
+            sizes,
+            batch.target.cpu().numpy(),
+            None if batch.weight is None else batch.weight.cpu().numpy(),
+            head.n_outputs,
+        )
+        for parameter, value in zip((layer.weight, layer.bias), solution, strict=True):
+            parameter.copy_(torch.from_numpy(value))
+
+    def _linear(self, batch: Batch) -> tuple[Head, nn.Linear]:
+        assert isinstance(batch.head, Head)
+        assert isinstance(batch.head.follower, nn.Sequential)
+        layer = batch.head.follower[-1]
+        assert isinstance(layer, nn.Linear)
+        return batch.head, layer
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

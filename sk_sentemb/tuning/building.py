@@ -28,6 +28,8 @@ def make_trainer(
     guide: np.ndarray | None,
     seed: int,
     n_steps: int,
+    *,
+    solves: bool = False,
 ) -> Trainer:
     """Make it.
 
@@ -49,6 +51,8 @@ def make_trainer(
         Of new weights and of dropout.
     n_steps : int
         Over which the learning rate falls.
+    solves : bool, default=False
+        Whether the one step of the training solves for the weights of the head.
 
     Returns
     -------
@@ -85,6 +89,7 @@ def make_trainer(
         forward_batch_size=fine_tuner.forward_batch_size,
         freeze_epochs=fine_tuner.freeze_epochs,
         guide=guide,
+        solves=solves,
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..columns import TextColumns, read_argument
 from .arguments import check_no_missing
+from .automatic import choose_loss
 from .examples import Examples, read_examples
 from .fine_tuner import FineTuner
 from .kinds import OF_TEXTS, Kind
@@ -102,7 +103,7 @@ def read_data(
         score_range=fine_tuner.score_range,
         n_own=n_own,
     )
-    loss = kind.find_loss(fine_tuner.loss, examples.shape)
+    loss = choose_loss(fine_tuner, kind, examples)
     compares_rows = loss.groups_classes or (examples.shape in (PAIRS, TEXTS) and kind is OF_TEXTS)
     if fine_tuner.batch_size == 1 and compares_rows:
         raise ValueError("batch_size=1, but the loss compares the rows of a batch; pass 2 or more.")

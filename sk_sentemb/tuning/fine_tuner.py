@@ -33,8 +33,19 @@ class FineTuner(BaseEstimator):
         documentation.
 
     epochs : int or "auto", default="auto"
-        How often the data are gone through. ``"auto"``: as often as makes some 500 steps, once at
-        least and ten times at most.
+        The number of passes over the data. With ``"auto"``, all is done that keeps a training from
+        being worse than the model before it:
+
+        - An encoder is trained for some 500 steps, in one epoch at least and ten at most. The linear
+          head of a :class:`~sk_sentemb.SentenceClassifier` or :class:`~sk_sentemb.SentenceRegressor`
+          starts from the weights that are best for the embeddings before training (linear probing,
+          then fine-tuning [3]_), and `interpolation` limits how far the weights go.
+        - With ``trainable="head"``, a linear head is solved for, as by
+          :class:`~sklearn.linear_model.LogisticRegression` or :class:`~sklearn.linear_model.Ridge`
+          with a regularization chosen by cross-validation; other heads are trained for some 2,000
+          steps, in 200 epochs at most.
+
+        A number of epochs is a plain training, for that long.
 
     max_steps : int, default=None
         The most steps, whatever ``epochs`` says.
@@ -61,6 +72,14 @@ class FineTuner(BaseEstimator):
 
     schedule : {"linear", "cosine", "constant_with_warmup"}, default="linear"
         How it falls after that.
+
+    interpolation : float or "auto", default="auto"
+        The weights that are kept lie on the line from those before training (0) to those after it (1)
+        [4]_: less is learned of the rows, less is forgotten of other texts. ``"auto"`` is 1 where
+        `epochs` is a number, the head has random weights before training, a cross-encoder is trained,
+        or `y` holds the vectors of a teacher; else n / (n + 6) with n texts of each class on average,
+        n / (n + 256) with n rows and another `y`, and n / (n + 1000) without `y`. Validation and
+        callbacks see these weights.
 
     weight_decay : float, default=0.0
         Of AdamW; biases, normalisations and the vectors of tokens that do not occur are left alone.
@@ -162,6 +181,8 @@ class FineTuner(BaseEstimator):
        https://arxiv.org/abs/2106.09685
     .. [3] A. Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
        Out-of-Distribution", ICLR 2022, https://arxiv.org/abs/2202.10054
+    .. [4] M. Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022,
+       https://arxiv.org/abs/2109.01903
 
     Examples
     --------
@@ -186,6 +207,7 @@ class FineTuner(BaseEstimator):
         "head_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "warmup_ratio": [Interval(Real, 0, 1, closed="both")],
         "schedule": [StrOptions(set(SCHEDULES))],
+        "interpolation": [Interval(Real, 0, 1, closed="right"), StrOptions({"auto"})],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither")],
         "trainable": [
@@ -227,6 +249,7 @@ class FineTuner(BaseEstimator):
         head_learning_rate: float = 1e-2,
         warmup_ratio: float = 0.1,
         schedule: str = "linear",
+        interpolation: float | str = "auto",
         weight_decay: float = 0.0,
         max_grad_norm: float = 1.0,
         trainable: str | int = "all",
@@ -261,6 +284,7 @@ class FineTuner(BaseEstimator):
         self.head_learning_rate = head_learning_rate
         self.warmup_ratio = warmup_ratio
         self.schedule = schedule
+        self.interpolation = interpolation
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
         self.trainable = trainable

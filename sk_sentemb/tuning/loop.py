@@ -125,7 +125,7 @@ def train(
 
 def _step(trainer: Trainer, batches: list[np.ndarray], progress: Progress) -> None:
     """Make a step, and a row of history."""
-    rate = trainer.scheduler.get_last_lr()[0]
+    rate = trainer.learning_rate
     begun = time.perf_counter()
     loss = trainer.step(batches, progress.step)
     seconds = time.perf_counter() - begun

@@ -48,6 +48,8 @@ class Trainer:
         The model begins to learn after so many epochs.
     guide : ndarray of shape (n_texts, dim) or None
         The texts' vectors by a model that is not trained.
+    solves : bool
+        Whether the one step of the training solves for the weights of the head.
     """
 
     model: TrainableEncoder
@@ -64,14 +66,35 @@ class Trainer:
     forward_batch_size: int | None
     freeze_epochs: int = 0
     guide: np.ndarray | None = None
+    solves: bool = False
 
     def begin_epoch(self, epoch: int) -> None:
         """Let the model learn, if it is time."""
         if self.model.learns and epoch >= self.freeze_epochs:
             self.model.fixed = None
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step; NaN where there is none."""
+        return np.nan if self.solves else self.scheduler.get_last_lr()[0]
+
+    def solve_head(self) -> float:
+        """Put the best weights for the embeddings as they are into the head, and return the loss."""
+        rows = np.arange(len(self.examples))
+        with torch.no_grad():
+            columns = self._embed(self._texts(rows)).float().split(len(rows))
+            batch = make_batch(self.examples, rows, columns, self.head, self.guide)
+            self.loss.solve_head(batch)
+            assert self.head is not None
+            self.head.eval()
+            loss = self.loss(batch).item()
+            self.head.train()
+        return loss
+
     def step(self, batches: Sequence[np.ndarray], number: int) -> float:
         """Learn from some batches, and return their loss."""
+        if self.solves:
+            return self.solve_head()
         self.optimizer.zero_grad()
         total = 0.0
         for i, rows in enumerate(batches):

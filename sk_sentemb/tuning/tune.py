@@ -20,24 +20,36 @@ from ..encoder import (
 )
 from ..progress import progress_bar
 from ..truncation import count_truncated, warn_truncated
+from .automatic import (
+    interpolation_ratio,
+    starts_from_solution,
+    steps_per_epoch,
+    training_length,
+    warn_of_no_effect,
+)
 from .batching import check_informative, draw_batches
 from .building import make_trainer
 from .data import Data, check_classes, read_data, seed_of
 from .examples import Examples
 from .fine_tuner import FineTuner
+from .interpolation import Interpolation
 from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning, Progress, train
 from .negatives import with_negatives
 from .pair_losses import RandomNegatives
-from .saved import folder_of, forget_training, load_training, resume, set_weights
+from .saved import (
+    folder_of,
+    forget_training,
+    load_training,
+    resume,
+    set_weights,
+    weights_of,
+)
 from .splitting import split
 from .validation import Validator
 from .watching import Listener, TuningWatcher
 
 logger = logging.getLogger(__name__)
-
-# Some steps are needed to learn anything, however few the rows; ten times the same is enough.
-_AUTO_STEPS, _AUTO_EPOCHS = 500, 10
 
 
 class Tuned(NamedTuple):
@@ -148,23 +160,36 @@ def tune(
     if loss.guided:
         guide = unit_rows(embed(examples.texts))
 
+    solves = starts_from_solution(fine_tuner, loss)
+    solves_alone = solves and fine_tuner.trainable == "head"
+    if solves_alone:
+        warn_of_no_effect(fine_tuner)
+
     def batches_of(epoch: int) -> list[np.ndarray]:
+        if solves_alone:
+            return [np.arange(len(learnt))]
         draw = np.random.default_rng([seed, epoch])
         return draw_batches(fine_tuner.sampling, fine_tuner.batch_size, kind, loss, learnt, draw)
 
     first_batches = batches_of(0)
     check_informative(loss, learnt, first_batches)
     n_batches = len(first_batches)
-    n_epochs, n_steps = _length(fine_tuner, n_batches)
+    n_epochs, n_steps = (1, 1) if solves_alone else training_length(fine_tuner, n_batches)
     if learnt.lists is not None:
         # Lists of many lengths make more batches in one epoch than in another.
         epochs = range(n_epochs)
-        n_steps = sum(_steps_per_epoch(fine_tuner, len(batches_of(epoch))) for epoch in epochs)
+        n_steps = sum(steps_per_epoch(fine_tuner, len(batches_of(epoch))) for epoch in epochs)
         n_steps = min(n_steps, fine_tuner.max_steps or n_steps)
     _check_thaw(fine_tuner, n_batches, n_steps)
-    trainer = make_trainer(fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps)
-    if not trainer.model.learns or fine_tuner.freeze_epochs:
+    trainer = make_trainer(
+        fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps, solves=solves_alone
+    )
+    if not trainer.model.learns or fine_tuner.freeze_epochs or solves:
         trainer.model.fixed = torch.from_numpy(embed(examples.texts)).to(encoder.device)
+    if solves and not solves_alone:
+        trainer.solve_head()
+    ratio = interpolation_ratio(fine_tuner, kind, loss, learnt)
+    interpolation = Interpolation(weights_of(trainer), ratio)
     progress = resume(trainer, saved) if saved else Progress()
     if saved:
         logger.info("going on after %d steps, from %s", progress.step, folder)
@@ -194,7 +219,9 @@ def tune(
         unit="step",
         initial=progress.step,
     ) as bar:
-        watcher = TuningWatcher(fine_tuner, trainer, validator, folder, listener, bar)
+        watcher = TuningWatcher(
+            fine_tuner, trainer, validator, folder, listener, bar, interpolation
+        )
         interrupted = train(
             trainer,
             batches_of,
@@ -213,6 +240,8 @@ def tune(
         )
     if progress.best_state and (fine_tuner.early_stopping or interrupted):
         set_weights(trainer, progress.best_state)
+    else:
+        interpolation.apply(trainer)
     trainer.check_finite(first_batches[0])
     if folder is not None and not interrupted:
         forget_training(folder)
@@ -258,28 +287,9 @@ def _tokenize(
     return tokens
 
 
-def most_epochs(fine_tuner: FineTuner) -> int:
-    """Return how many epochs there will be at the most."""
-    return _AUTO_EPOCHS if fine_tuner.epochs == "auto" else int(fine_tuner.epochs)
-
-
-def _length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
-    """Return the number of epochs and of steps."""
-    steps_per_epoch = _steps_per_epoch(fine_tuner, n_batches)
-    n_epochs = most_epochs(fine_tuner)
-    if fine_tuner.epochs == "auto":
-        n_epochs = min(n_epochs, max(1, -(-_AUTO_STEPS // steps_per_epoch)))
-    n_steps = n_epochs * steps_per_epoch
-    return n_epochs, min(n_steps, fine_tuner.max_steps or n_steps)
-
-
-def _steps_per_epoch(fine_tuner: FineTuner, n_batches: int) -> int:
-    return -(-n_batches // fine_tuner.gradient_accumulation)
-
-
 def _check_thaw(fine_tuner: FineTuner, n_batches: int, n_steps: int) -> None:
     """Say if the training ends before the encoder begins to learn."""
-    frozen = fine_tuner.freeze_epochs * _steps_per_epoch(fine_tuner, n_batches)
+    frozen = fine_tuner.freeze_epochs * steps_per_epoch(fine_tuner, n_batches)
     if fine_tuner.trainable != "head" and frozen >= n_steps:
         warnings.warn(
             f"freeze_epochs={fine_tuner.freeze_epochs} are {frozen} steps, and training ends after "

@@ -12,6 +12,7 @@ from torch import nn
 from ..encoder import Encoder
 from ..progress import ProgressBar
 from .fine_tuner import FineTuner
+from .interpolation import Interpolation
 from .loop import FineTuningWarning, Progress
 from .saved import save_training, weights_of
 from .trainer import Trainer
@@ -51,6 +52,8 @@ class TuningWatcher:
         Who is told.
     bar : ProgressBar
         What shows the steps.
+    interpolation : Interpolation
+        Gives the weights that the training would end with.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class TuningWatcher:
         folder: Path | None,
         listener: Listener | None,
         bar: ProgressBar,
+        interpolation: Interpolation,
     ) -> None:
         self.fine_tuner, self.trainer, self.validator = fine_tuner, trainer, validator
         self.folder, self.listener, self.bar = folder, listener, bar
+        self.interpolation = interpolation
         self._warned_undefined = False
 
     def begin_epoch(self, n_steps: int) -> None:
@@ -83,7 +88,10 @@ class TuningWatcher:
 
     def end_epoch(self, progress: Progress) -> bool:
         """Validate, and say whether to stop."""
-        stop = self.validator is not None and self._validate(self.validator, progress)
+        stop = False
+        if self.validator is not None:
+            with self.interpolation.applied(self.trainer):
+                stop = self._validate(self.validator, progress)
         if self.listener is not None:
             stop = self.listener.end_epoch(self._snapshot) or stop
         progress.stopped = stop
@@ -94,7 +102,8 @@ class TuningWatcher:
     def _snapshot(self) -> Snapshot:
         head = self.trainer.head
         score_range = self.trainer.examples.score_range
-        return self.trainer.finished(), head and deepcopy(head).eval(), score_range
+        with self.interpolation.applied(self.trainer):
+            return self.trainer.finished(), head and deepcopy(head).eval(), score_range
 
     def _validate(self, validator: Validator, progress: Progress) -> bool:
         head = self.trainer.head

@@ -114,6 +114,21 @@ class Loss(ABC):
         del dim, n_outputs, n_columns
         return None
 
+    @property
+    def solves_head(self) -> bool:
+        """Whether `solve_head` finds the best weights of a head for fixed embeddings."""
+        return False
+
+    def solve_head(self, batch: Batch) -> None:
+        """Put the best weights into the head, where `solves_head`.
+
+        Parameters
+        ----------
+        batch : Batch
+            All rows to learn from, with embeddings that do not change.
+        """
+        raise NotImplementedError
+
     def for_data(self, shape: str) -> "Loss":
         """Return the loss for data of that shape: itself, unless it has a choice to make.
 

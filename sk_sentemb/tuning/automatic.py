@@ -1,0 +1,124 @@
+"""What ``epochs="auto"`` decides: how long to train, and how far the weights go."""
+
+import warnings
+
+from .examples import Examples
+from .fine_tuner import FineTuner
+from .kinds import OF_TEXTS, Kind
+from .losses import LABELS, VECTORS, Loss
+
+# An encoder: some steps are needed to learn anything, however few the rows; ten epochs are enough.
+_STEPS, _EPOCHS = 500, 10
+
+# A head alone, whose steps cost next to nothing: until it has converged.
+_STEPS_OF_HEAD, _EPOCHS_OF_HEAD = 2000, 200
+
+# With so many rows, the weights that are kept are halfway from those before training to those after it:
+# few rows say little of other texts, and pairs without grades less than those with. Chosen on parts of
+# Banking77, docstrings, clothing reviews, SICK and the STS benchmark; benchmarks/defaults.py measures
+# on others.
+_HALFWAY_OF_CLASS, _HALFWAY_WITH_Y, _HALFWAY_WITHOUT_Y = 6, 256, 1000
+
+# With few classes, different ones can be orthogonal; with many, some are near each other.
+_FEW_CLASSES = 8
+
+
+def most_epochs(fine_tuner: FineTuner) -> int:
+    """Return how many epochs there will be at the most."""
+    if fine_tuner.epochs != "auto":
+        return int(fine_tuner.epochs)
+    return _EPOCHS_OF_HEAD if fine_tuner.trainable == "head" else _EPOCHS
+
+
+def training_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
+    """Return the number of epochs and of steps.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        How to train.
+    n_batches : int
+        In an epoch.
+
+    Returns
+    -------
+    n_epochs, n_steps : int
+    """
+    per_epoch = steps_per_epoch(fine_tuner, n_batches)
+    n_epochs = most_epochs(fine_tuner)
+    if fine_tuner.epochs == "auto":
+        n_wanted = _STEPS_OF_HEAD if fine_tuner.trainable == "head" else _STEPS
+        n_epochs = min(n_epochs, max(1, -(-n_wanted // per_epoch)))
+    n_steps = n_epochs * per_epoch
+    return n_epochs, min(n_steps, fine_tuner.max_steps or n_steps)
+
+
+def steps_per_epoch(fine_tuner: FineTuner, n_batches: int) -> int:
+    """Return the number of steps that so many batches make."""
+    return -(-n_batches // fine_tuner.gradient_accumulation)
+
+
+def starts_from_solution(fine_tuner: FineTuner, loss: Loss) -> bool:
+    """Return whether the weights of the head are solved for, before training or instead of it."""
+    if fine_tuner.epochs != "auto" or not loss.solves_head:
+        return False
+    # Rows drawn more often than others are not what a solver sees.
+    return fine_tuner.sampling in ("auto", "shuffle")
+
+
+def warn_of_no_effect(fine_tuner: FineTuner) -> None:
+    """Name parameters of steps that a solved head does not have."""
+    defaults = FineTuner()
+    names = ("head_learning_rate", "weight_decay", "max_steps", "freeze_epochs")
+    given = [name for name in names if getattr(fine_tuner, name) != getattr(defaults, name)]
+    if given:
+        warnings.warn(
+            f"{' and '.join(given)} have no effect: with trainable='head' and epochs='auto', a linear "
+            "head is solved for and not trained in steps. Pass a number of epochs to train it.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def interpolation_ratio(fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples) -> float:
+    """Return how far the weights go from those before training to those after it.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        How to train.
+    kind : Kind
+        What is trained.
+    loss : Loss
+        What it learns by.
+    examples : Examples
+        What it learns from.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
+    if fine_tuner.interpolation != "auto":
+        return float(fine_tuner.interpolation)
+    # A head that begins with random weights is worth nothing before training.
+    has_start = kind is OF_TEXTS or loss.solves_head
+    if fine_tuner.epochs != "auto" or fine_tuner.trainable == "head" or not has_start:
+        return 1.0
+    if examples.shape == VECTORS:
+        # The vectors of a teacher are not near those before training.
+        return 1.0
+    n_rows: float = len(examples)
+    halfway = _HALFWAY_WITHOUT_Y if examples.target is None else _HALFWAY_WITH_Y
+    if examples.classes is not None:
+        n_rows, halfway = n_rows / examples.n_outputs, _HALFWAY_OF_CLASS
+    return n_rows / (n_rows + halfway)
+
+
+def choose_loss(fine_tuner: FineTuner, kind: Kind, examples: Examples) -> Loss:
+    """Return the loss that a parameter and the data ask for."""
+    loss = fine_tuner.loss
+    few_classes = examples.shape == LABELS and examples.n_outputs <= _FEW_CLASSES
+    if loss == "auto" and kind is OF_TEXTS and few_classes:
+        loss = "cosine_pairs"
+    return kind.find_loss(loss, examples.shape)
