@@ -26,6 +26,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/fine_tuning.py
 	$(BIN)/python benchmarks/few_shot.py
+	$(BIN)/python benchmarks/defaults.py
 	$(BIN)/python benchmarks/cross_encoder.py
 	$(BIN)/python benchmarks/multimodal.py
 

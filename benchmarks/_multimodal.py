@@ -113,7 +113,7 @@ def ours(X: pd.DataFrame, *, end_to_end: bool) -> dict[str, BaseEstimator]:
             LogisticRegression(C=3, max_iter=3000),
         ),
         "sk_sentemb, frozen, head": SentenceClassifier(
-            fine_tuner=FineTuner(trainable="head", epochs=30, random_state=0), text=TEXTS
+            fine_tuner=FineTuner(trainable="head"), text=TEXTS
         ),
     }
     if end_to_end:

@@ -125,9 +125,7 @@ def intents(args: argparse.Namespace) -> list[dict[str, Any]]:
         "frozen, logistic regression": make_pipeline(
             SentenceEmbedder(), LogisticRegression(C=10, max_iter=1000)
         ),
-        "frozen, SentenceClassifier": SentenceClassifier(
-            fine_tuner=FineTuner(trainable="head", epochs=20, random_state=0)
-        ),
+        "frozen, SentenceClassifier": SentenceClassifier(fine_tuner=FineTuner(trainable="head")),
         "SentenceClassifier": SentenceClassifier(fine_tuner=tuner),
     }
     rows = [
