@@ -108,8 +108,9 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
 
     fine_tuner : FineTuner, default=None
         How encoder and head are trained; None for ``FineTuner()``. ``FineTuner(trainable="head")``
-        leaves the encoder as it is, and embeds each text once; ``lora_rank``, ``freeze_epochs``,
-        ``layer_decay`` and the learning rates of encoder and head are there, too.
+        leaves the encoder as it is, embeds each text once, and solves for the weights of a linear head,
+        for which ``dropout`` has no effect; ``lora_rank``, ``freeze_epochs``, ``layer_decay`` and the
+        learning rates of encoder and head are there, too.
 
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one.
