@@ -13,7 +13,7 @@ from checkpoints import make_checkpoint, make_static_checkpoint
 from embedding import OTHER, TINY
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.encoder.saving import MANIFEST, new_folder
+from sk_sentemb.encoder.atomic_folder import MANIFEST, new_folder
 
 TEXTS = ["the ferry passed the pier", "Nobody remembers the storm?"]
 OF_THE_USER = {
@@ -244,7 +244,7 @@ def test_a_failure_between_two_files_leaves_the_old_model(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sk_sentemb.encoder import saving
+from sk_sentemb.encoder import atomic_folder
 
 left = int(sys.argv[2])
 replace = os.replace
@@ -257,7 +257,7 @@ def replace_some(*names):
     replace(*names)
 
 os.replace = replace_some
-with saving.new_folder(Path(sys.argv[1])) as fresh:
+with atomic_folder.new_folder(Path(sys.argv[1])) as fresh:
     for name in ("config.json", "modules.json", "model.safetensors", "1_Pooling/config.json"):
         (fresh / name).parent.mkdir(exist_ok=True)
         (fresh / name).write_text("[]" if name == "modules.json" else "{}")

@@ -1,5 +1,6 @@
 """Runs a model: texts in, float32 vectors out. Knows nothing of scikit-learn."""
 
+from .atomic_folder import new_folder
 from .device import pick_dtype
 from .encoder import Embedded, Encoder
 from .files import CheckpointError, CheckpointWarning, NoHeadError
@@ -14,7 +15,6 @@ from .registry import ModelChangedError, load_encoder, load_image_encoder, relea
 from .resolve import ModelNotFoundError, resolve_model
 from .running import is_out_of_memory, unit_rows
 from .save import write_encoder
-from .saving import new_folder
 from .tokens import (
     LONG_TEXT,
     Text,

@@ -10,9 +10,11 @@ from torch import nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from .backbone import Backbone, StaticBackbone
+from .consistency import check_encoding, check_token_ids, resolve_max_length
 from .encoder import Encoder, Source
+from .errors import wrap_loading_errors
 from .fields import Fields, read_fields
-from .files import CheckpointError, read_json
+from .files import VOCABULARY_FILES, CheckpointError, read_json
 from .layout import (
     CLIP,
     PAIRS_TASK,
@@ -26,18 +28,15 @@ from .layout import (
     warn_of_lost_modules,
 )
 from .loading import load_backbone, load_classifier
-from .model_config import check_counts, check_names, read_config, reading
+from .model_config import check_counts, check_names, read_config
 from .modules import MODULES
 from .pooling import Pooling, WeightedLayerPooling
 from .tokenizer import TextTokenizer, fast_tokenizer
 from .towers import TwoTowers, is_clip, shared_towers
-from .trial import check_ids, check_runs, resolve_max_length
 from .weights import read_tensors
 
-_VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt")
-
 # Arguments of a tokenizer that would have other files read than those of the folder.
-_PLACES = {"subfolder", "gguf_file", "revision", "cache_dir", "config", "code_revision"}
+_REDIRECTING = {"subfolder", "gguf_file", "revision", "cache_dir", "config", "code_revision"}
 
 
 def read_encoder(
@@ -98,7 +97,7 @@ def read_encoder(
             if towers is None:
                 backbone = load_backbone(first.folder, device, dtype)
         saved = _read_tokenizer(first.folder, settings)
-        with reading(f"the tokenizer in {first.folder}"):
+        with wrap_loading_errors(f"the tokenizer in {first.folder}"):
             tokenizer = fast_tokenizer(
                 saved,
                 lowercase=settings.flag("do_lower_case", default=False),
@@ -114,7 +113,7 @@ def read_encoder(
             modules.insert(0, Pooling(backbone.dim, ["mean"]))
         _check_order(modules, backbone.dim, folder)
         warn_of_lost_modules(folder)
-    check_ids(tokenizer, backbone, first.folder)
+    check_token_ids(tokenizer, backbone, first.folder)
     encoder = Encoder(
         tokenizer=tokenizer,
         backbone=backbone,
@@ -129,7 +128,7 @@ def read_encoder(
         saved_tokenizer=saved,
         towers=towers,
     )
-    check_runs(encoder, folder)
+    check_encoding(encoder, folder)
     return encoder
 
 
@@ -169,14 +168,14 @@ def _check_order(modules: list[Any], dim: int, folder: Path) -> None:
 
 
 def _read_tokenizer(folder: Path, settings: Fields) -> PreTrainedTokenizerBase:
-    if not any(file for pattern in _VOCABULARIES for file in folder.glob(pattern)):
+    if not any(file for pattern in VOCABULARY_FILES for file in folder.glob(pattern)):
         # transformers would make a tokenizer that knows no words.
         raise CheckpointError(
-            f"{folder} has no tokenizer: none of {list(_VOCABULARIES)}. Fetch the model again."
+            f"{folder} has no tokenizer: none of {list(VOCABULARY_FILES)}. Fetch the model again."
         )
     config: PretrainedConfig = read_config(folder)
-    arguments = _tokenizer_arguments(settings) | _files_of_the_folder(folder)
-    with reading(f"the tokenizer in {folder}"):
+    arguments = _tokenizer_arguments(settings) | _resolve_tokenizer_files(folder)
+    with wrap_loading_errors(f"the tokenizer in {folder}"):
         return AutoTokenizer.from_pretrained(
             folder, config=config, trust_remote_code=False, local_files_only=True, **arguments
         )
@@ -187,16 +186,16 @@ def _tokenizer_arguments(settings: Fields) -> dict[str, Any]:
     given = settings.object("processor_kwargs").content or settings.object("tokenizer_args").content
     arguments = {key: value for key, value in given.items() if key != "trust_remote_code"}
     check_counts(arguments, settings.file)
-    if places := sorted(k for k in arguments if k in _PLACES or k.endswith("_file")):
+    if redirecting := sorted(k for k in arguments if k in _REDIRECTING or k.endswith("_file")):
         raise CheckpointError(
-            f"{settings.file} gives the tokenizer {places}, which could have any file read. That is "
-            "refused: put the tokenizer's files into the folder, and remove these keys."
+            f"{settings.file} gives the tokenizer {redirecting}, which could have any file read. That "
+            "is refused: put the tokenizer's files into the folder, and remove these keys."
         )
     return arguments
 
 
-def _files_of_the_folder(folder: Path) -> dict[str, str | None]:
-    """Replace paths in tokenizer_config.json, which are of where it was saved, by the folder's files."""
+def _resolve_tokenizer_files(folder: Path) -> dict[str, str | None]:
+    """Replace paths in tokenizer_config.json, of the machine that saved it, by the folder's files."""
     config = read_fields(folder / "tokenizer_config.json", required=False)
     check_names(config, "fast_tokenizer_files")
     check_counts(config.content, config.file)
@@ -237,11 +236,11 @@ def _read_static(folder: Path, device: torch.device) -> tuple[StaticBackbone, Te
             f"the weights in {folder} have the shape {tuple(vectors.shape)}, but a StaticEmbedding has "
             "a row for each token. Fetch the model again."
         )
-    # A copy, because what is mapped from a file would change with it.
+    # A copy, because a memory-mapped tensor would change with its file.
     table = nn.Embedding.from_pretrained(vectors.to(torch.float32, copy=True)).to(device)
     file = folder / "tokenizer.json"
     read_json(file)  # says what is wrong with a file that is cut short
-    with reading(f"the tokenizer in {folder}"):
+    with wrap_loading_errors(f"the tokenizer in {folder}"):
         return StaticBackbone(table), TextTokenizer(
             Tokenizer.from_file(str(file)), special_tokens=False
         )

@@ -4,19 +4,24 @@ import hashlib
 import json
 import os
 import stat
-from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 
+VOCABULARY_FILES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt")
+TOKENIZER_FILES = (
+    *("tokenizer*", *VOCABULARY_FILES, "special_tokens_map.json", "added_tokens.json"),
+)
+
 # What decides a model's embeddings beside its weights: without one of these it may load all the same,
 # and be another model.
 DEFINING_FILES = (
     *("modules.json", "config*.json", "sentence_*_config.json"),
-    *("tokenizer*", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken"),
-    *("special_tokens_map.json", "added_tokens.json", "*processor_config.json"),
+    *(*TOKENIZER_FILES, "*processor_config.json"),
 )
 
 # What no loader opens beside the weights that `weights.weight_files` lists: documentation, code,
@@ -45,7 +50,7 @@ class CheckpointWarning(UserWarning):
 
 
 def check_regular(file: Path) -> None:
-    """Raise unless a path leads to a regular file, which can be read without waiting for anybody."""
+    """Raise unless a path leads to a regular file, which can be read without waiting."""
     try:
         mode = file.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -64,17 +69,18 @@ def files_read_in(folder: Path) -> list[Path]:
     """Return the files of a folder, weights aside, that a loader may open; all must be regular."""
     if not folder.is_dir():  # the folders of modules without settings may not exist
         return []
-    names = [name for name in os.listdir(folder) if not _fits(name, _NOT_READ)]
+    names = [name for name in os.listdir(folder) if not matches_any(name, _NOT_READ)]
     files = [folder / name for name in sorted(names) if not os.path.isdir(folder / name)]
     for file in files:
         check_regular(file)
-        if _fits(file.name, DEFINING_FILES):
+        if matches_any(file.name, DEFINING_FILES):
             _check_size(file)
     return files
 
 
-def _fits(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether the name of a file matches one of several patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _check_size(file: Path) -> None:
@@ -83,12 +89,6 @@ def _check_size(file: Path) -> None:
             f"{file} has {file.stat().st_size:,} bytes, which is too large for a file of settings or a "
             "vocabulary. Fetch the model again."
         )
-
-
-def is_inside(name: str) -> bool:
-    """Say whether the name of a file, as a checkpoint has it, leads to no place outside its folder."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and ":" not in name
 
 
 def read_json(file: Path, kind: type = dict) -> Any:

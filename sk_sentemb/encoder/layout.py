@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from .fields import Fields, read_fields
+from .file_names import is_inside
 from .files import (
     CheckpointError,
     CheckpointWarning,
     files_read_in,
-    is_inside,
     read_json,
     sha256_of,
 )
@@ -67,7 +67,7 @@ def fingerprint(folder: Path) -> str:
     Raises
     ------
     CheckpointError
-        If one of them is missing or no regular file, or lies outside the folder.
+        If one of them is missing or not a regular file, or lies outside the folder.
     """
     digest = hashlib.sha256()
     for module_folder in dict.fromkeys([folder, *(entry.folder for entry in entries_of(folder))]):

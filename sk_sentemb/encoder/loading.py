@@ -20,11 +20,12 @@ from transformers import (
 )
 
 from .backbone import Backbone
+from .errors import wrap_loading_errors
 from .fields import Fields
 from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .head import SequenceHead, has_decoder, pooling_of, split
 from .layout import config_of
-from .model_config import read_config, reading
+from .model_config import read_config
 from .modules import activation_of
 from .packing import Pack
 from .pooling import Pooling
@@ -34,8 +35,8 @@ from .torch_state import SETTINGS_LOCK
 from .ways import TOLERANCE, best_way, made_up_texts, relative_distance
 from .weights import read_tensors
 
-# Heads of pretraining and of other tasks and towers for other inputs, which an embedder leaves out, and
-# what is made anew.
+# Weights that an embedder does not use: heads of pretraining and other tasks, towers for other inputs,
+# and buffers that are computed again.
 _HEADS = re.compile(
     r"(^|\.)(cls|lm_head|mlm_head|lm_predictions|mask_predictions|sop_classifier|classifier|score|head"
     r"|qa_outputs|pre_classifier|vocab_\w+|discriminator_predictions|generator_\w+|pooler|decoder"
@@ -125,7 +126,7 @@ def load_classifier(
         )
     check_none_missing(model, missing, folder)
     placed(model, device)
-    with reading(f"the model in {folder}"):
+    with wrap_loading_errors(f"the model in {folder}"):
         texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
         with torch.inference_mode():
             alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
@@ -153,7 +154,7 @@ def read_model(
     # covered by the fingerprint.
     tensors = read_tensors(folder)
     with (
-        reading(f"the model in {folder}"),
+        wrap_loading_errors(f"the model in {folder}"),
         quiet_transformers(),
         SETTINGS_LOCK,
         torch.random.fork_rng(devices=[]),
@@ -235,7 +236,7 @@ def backbone_of(model: PreTrainedModel, folder: Path) -> Backbone:
     """Find out how a model can run."""
     try:
         return best_way(model)
-    except Exception as error:
+    except Exception as error:  # the code of a model may raise any
         if is_out_of_memory(error):
             raise
         if model.main_input_name == "pixel_values" or hasattr(model.config, "vision_config"):

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .files import DEFINING_FILES, CheckpointError, CheckpointWarning, sha256_of
+from .files import (
+    DEFINING_FILES,
+    VOCABULARY_FILES,
+    CheckpointError,
+    CheckpointWarning,
+    sha256_of,
+)
 from .layout import lost_modules
 from .weights import weight_files
 
@@ -220,13 +226,13 @@ def _is_plain_model(folder: Path, repo_id: str, revision: str | None) -> bool:
     """Say whether a snapshot whose repository is not known has all of a transformers checkpoint.
 
     transformers, older releases of huggingface_hub and copies by hand leave no list of a repository's
-    files. Whether there is a modules.json among them, nobody can tell then.
+    files. Then it is unknown whether there is a modules.json among them.
     """
     from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
 
-    reads = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "*processor_config.json")
+    inputs = (*VOCABULARY_FILES, "*processor_config.json")
     try:
-        complete = weight_files(folder) and any(any(folder.glob(name)) for name in reads)
+        complete = weight_files(folder) and any(any(folder.glob(name)) for name in inputs)
         complete = complete and (folder / "config.json").is_file() and not lost_modules(folder)
     except CheckpointError:  # a shard is missing
         return False

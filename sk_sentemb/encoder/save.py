@@ -12,13 +12,10 @@ from .backbone import StaticBackbone
 from .encoder import Encoder
 from .files import SAFETENSORS, read_json, write_json
 from .head import SequenceHead, joined_state
-from .layout import PAIRS_TASK, SETTINGS_FILES
+from .layout import CLIP, CONFIG, PAIRS_TASK, SETTINGS_FILES
 from .modules import Dense, path_of
 from .quiet import quiet_transformers
 from .towers import FOLDER, TwoTowers
-from .towers import KIND as CLIP
-
-CONFIG = "config_sentence_transformers.json"
 
 
 def write_encoder(encoder: Encoder, folder: Path) -> None:

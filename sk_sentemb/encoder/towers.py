@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTextModel, PreTrainedModel
 
 from .backbone import Backbone
+from .errors import wrap_loading_errors
 from .files import CheckpointError
 from .forks import ForkSafeLock
 from .layout import CLIP
 from .loading import backbone_of, check_none_missing, placed, read_model
-from .model_config import read_config, reading
+from .model_config import read_config
 from .modules import Dense
 from .pooling import Pooling
 from .quiet import quiet_transformers
@@ -32,9 +33,8 @@ _FILES = (
     "added_tokens.json",
 )
 
-# What a checkpoint of sentence-transformers calls the module, and where it puts it.
-KIND = CLIP
-FOLDER = f"0_{KIND}"
+# Where a checkpoint of sentence-transformers has it.
+FOLDER = f"0_{CLIP}"
 
 
 class TwoTowers:
@@ -80,7 +80,7 @@ class TwoTowers:
         """
         if self._of_texts is None:
             text_model = _on_its_own(self.model)
-            with reading(f"the model in {folder}"):
+            with wrap_loading_errors(f"the model in {folder}"):
                 _check_last_token(text_model, tokenizer, folder)
             inside: Any = self.model.text_model
             inside.embeddings = _Embeddings(inside.embeddings)

@@ -9,6 +9,7 @@ from transformers import AutoModel, CLIPVisionModelWithProjection, PreTrainedMod
 
 from .checkpoint import read_towers
 from .encoder import Source
+from .errors import wrap_errors, wrap_loading_errors
 from .fields import Fields
 from .files import CheckpointError
 from .forks import ForkSafeLock
@@ -22,7 +23,7 @@ from .layout import (
     warn_of_lost_modules,
 )
 from .loading import check_none_missing, placed, read_model
-from .model_config import read_config, reading
+from .model_config import read_config
 from .modules import MODULES
 from .patches import ImageStates, Pooler, states_of_a_blank, tower_of
 from .pooling import Pooling
@@ -110,7 +111,7 @@ def read_processor(folder: Path) -> Any:
             f"{folder} has no preprocessor_config.json, which says how images become pixels. If the "
             "model reads images, fetch it again."
         )
-    with reading(f"the image processor in {folder}"), quiet_transformers():
+    with wrap_loading_errors(f"the image processor in {folder}"), quiet_transformers():
         processor = AutoImageProcessor.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
@@ -119,7 +120,7 @@ def read_processor(folder: Path) -> Any:
 
 
 def _check_image_size(settings: dict[str, Any], folder: Path) -> None:
-    """Refuse to enlarge images beyond what any model reads, before there is memory for one."""
+    """Refuse image sizes beyond those of any model, before memory for an image is allocated."""
     for name in ("size", "crop_size"):
         for side, pixels in dict(settings.get(name) or {}).items():
             if isinstance(pixels, int) and pixels > _MOST_PIXELS:
@@ -158,15 +159,10 @@ def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTr
 
 
 def _try_out(model: PreTrainedModel, processor: Any, folder: Path) -> ImageStates:
-    try:
+    with wrap_errors(
+        f"{type(model).__name__} in {folder} does not run as other models of images do"
+    ):
         return states_of_a_blank(model, processor)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise CheckpointError(
-            f"{type(model).__name__} in {folder} does not run as other models of images do: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 @torch.inference_mode()

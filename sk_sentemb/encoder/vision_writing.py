@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from .files import write_json
+from .layout import CLIP, CONFIG
 from .patches import Pooler
 from .quiet import quiet_transformers
-from .save import CONFIG, write_modules
+from .save import write_modules
 from .towers import FOLDER
-from .towers import KIND as CLIP
 from .vision import ImageEncoder
 
 

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .fields import read_fields
-from .files import PICKLED, SAFETENSORS, CheckpointError, check_regular, is_inside
+from .file_names import validate_inside
+from .files import PICKLED, SAFETENSORS, CheckpointError, check_regular
 
 _INDEX = ".index.json"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -49,15 +50,11 @@ def _shards(index: Path) -> list[Path]:
     """Return the files that an index names, all inside its folder."""
     names = read_fields(index).object("weight_map").content.values()
     for name in names:
-        if not isinstance(name, str) or not is_inside(name):
-            raise CheckpointError(
-                f"{index} names the file {name!r}, outside the checkpoint's folder. That is refused: it "
-                "could read any file. Put the weights beside the index, and their file names in it."
-            )
+        validate_inside(name, index)
         if not name.endswith((".safetensors", ".bin")):
             raise CheckpointError(
                 f"{index} names {name!r}, which is neither a .safetensors nor a .bin file. Save the "
-                "model anew with the library that made it."
+                "model again with the library that made it."
             )
     return [index.parent / name for name in sorted(set(names))]
 
@@ -111,7 +108,7 @@ def _check_not_compressed(file: Path) -> None:
         if sum(member.file_size for member in archive.infolist()) > file.stat().st_size:
             raise CheckpointError(
                 f"{file} is compressed, which torch.save does not do: it could fill the memory. Save "
-                "the model anew as safetensors."
+                "the model again, as safetensors."
             )
 
 
@@ -122,7 +119,7 @@ def _check_is_state(read: Any, file: Path) -> None:
     ):
         raise CheckpointError(
             f"{file} does not hold a dictionary of named tensors, as model.state_dict() gives it. Save "
-            "the model anew with the library that made it."
+            "the model again with the library that made it."
         )
     for name, tensor in read.items():
         if tensor.numel() * tensor.element_size() > file.stat().st_size:
@@ -154,5 +151,5 @@ def load_tensors(module: torch.nn.Module, folder: Path) -> None:
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {folder} do not fit its config.json: {error} Fetch the model again, or "
-            "save it anew with the library that made it."
+            "save it again with the library that made it."
         ) from error

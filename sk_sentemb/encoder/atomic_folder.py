@@ -1,4 +1,4 @@
-"""A folder that a model is saved into: whole or not at all, and nothing of anybody else is removed."""
+"""Save a model into a folder as a whole or not at all, and remove only what a save wrote."""
 
 import os
 import tempfile
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .file_names import is_file_of_model
+from .file_names import is_model_file
 from .files import CheckpointError, read_json, sha256_of, write_json
-from .strangers import validate_strangers
+from .foreign_files import validate_foreign_files
 
 # What a save wrote, so that the next one may remove it.
 MANIFEST = ".sk_sentemb.json"
@@ -33,7 +33,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        An empty folder, in ``target`` or beside it, with a name that nobody can foresee.
+        An empty folder, in ``target`` or beside it, with an unpredictable name.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             os.rename(fresh, target)
             return
         stale = _read_stale_files(target) - files.keys()
-        validate_strangers(fresh, target, known=stale | files.keys())
+        validate_foreign_files(fresh, target, known=stale | files.keys())
         _replace_files(fresh, target, old, stale)
 
 
@@ -73,7 +73,7 @@ def _check_target(target: Path) -> None:
 
 
 def _lists_modules(file: Path) -> bool:
-    """Say whether a file is the modules.json of sentence-transformers."""
+    """Return whether a file is the modules.json of sentence-transformers."""
     try:
         modules = read_json(file, list)
     except CheckpointError:
@@ -98,8 +98,8 @@ def _read_stale_files(target: Path) -> set[str]:
     return {
         name
         for name, digest in (files if isinstance(files, dict) else {}).items()
-        # The manifest may have come with the folder, from anybody.
-        if is_file_of_model(name)
+        # The manifest may have come with the folder, from an untrusted source.
+        if is_model_file(name)
         and not (target / name).is_symlink()
         and (target / name).is_file()
         and sha256_of(target / name) == digest
@@ -129,7 +129,7 @@ def _replace_files(fresh: Path, target: Path, old: Path, stale: set[str]) -> Non
 
 
 def _remove_empty_folders(target: Path, names: Iterable[str]) -> None:
-    """Remove the module folders of some files, unless somebody has other files there."""
+    """Remove the module folders of some files, unless other files are in them."""
     for folder in {(target / name).parent for name in names} - {target}:
         with suppress(OSError):
             folder.rmdir()

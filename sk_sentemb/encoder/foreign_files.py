@@ -1,24 +1,20 @@
-"""Files in the folder of a model that another program wrote, and that would be read along with ours."""
+"""Files of another program in the folder of a model that would be read as part of the model."""
 
 import shutil
 from collections.abc import Collection
-from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import AutoTokenizer
 
-from .files import DEFINING_FILES
+from .files import DEFINING_FILES, TOKENIZER_FILES, matches_any
 
-_OF_TOKENIZER = (
-    *("tokenizer*", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken", "chat_template*"),
-    *("special_tokens_map.json", "added_tokens.json"),
-)
+_OF_TOKENIZER = (*TOKENIZER_FILES, "chat_template*")
 _OF_MODEL = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json", "chat_template*")
 
 
-def validate_strangers(fresh: Path, target: Path, known: Collection[str]) -> None:
+def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) -> None:
     """Raise if a folder holds files that would make another model of the one to be moved there.
 
     Parameters
@@ -42,10 +38,10 @@ def validate_strangers(fresh: Path, target: Path, known: Collection[str]) -> Non
         found = [
             file
             for file in (sorted(there.iterdir()) if there.is_dir() else [])
-            if (inside / file.name).as_posix() not in known and _matches(file.name, _OF_MODEL)
+            if (inside / file.name).as_posix() not in known and matches_any(file.name, _OF_MODEL)
         ]
-        other = [file for file in found if not _matches(file.name, _OF_TOKENIZER)]
-        if not other and found and not _same_tokenizer(folder, found):
+        other = [file for file in found if not matches_any(file.name, _OF_TOKENIZER)]
+        if not other and found and not _is_same_tokenizer(folder, found):
             other = found
         if other:
             names = [(inside / file.name).as_posix() for file in other]
@@ -55,21 +51,17 @@ def validate_strangers(fresh: Path, target: Path, known: Collection[str]) -> Non
             )
 
 
-def _matches(name: str, patterns: Collection[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _same_tokenizer(fresh: Path, strangers: list[Path]) -> bool:
-    """Say whether a tokenizer stays what it is beside files of another one."""
+def _is_same_tokenizer(fresh: Path, foreign: list[Path]) -> bool:
+    """Return whether a tokenizer stays the same beside files of another one."""
     if not (fresh / "tokenizer_config.json").is_file():
         return True  # nothing but tokenizer.json is read
     with TemporaryDirectory() as scratch:
         both = Path(scratch)
         for file in fresh.iterdir():
-            if file.name == "config.json" or _matches(file.name, _OF_TOKENIZER):
+            if file.name == "config.json" or matches_any(file.name, _OF_TOKENIZER):
                 shutil.copy(file, both)
         alone = _describe_tokenizer(both)
-        for file in strangers:
+        for file in foreign:
             if not file.is_file():
                 return False
             shutil.copy(file, both)

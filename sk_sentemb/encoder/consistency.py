@@ -1,4 +1,4 @@
-"""Whether the parts of a checkpoint fit together, tried when it is loaded and not on the first text."""
+"""Whether the parts of a checkpoint fit together, checked when it is loaded, not at the first text."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,18 @@ from transformers import PreTrainedTokenizerBase
 
 from .backbone import Backbone, StaticBackbone
 from .encoder import Encoder
+from .errors import wrap_errors
 from .fields import Fields
 from .files import CheckpointError
-from .running import is_out_of_memory
 from .tokenizer import TextTokenizer
 
 # A word, and characters that hardly any vocabulary has.
 _SAMPLE = "a harbour \U0001f642 \ue000"
 
 
-def check_ids(tokenizer: TextTokenizer, backbone: Backbone | StaticBackbone, folder: Path) -> None:
+def check_token_ids(
+    tokenizer: TextTokenizer, backbone: Backbone | StaticBackbone, folder: Path
+) -> None:
     """Make sure that the model has an embedding for every token that the tokenizer can give."""
     if isinstance(backbone, StaticBackbone):
         table: Any = backbone.embedding
@@ -64,28 +66,24 @@ def resolve_max_length(
     return shortest
 
 
-def check_runs(encoder: Encoder, folder: Path) -> None:
+def check_encoding(encoder: Encoder, folder: Path) -> None:
     """Encode a text, or a pair, through all modules."""
     text: Any = _SAMPLE if encoder.head is None else (_SAMPLE, _SAMPLE)
-    try:
-        encoder.encode([text])
-        labels = encoder.head.labels if encoder.head is not None else ["embedding"]
-    except FloatingPointError as error:
-        if encoder.dtype != "float32":
-            return  # another dtype may hold them: said when texts are encoded
-        raise CheckpointError(
-            f"the model in {folder} computes values that are not finite, though its weights are. Its "
-            "config.json is of another model: fetch the model again."
-        ) from error
-    except CheckpointError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise CheckpointError(
-            f"the model in {folder} cannot encode a text: {type(error).__name__}: {error} Its modules, "
-            "its tokenizer and its weights do not fit together: fetch the model again."
-        ) from error
+    labels = ["embedding"]
+    mismatch = (
+        "Its modules, its tokenizer and its weights do not fit together: fetch the model again."
+    )
+    with wrap_errors(f"the model in {folder} cannot encode a text", mismatch):
+        try:
+            encoder.encode([text])
+            labels = encoder.head.labels if encoder.head is not None else labels
+        except FloatingPointError as error:
+            if encoder.dtype != "float32":
+                return  # another dtype may hold the values; if not, transform raises
+            raise CheckpointError(
+                f"the model in {folder} computes values that are not finite, though its weights are. "
+                "Its config.json is of another model: fetch the model again."
+            ) from error
     if not labels or not all(isinstance(label, str) for label in labels):
         raise CheckpointError(
             f"{folder / 'config.json'} names the labels {labels!r:.80}, but a model that scores pairs "

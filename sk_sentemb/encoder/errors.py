@@ -1,0 +1,30 @@
+"""Errors of other libraries while a checkpoint is loaded, as CheckpointErrors that say what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .files import CheckpointError
+from .running import is_out_of_memory
+
+
+@contextmanager
+def wrap_errors(problem: str, advice: str = "") -> Iterator[None]:
+    """Raise a CheckpointError with advice instead of any other error, unless memory has run out."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    # Malformed files raise errors of every class; the tokenizers library raises plain Exceptions.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        message = f"{problem}: {type(error).__name__}: {error} {advice}"
+        raise CheckpointError(message.rstrip()) from error
+
+
+@contextmanager
+def wrap_loading_errors(what: str) -> Iterator[None]:
+    """Raise a CheckpointError for any error of transformers while it loads a part of a checkpoint."""
+    advice = "If a file is cut short or missing, fetch the model again."
+    with wrap_errors(f"transformers cannot load {what}", advice):
+        yield
