@@ -94,7 +94,7 @@ def read_text_columns(X: Any) -> TextColumns:
 
 
 def read_cells(X: Any) -> tuple[list[list[Any]], list[str] | None]:
-    """Read X into columns of cells as they are.
+    """Read X into columns of cells, without conversion.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def read_cells(X: Any) -> tuple[list[list[Any]], list[str] | None]:
     Raises
     ------
     TypeError, ValueError
-        If X is no column and no table, as in :func:`read_text_columns`.
+        As in :func:`read_text_columns`.
     """
     names = None
     if not isinstance(X, (list, tuple, np.ndarray)):

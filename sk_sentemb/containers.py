@@ -1,4 +1,4 @@
-"""Containers that are neither frames nor arrays: which are read cell by cell, and which are refused."""
+"""Containers that are neither data frames nor arrays: sequences are read, others are refused."""
 
 from collections import UserString
 from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set, ValuesView
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def list_cells(X: Any) -> list[Any] | None:
-    """Return the cells of a sequence that is no array, such as a deque or a view of a dict.
+    """Return the cells of a sequence, such as a list, a deque or a view of a dict.
 
     Parameters
     ----------
@@ -16,7 +16,7 @@ def list_cells(X: Any) -> list[Any] | None:
     Returns
     -------
     list or None
-        None where X is a single text, has no order or can be read only once.
+        None if X is a single text, has no order or can be iterated over only once.
     """
     is_text = isinstance(X, (str, UserString, bytes, bytearray, memoryview))
     if is_text or not isinstance(X, (Sequence, KeysView, ValuesView, ItemsView)):
@@ -26,17 +26,17 @@ def list_cells(X: Any) -> list[Any] | None:
 
 
 def make_sliceable(X: Any) -> Any:
-    """Return X, or a list of its cells where scikit-learn cannot take rows from it, or raise.
+    """Return X, or a list of its cells if it is a sequence, so that rows can be selected.
 
     Parameters
     ----------
     X : object
-        What was passed.
+        The value that was passed.
 
     Returns
     -------
     object
-        A list, an array or a data frame, if X is of a kind that is read.
+        A list, or X itself if it is not a sequence.
 
     Raises
     ------
@@ -53,17 +53,17 @@ def make_sliceable(X: Any) -> Any:
 
 
 def advise_container(X: Any) -> str | None:
-    """Say what to pass instead of a container that holds no cells, or None for an unknown one.
+    """Return what to pass instead of a container that is refused.
 
     Parameters
     ----------
     X : object
-        What was passed.
+        The value that was passed.
 
     Returns
     -------
     str or None
-        The advice.
+        The advice, or None if X is not iterable.
     """
     if isinstance(X, Mapping):
         return "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"

@@ -85,10 +85,10 @@ class ModelHolder(SharesModel):
     _work: ClassVar[str] = "embedding"
     _unit: ClassVar[str] = "text"
 
-    # Whether its fit is a part of a search, a cross-validation or the like, which fit clones.
+    # Whether it is fitted as part of a search, a cross-validation or the like, which fit clones.
     _is_clone: bool = False
 
-    # The numbers of `y` that mean 0 and 1, once a fit has learnt from scores; warm starts keep them.
+    # The numbers of `y` that stand for 0 and 1, once a fit learned from scores; warm starts keep them.
     _y_range: tuple[float, float] | None = None
 
     def __sklearn_clone__(self) -> Self:

@@ -33,8 +33,8 @@ def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embe
     """Let the workers of joblib's backend embed texts, if there is more than one.
 
     They start when they are first needed and stay until the end, because some backends start new
-    processes. Each gets the model by name and loads it once. If there is no name, or what it leads to
-    has changed or is not there any more, each gets the weights of the model that is loaded here.
+    processes. Each gets the model by name and loads it once. If there is no name, or the model of
+    that name has changed or is gone, each gets the weights of the model that is loaded here.
 
     Parameters
     ----------
@@ -163,10 +163,10 @@ class _SentEncoder:
 
 
 class _ReceivedEncoder:
-    """An encoder that has come to a worker, and is loaded when a task asks for it.
+    """An encoder that a worker has received, loaded when a task asks for it.
 
-    Not before: joblib takes any error while a worker unpickles a task for arguments that cannot be
-    pickled, and some backends hang.
+    Not while it is unpickled: joblib reports any error there as arguments that cannot be pickled, and
+    some backends hang.
     """
 
     def __init__(self, pickled: np.ndarray, has_weights: bool) -> None:

@@ -14,7 +14,7 @@ N_TASKS = 20
 
 
 class ProgressBar(Protocol):
-    """What counts steps that are done."""
+    """Counts the steps that are done."""
 
     def update(self, n: int = 1) -> object:
         """Count more steps."""
@@ -24,7 +24,7 @@ class ProgressBar(Protocol):
 
 
 class _Bar(tqdm):
-    """A bar of tqdm that nobody outside of this process, and no thread, has a part in.
+    """A bar of tqdm that shares no lock with other processes and starts no monitor thread.
 
     The lock of tqdm itself is shared with all forked processes: one that is killed while it holds the
     lock would let all others wait forever. Its monitor thread would stay after the bar is gone.
@@ -38,7 +38,7 @@ _Bar.set_lock(ForkSafeLock())
 
 
 class _NoBar:
-    """Shows nothing. Not even a disabled bar of tqdm does without its lock."""
+    """Shows nothing: even a disabled bar of tqdm would take its lock."""
 
     def update(self, n: int = 1) -> None:
         """Do nothing."""
@@ -56,20 +56,20 @@ def progress_bar(
     Parameters
     ----------
     total : int
-        How many steps there are.
+        The number of steps.
     shown : bool
         Whether to show a bar.
     work : str
-        What is done.
+        The description before the bar.
     unit : str
-        What a step is done with.
+        The unit of a step, such as "text".
     initial : int, default=0
-        How many steps were done before.
+        The number of steps that were done before.
 
     Yields
     ------
     ProgressBar
-        To count the steps with.
+        The bar to update after each step.
     """
     if not shown:
         yield _NoBar()
@@ -100,7 +100,7 @@ def reporting(
     bar : bool
         Whether to show a bar on standard error.
     work : str, default="embedding"
-        What is done.
+        The description before the bar.
     unit : str, default="text"
         With what.
     context : sklearn.callback.CallbackContext, default=None

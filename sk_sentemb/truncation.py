@@ -1,4 +1,4 @@
-"""Truncated texts, counted in cells of X by every estimator."""
+"""Count the truncated cells of X and warn of them, in the same way for every estimator."""
 
 import warnings
 from typing import NamedTuple
@@ -17,19 +17,19 @@ class CellCounts(NamedTuple):
 
 
 def count_truncated(which: np.ndarray, truncated: np.ndarray) -> CellCounts:
-    """Count the cells whose texts are truncated; a text that stands in three cells counts three times.
+    """Count the cells with a truncated text; a text in three cells counts three times.
 
     Parameters
     ----------
     which : ndarray of shape (n_columns, n_rows), intp
         The number of the text of each cell, or `NO_TEXT`.
     truncated : ndarray of shape (n_texts,), bool
-        Which of the distinct texts are truncated.
+        Whether each of the distinct texts is truncated.
 
     Returns
     -------
     CellCounts
-        Without the cells that have no text.
+        The counts, without the cells that have no text.
     """
     cells = which[which != NO_TEXT]
     return CellCounts(len(cells), int(truncated[cells].sum()))
@@ -38,20 +38,20 @@ def count_truncated(which: np.ndarray, truncated: np.ndarray) -> CellCounts:
 def warn_truncated(
     counts: CellCounts, *, unit: str, limit: int | None, advice: str, stacklevel: int
 ) -> None:
-    """Say how many cells were truncated, if any were.
+    """Warn of truncated cells, with their number, if there are any.
 
     Parameters
     ----------
     counts : CellCounts
-        From `count_truncated`.
+        The counts from `count_truncated`.
     unit : str
-        What a cell holds: a text or a pair.
+        The word for the content of a cell: "text" or "pair".
     limit : int or None
-        The most tokens that are read.
+        The token limit.
     advice : str
-        What became of the rest, and what to do.
+        The end of the message: what happens to the rest, and what to do.
     stacklevel : int
-        As of :func:`warnings.warn`, counted from the caller.
+        As for :func:`warnings.warn`, counted from the caller.
     """
     if counts.n_truncated:
         warnings.warn(

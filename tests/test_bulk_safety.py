@@ -23,7 +23,7 @@ fs = pytest.importorskip("pyarrow.fs")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from sk_sentemb.bulk import embed_dataset  # noqa: E402
-from sk_sentemb.bulk.nesting import MOST_NESTED, NestingChecked  # noqa: E402
+from sk_sentemb.bulk.nesting import MAX_DEPTH, DepthLimitedStream  # noqa: E402
 
 TEXTS = [f"the ferry number {i} passed the pier" for i in range(10)]
 TABLE = pd.DataFrame({"id": range(10), "text": TEXTS})
@@ -303,7 +303,7 @@ def test_brackets_in_texts_and_nesting_that_is_allowed_are_read(suffix, tmp_path
     texts = ["[" * 500, r"\\[\"" * 300, '"[', "{}]" * 500, "\\", '\\"[', "é[" * 9, "plain"]
     table = pd.DataFrame({"text": texts, "x": [None] * 8})
     lines = table.to_json(orient="records", lines=True).splitlines()
-    lines[-1] = f'{{"text": "plain", "x": {nested(MOST_NESTED - 1)}}}'
+    lines[-1] = f'{{"text": "plain", "x": {nested(MAX_DEPTH - 1)}}}'
     file = write_lines(tmp_path / "a.jsonl", *lines)
     if suffix:
         compressed = gzip.compress(file.read_bytes())
@@ -316,16 +316,16 @@ def test_brackets_in_texts_and_nesting_that_is_allowed_are_read(suffix, tmp_path
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
 def test_blocks_of_any_size_are_checked_alike(size):
     def read(*lines):
-        checked = NestingChecked(io.BytesIO("\n".join(lines).encode()))
+        checked = DepthLimitedStream(io.BytesIO("\n".join(lines).encode()))
         while checked.read(size):
             pass
 
     text = json.dumps({"t": 'a "[{\\" \\\\', "x": [[["[\\"], "]"]], "é": {"y": []}})
     read(*[text] * 50)
     with pytest.raises(pa.ArrowInvalid, match="line 2: values are nested more than"):
-        read(text, f'{{"t": "{{[", "x": {nested(MOST_NESTED)}}}', text)
+        read(text, f'{{"t": "{{[", "x": {nested(MAX_DEPTH)}}}', text)
     with pytest.raises(pa.ArrowInvalid, match="line 3: a string is not closed"):
-        read(text, text, '{"t": "a', nested(MOST_NESTED))
+        read(text, text, '{"t": "a', nested(MAX_DEPTH))
 
 
 # Not fitted, and to be trained
@@ -334,7 +334,7 @@ def test_blocks_of_any_size_are_checked_alike(size):
 @pytest.mark.parametrize("column", ["text", ["text"]])
 def test_an_embedder_to_be_tuned_must_be_fitted_first(column, source, tmp_path):
     embedder = SentenceEmbedder(TINY, fine_tuner=FineTuner(epochs=1, random_state=0))
-    with pytest.raises(NotFittedError, match="to be fine-tuned, and is not fitted yet"):
+    with pytest.raises(NotFittedError, match="has a fine_tuner and is not fitted"):
         embed_dataset(embedder, source, tmp_path / "out", column=column, progress=False)
     assert not (tmp_path / "out").exists()
     fitted = embedder.fit(TABLE[["text"]] if column == ["text"] else TEXTS, [0, 1] * 5)
@@ -348,7 +348,7 @@ def test_prewarm_trains_nothing():
     cache = MemoryCache()
     embedder = SentenceEmbedder(TINY, cache=cache, fine_tuner=FineTuner(epochs=1, random_state=0))
     for unfitted in (embedder, SentenceClassifier(TINY, cache=cache)):
-        with pytest.raises(NotFittedError, match="to be fine-tuned, and is not fitted yet"):
+        with pytest.raises(NotFittedError, match="has a fine_tuner and is not fitted"):
             prewarm(unfitted, TEXTS)
     fitted = embedder.fit(TEXTS, [0, 1] * 5)
     prewarm(fitted, TEXTS)
@@ -357,7 +357,7 @@ def test_prewarm_trains_nothing():
     assert cache.statistics().n_embedded == n_embedded
 
 
-def test_prewarm_of_no_rows_and_of_what_is_no_embedder():
+def test_prewarm_without_rows_or_embedder():
     cache = MemoryCache()
     for X in ([], pd.Series([], dtype=object), pd.DataFrame({"a": []})):
         prewarm(SentenceEmbedder(TINY, cache=cache), X)

@@ -50,11 +50,11 @@ def claim(folder, owner):
 
 
 def name_of(process):
-    return f"{platform.node()} {process} {processes._start_of(process)}"
+    return f"{platform.node()} {process} {processes._read_start(process)}"
 
 
 @pytest.mark.parametrize("start", ["", " 1", " Mon Jan  1 00:00:00 2001"])
-def test_nobody_waits_for_a_process_whose_number_is_used_again(start, tmp_path):
+def test_a_reused_process_id_is_not_waited_for(start, tmp_path):
     claim(tmp_path, f"{platform.node()} {os.getppid()}{start}")
     with ends_within(30):
         SentenceEmbedder(TINY, cache=tmp_path).fit_transform(TEXTS)
@@ -71,14 +71,14 @@ def test_a_process_that_runs_is_waited_for(tmp_path):
     finally:
         other.kill()
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
-        assert not is_running(owner)  # nobody has asked for its exit status
+        assert not is_running(owner)  # its exit status has not been read
         other.communicate()
     assert not is_running(owner)
     with ends_within(30):
         SentenceEmbedder(TINY, cache=tmp_path).fit_transform(TEXTS)
 
 
-def test_who_runs(asked):
+def test_is_running(asked):
     me = this_process()
     assert me == this_process()
     assert is_running(me)

@@ -39,7 +39,7 @@ TUNER = FineTuner(max_steps=1, random_state=0)
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
-def test_a_bare_word_is_no_folder(estimator, value, tmp_path, monkeypatch):
+def test_a_bare_word_is_refused(estimator, value, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         ValueError, match=rf"cache='{value}' is neither 'memory' nor a path"
@@ -59,12 +59,12 @@ def test_a_path_is_a_folder(value, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("variable", [False, True], ids=["parameter", "environment"])
-def test_a_home_that_is_nobodys_costs_a_warning(variable, tmp_path, monkeypatch):
+def test_an_unknown_home_folder_is_a_warning(variable, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = f"~nobody-{variable}/x"
     monkeypatch.setenv("SK_SENTEMB_CACHE", folder)
     embedder = SentenceEmbedder(TINY, cache=True if variable else folder)
-    with pytest.warns(CacheWarning, match="nobody here has the home folder ~nobody"):
+    with pytest.warns(CacheWarning, match="there is no home folder ~nobody"):
         found = embedder.fit_transform(TEXTS)
     assert_same_rows(found, SentenceEmbedder(TINY, cache=None).fit_transform(TEXTS))
     cache = open_cache(embedder.cache)

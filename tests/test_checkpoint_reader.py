@@ -95,7 +95,12 @@ TYPES = [
     (DENSE, "bias", "true", "has bias='true', but that must be true or false"),
     (DENSE, "activation_function", 1, "has activation_function=1, but that must be a string"),
     *(
-        (DENSE, "activation_function", f"torch.nn.{name}", f"'torch.nn.{name}', which is no activ")
+        (
+            DENSE,
+            "activation_function",
+            f"torch.nn.{name}",
+            f"'torch.nn.{name}', which is not an activ",
+        )
         for name in ("Linear", "Module", "MSELoss", "GLU", "PReLU", "MultiheadAttention", "Flatten")
     ),
     ("config.json", "architectures", 3, "has architectures=3, but that must be a string or a list"),
@@ -263,7 +268,7 @@ def test_json_that_is_nested_too_deeply(copied):
 # --- what loads, but not as it may have been meant
 
 
-def test_modules_without_their_list_are_said(copied):
+def test_modules_without_modules_json_are_a_warning(copied):
     folder = copied()
     (folder / "modules.json").unlink()
     with pytest.warns(CheckpointWarning, match=r"has 1_Pooling/, 2_Dense/ but no modules.json"):
@@ -271,7 +276,7 @@ def test_modules_without_their_list_are_said(copied):
     assert found.shape[1] == HIDDEN
 
 
-def test_tensors_without_a_place_are_said(copied):
+def test_unused_tensors_are_a_warning(copied):
     folder = copied()
     edit(folder / "config.json", lambda c: c.update(num_hidden_layers=1))
     with pytest.warns(

@@ -507,7 +507,7 @@ def test_a_training_that_cannot_be_kept_or_read_goes_on_without(tmp_path):
         tuned(checkpoint_dir=tmp_path, checkpoint_steps=1, **how)
     (file,) = tmp_path.rglob("training.pt")
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.warns(FineTuningWarning, match="cannot be read, and the training begins anew"):
+    with pytest.warns(FineTuningWarning, match="cannot be read, and the training starts again"):
         embedder = tuned(checkpoint_dir=tmp_path, **how)
     assert embedder.fingerprint_ == tuned(**how).fingerprint_
 

@@ -140,7 +140,7 @@ def test_every_file_that_is_opened_counts(kind, tmp_path):
     for file in sorted(opened):
         content, before = file.read_bytes(), fingerprint(folder)
         shutil.copy(file, tmp_path / "kept")
-        if file.suffix == ".safetensors":  # of the same size, so that it is no damaged one
+        if file.suffix == ".safetensors":  # of the same size, so that it is not taken for damaged
             file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         else:
             file.write_bytes(content + b" ")

@@ -125,7 +125,7 @@ def test_columns_of_a_table_are_regularized_as_those_of_embeddings():
     np.testing.assert_allclose(same, intercept)
 
 
-def test_it_takes_one_step_and_no_chance():
+def test_it_takes_one_step_and_is_deterministic():
     one, other = (classifier(random_state=seed).fit(SHOP, LABELS) for seed in (0, 1))
     np.testing.assert_array_equal(one.decision_function(SHOP), other.decision_function(SHOP))
     assert one.history_["step"].tolist() == [1]

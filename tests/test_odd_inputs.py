@@ -44,13 +44,13 @@ def test_a_structured_array_is_refused_with_its_fields():
     assert read_text_columns(pd.DataFrame(RECORDS)).names == ["text", "n"]
 
 
-def test_records_are_no_texts():
+def test_records_are_refused():
     with pytest.raises(TypeError, match=r"a cell of type void in row 0 .*must hold one text"):
         SentenceEmbedder(TINY).fit(list(RECORDS))
 
 
 @pytest.mark.parametrize("cell", [len, int, lambda text: text, TEXTS[0].upper], ids=repr)
-def test_functions_and_classes_are_no_texts(cell):
+def test_functions_and_classes_are_refused(cell):
     with pytest.raises(TypeError, match=r"in row 1 \(counting from 0\), which is no text"):
         SentenceEmbedder(TINY).fit(["a", cell])
 
@@ -99,7 +99,7 @@ def test_numbers_beside_texts_without_names_are_a_warning(cells, kind):
         SentenceClassifier(NO_DROPOUT, fine_tuner=TUNER).fit(rows, [0, 1, 0, 1])
 
 
-# y, sample_weight and query_id: what a mask hides is no data
+# y, sample_weight and query_id: masked values are not data
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

@@ -58,7 +58,7 @@ def test_workers_get_the_scorer_that_is_loaded(tmp_path):
     assert_same_rows(scorer.predict(PAIRS), expected)
 
 
-def test_the_reason_why_a_worker_cannot_load_a_model_is_said(tmp_path, monkeypatch):
+def test_the_error_says_why_a_worker_cannot_load_a_model(tmp_path, monkeypatch):
     folder = make_checkpoint(tmp_path / "model", seed=next(_seeds))
     embedder = SentenceEmbedder(folder, cache=None, n_jobs=2).fit(TEXTS)
     expected = embedder.transform(TEXTS)

@@ -110,7 +110,7 @@ def run(code, run_python, folder, *arguments):
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_no_lock_of_all_processes_and_no_thread(verbose, run_python, tmp_path):
+def test_no_shared_lock_and_no_thread(verbose, run_python, tmp_path):
     code = _SHOWN + _FORK_IN_THE_LOCK if verbose else _SILENT
     shown = run(code + _KILLS, run_python, tmp_path, 20, verbose)
     for work in ("fine-tuning", "embedding", "mining", "scoring"):
@@ -118,11 +118,11 @@ def test_no_lock_of_all_processes_and_no_thread(verbose, run_python, tmp_path):
 
 
 @pytest.mark.slow
-def test_many_killed_forks_let_nobody_wait(run_python, tmp_path):
+def test_killed_forks_block_no_other_process(run_python, tmp_path):
     run(_KILLS, run_python, tmp_path, 400, 0)
 
 
-def test_a_bar_stands_below_those_of_the_caller(capsys):
+def test_a_bar_is_below_those_of_the_caller(capsys):
     with tqdm(total=1) as outer, progress_bar(2, shown=True, work="ours", unit="row") as inner:
         inner.update()
         assert (outer.pos, inner.pos) == (0, -1)

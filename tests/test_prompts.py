@@ -173,7 +173,7 @@ def test_a_word_that_no_prompt_is_called_is_a_warning(folders, prompt, model):
 
 
 @pytest.mark.parametrize("prompt", ["", "query: ", "query:", "same", "為這個句子", None])
-def test_an_ordinary_literal_prompt_is_no_warning(folders, prompt):
+def test_an_ordinary_literal_prompt_does_not_warn(folders, prompt):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         SentenceEmbedder(folders / "texts", prompt=prompt).fit(TEXTS)
@@ -189,7 +189,7 @@ def test_loaded_encoders_have_the_same_two_parameters(folders):
         encoder.encode(TEXTS, prompt="a ", prompt_name="query")
 
 
-def test_a_null_among_the_prompts_is_no_prompt(tmp_path):
+def test_a_null_prompt_is_empty(tmp_path):
     make_checkpoint(tmp_path, prompts={"query": None})
     named = SentenceEmbedder(tmp_path, prompt_name="query").fit_transform(TEXTS)
     np.testing.assert_array_equal(named, SentenceEmbedder(tmp_path).fit_transform(TEXTS))

@@ -91,7 +91,7 @@ def test_a_file_that_was_changed_since_its_save_stays(embedder, tmp_path):
 @pytest.mark.parametrize(
     "name", ["../precious.json", "/{folder}/precious.json", "1_Pooling/../../precious.json"]
 )
-def test_a_manifest_of_somebody_else_removes_nothing(name, embedder, tmp_path):
+def test_a_foreign_manifest_removes_nothing(name, embedder, tmp_path):
     folder = tmp_path / "model"
     embedder.save_pretrained(folder)
     precious = tmp_path / "precious.json"

@@ -146,7 +146,7 @@ def test_the_advice_for_a_dataset_works():
         np.testing.assert_array_equal(SentenceEmbedder(TINY).fit_transform(frame), expected)
 
 
-def test_a_single_string_of_any_type_is_no_sequence():
+def test_a_single_string_of_any_type_is_refused():
     with pytest.raises(ValueError, match=r"string object received\. Pass \[X\]"):
         SentenceEmbedder(TINY).fit(UserString("text"))
 

@@ -238,7 +238,7 @@ def test_a_column_with_an_empty_name_stands_anywhere():
     # Of other roles, columns stand in lists.
     X = pd.DataFrame({"": ["S", "M"] * 6, "b": range(3, 15)})
     assert make_multimodal_transformer(X).fit_transform(X).shape == (N, 3)
-    with pytest.raises(ValueError, match="column of the name '' is found in a table only; pass X"):
+    with pytest.raises(ValueError, match="column named '' can only be found in a table; pass X"):
         make_multimodal_transformer(text=["", "b"])
 
 

@@ -148,7 +148,7 @@ CASES = {
 
 
 def result_of(name, clip, *, fitted=None):
-    """Load, fit and ask anew; or ask what is fitted, with nothing remembered."""
+    """Load, fit and predict; or predict by a fitted estimator, with empty caches."""
     estimator, X, y, method = CASES[name]
     if fitted is None:
         release_models()

@@ -15,7 +15,7 @@ from embedding import OTHER, TINY
 
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb.tuning import MSE, CosinePairs, FineTuningWarning, MultipleNegatives
-from sk_sentemb.tuning.identity import digest_of
+from sk_sentemb.tuning.identity import compute_digest
 
 TEXTS = [f"{'harbour ferry' if i % 2 else 'nets market'} number {i}" for i in range(16)]
 LABELS = np.array([0, 1] * 8)
@@ -190,7 +190,7 @@ def failing(metric, columns, y):
     raise StopError
 
 
-def test_what_cannot_be_told_from_others_is_an_error(tmp_path):
+def test_a_value_that_cannot_be_identified_is_an_error(tmp_path):
     head = functools.partial(make_with, extra=(i for i in range(3)))
     with pytest.raises(TypeError, match="with checkpoint_dir, everything that decides a training"):
         fit(tmp_path, make=SentenceClassifier, head=head)
@@ -252,7 +252,7 @@ def test_a_damaged_file_is_a_warning_and_a_fresh_start(damage, whole, tmp_path):
     damage(file)
     with pytest.warns(FineTuningWarning) as told:
         again = fit(tmp_path)
-    assert "cannot be read, and the training begins anew" in str(told[0].message)
+    assert "cannot be read, and the training starts again" in str(told[0].message)
     assert n_epochs_made(again) == 3
     assert again.fingerprint_ == whole
 
@@ -380,27 +380,27 @@ VALUES = [
 
 
 def test_values_have_a_digest_each():
-    digests = [digest_of(value) for value in VALUES]
+    digests = [compute_digest(value) for value in VALUES]
     same = [
         (a, b)
         for (i, a), (j, b) in itertools.combinations(enumerate(VALUES), 2)
         if digests[i] == digests[j]
     ]
     assert not same
-    assert digests == [digest_of(value) for value in VALUES]
+    assert digests == [compute_digest(value) for value in VALUES]
 
 
 def test_numpy_s_scalars_are_those_of_python():
     pairs = [(np.int64(3), 3), (np.float64(0.1), 0.1), (np.bool_(True), True), (np.str_("a"), "a")]
     for numpy, python in pairs:
-        assert digest_of({"a": [numpy]}) == digest_of({"a": [python]})
+        assert compute_digest({"a": [numpy]}) == compute_digest({"a": [python]})
 
 
 def test_a_function_with_another_one_beside_it_is_another(tmp_path):
     def digest(helper):
         space = {"__name__": "somewhere"}
         exec(f"def helper(x):\n    return {helper}\n\ndef f(x):\n    return helper(x)\n", space)
-        return digest_of(space["f"])
+        return compute_digest(space["f"])
 
     assert digest("x + 1") == digest("x + 1") != digest("x + 2")
 
@@ -408,23 +408,23 @@ def test_a_function_with_another_one_beside_it_is_another(tmp_path):
 def test_what_refers_to_itself_has_a_digest():
     loop = []
     loop.append(loop)
-    assert digest_of(loop) == digest_of(loop)
+    assert compute_digest(loop) == compute_digest(loop)
 
     def factorial(n):
         return n * factorial(n - 1) if n else 1
 
-    assert digest_of(factorial) == digest_of(factorial)
+    assert compute_digest(factorial) == compute_digest(factorial)
 
 
 DIGESTS = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import test_training_checkpoints as t
-print(json.dumps([t.digest_of(value) for value in t.VALUES]))
+print(json.dumps([t.compute_digest(value) for value in t.VALUES]))
 """
 
 
 @pytest.mark.slow
 def test_digests_are_the_same_in_another_process(run_python):
     found = json.loads(run_python(DIGESTS, Path(__file__).parent).stdout.splitlines()[-1])
-    assert found == [digest_of(value) for value in VALUES]
+    assert found == [compute_digest(value) for value in VALUES]

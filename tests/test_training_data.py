@@ -63,11 +63,11 @@ def first_shape(n_columns, y, asked=None, *, kind=OF_TEXTS):
     ],
     ids=lambda y: f"{getattr(y, 'dtype', 'list')}-{len(set(y))}",
 )
-def test_a_class_of_any_columns_is_learnt_from_all_of_them(n_columns, y):
+def test_a_class_is_learned_from_all_columns(n_columns, y):
     assert first_shape(n_columns, y) == LABELS
 
 
-def test_two_columns_and_a_class_are_told_from_the_texts_and_their_difference():
+def test_two_columns_and_a_class_use_the_texts_and_their_difference():
     for y in (ZERO_ONE, ZERO_ONE.astype(float), THREE, np.array(["a", "b"])[ZERO_ONE]):
         assert first_shape(2, y) == CLASSES
     assert isinstance(find_loss("auto", CLASSES), PairSoftmax)
@@ -115,7 +115,7 @@ def test_numbers_for_several_outputs_are_a_teachers_only_if_they_look_so():
 @pytest.mark.parametrize(
     "loss", ["auto", "softmax", "cosine_pairs", "batch_hard_triplet", Matryoshka(dims=(32, 8))]
 )
-def test_three_columns_and_a_class_are_told_apart(y, loss):
+def test_three_columns_and_a_class_are_classified(y, loss):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         embedder = tuned(TABLE, y, loss=loss, epochs=8, batch_size=24, model=NO_DROPOUT)
@@ -144,7 +144,7 @@ def test_the_loss_of_several_columns_is_that_of_their_embeddings_side_by_side():
     assert torch.isfinite(Softmax()(Batch(columns, target, head=head)))
 
 
-def test_zero_and_one_beside_two_columns_are_said_aloud():
+def test_zero_and_one_beside_two_columns_are_a_warning():
     with pytest.warns(
         UserWarning, match="0 or 1, which is read as the class .*'online_contrastive'"
     ):

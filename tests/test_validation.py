@@ -253,7 +253,7 @@ def test_epochs_without_a_score_are_neither_better_nor_worse():
     assert np.abs(embedder.transform(X[:4]) - seen[1]).max() > 1e-3
 
 
-def test_pairs_of_one_anchor_teach_nothing_and_that_is_said():
+def test_pairs_of_one_anchor_are_an_error_or_a_warning():
     X = pd.DataFrame({"a": ["the same question"] * 40, "b": texts(40)})
     embedder = SentenceEmbedder(TINY, fine_tuner=FineTuner(epochs=1, random_state=0))
     with pytest.raises(ValueError, match="there is nothing to learn: loss=MultipleNegatives"):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib.format import open_memmap
 
-from .durable import check_no_link, create, digest_of, flush, move, scratch_of
+from .durable import check_no_link, compute_digest, create, flush, move, scratch_of
 from .manifest import Manifest
 from .shards import Shard
 
@@ -64,7 +64,7 @@ class ArrayFile:
         return self._files(keeps=bool(manifest.asked["keep"]))
 
     def writes(self, own: Iterable[Path]) -> tuple[Path | None, Iterable[Path]]:
-        """Return a folder in which nothing may be read, and further files that may not."""
+        """Return the folder and the further files that may not be read while this target is written."""
         files = [*own, *self._files(keeps=bool(self.kept.names)), self.manifest, self.lock]
         return None, [*files, scratch_of(self.manifest)]
 
@@ -91,7 +91,7 @@ class ArrayFile:
         return [
             number
             for number, digest in enumerate(manifest.digests)
-            if _digest_of_rows(self._map("r")[ends[number] : ends[number + 1]]) != digest
+            if _compute_digest_of_rows(self._map("r")[ends[number] : ends[number + 1]]) != digest
         ]
 
     def write(self, shard: Shard) -> str:
@@ -100,7 +100,7 @@ class ArrayFile:
         array = self._map("r+")
         array[shard.first_row : shard.first_row + len(shard.vectors)] = shard.vectors
         array.flush()
-        return _digest_of_rows(shard.vectors)
+        return _compute_digest_of_rows(shard.vectors)
 
     def publish(self, number: int) -> None:
         """Need nothing: the rows are where they belong."""
@@ -109,7 +109,7 @@ class ArrayFile:
         """Say whether the kept columns, if there are to be any, are as they were written."""
         if not self.kept.names:
             return True
-        return self.kept_file.is_file() and digest_of(self.kept_file) == manifest.kept_digest
+        return self.kept_file.is_file() and compute_digest(self.kept_file) == manifest.kept_digest
 
     def write_kept(self, tables: Iterable[pa.Table]) -> str:
         """Write the kept columns, and return the digest of their file."""
@@ -119,7 +119,7 @@ class ArrayFile:
                 writer.write_table(table)
         flush(scratch)
         move(scratch, self.kept_file)
-        return digest_of(self.kept_file)
+        return compute_digest(self.kept_file)
 
     def finish(self) -> None:
         """Give the array its name."""
@@ -143,5 +143,5 @@ class ArrayFile:
         return [self.path, self.part, *kept]
 
 
-def _digest_of_rows(rows: np.ndarray) -> str:
+def _compute_digest_of_rows(rows: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows, dtype="<f4").data).hexdigest()

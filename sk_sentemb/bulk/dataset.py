@@ -67,8 +67,8 @@ def embed_dataset(
 
     Rows keep their order. What is finished stays finished, however the process ends: the same call
     again goes on where it ended, and what it writes is equal, byte for byte, to what a call without
-    a break writes on the same machine. What was damaged since is found by its checksum, and embedded
-    again with a warning.
+    a break writes on the same machine. A shard that has been damaged
+    since is found by its checksum, and embedded again with a warning.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def embed_dataset(
     FileExistsError
         If ``target`` holds files that this function did not write.
     NotFittedError
-        If ``embedder`` is to be fine-tuned first.
+        If ``embedder`` has a ``fine_tuner`` and is not fitted.
     BlockingIOError
         If another process is writing ``target``.
     ValueError

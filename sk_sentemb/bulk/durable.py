@@ -40,7 +40,7 @@ def check_no_link(file: Path) -> None:
         raise FileExistsError(f"{file} is a link to {os.readlink(file)}; remove it.")
 
 
-def digest_of(file: Path) -> str:
+def compute_digest(file: Path) -> str:
     """Return the sha256 of a file's content, as hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

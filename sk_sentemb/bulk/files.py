@@ -41,7 +41,7 @@ def find_files(source: Paths, name: str) -> tuple[tuple[str, ...], str]:
     Raises
     ------
     TypeError
-        If ``source`` is a table in memory, or no path at all.
+        If ``source`` is a table in memory or another object that is not a path.
     FileNotFoundError
         If there are none.
     ValueError

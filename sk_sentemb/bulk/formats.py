@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from .nesting import NestingChecked
+from .nesting import DepthLimitedStream
 
 FORMATS = ("parquet", "csv", "tsv", "json")
 TEXT_FORMATS = ("csv", "tsv", "json")
@@ -96,7 +96,7 @@ def _open_csv(file: str, format: str, schema: pa.Schema | None = None) -> pa.Rec
 
 def _open_json(file: str, schema: pa.Schema | None = None) -> pa.RecordBatchReader:
     return pyarrow.json.open_json(
-        NestingChecked(pa.input_stream(file, compression="detect")),
+        DepthLimitedStream(pa.input_stream(file, compression="detect")),
         pyarrow.json.ReadOptions(block_size=BLOCK_BYTES),
         pyarrow.json.ParseOptions(
             explicit_schema=schema, unexpected_field_behavior="ignore" if schema else "infer"

@@ -27,7 +27,7 @@ def locked(file: Path, target: Path) -> Iterator[None]:
     FileExistsError
         If the file is a link.
     """
-    check_no_link(file)  # which older releases of filelock follow, and empty the file behind it
+    check_no_link(file)  # older releases of filelock empty the file that a link leads to
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)

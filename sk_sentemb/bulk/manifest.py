@@ -34,9 +34,9 @@ class Manifest:
     shards : tuple of Counts
         Of the finished shards, which are the first ones.
     digests : tuple of str
-        Of what was written for each of them.
+        The checksum of the data written for each finished shard.
     kept_digest : str or None
-        Of the file of kept columns beside an array, once it is written.
+        The checksum of the file of kept columns beside an array, once it is written.
     """
 
     asked: dict[str, Any]

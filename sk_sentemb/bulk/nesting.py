@@ -1,4 +1,4 @@
-"""JSON lines on their way to pyarrow, whose parser ends the process where values are nested deeply."""
+"""Check how deeply JSON is nested before pyarrow parses it: deep nesting crashes its parser."""
 
 import io
 import re
@@ -8,29 +8,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-MOST_NESTED = 200
+MAX_DEPTH = 200
 _BLOCK_BYTES = 4 << 20
 _ESCAPED = re.compile(rb"\\[^\r\n]")
 
 
-class NestingChecked(io.RawIOBase):
-    """A stream of JSON lines that raises before it hands on what is nested too deeply.
+class DepthLimitedStream(io.RawIOBase):
+    """A stream of JSON lines that raises before it returns values that are nested too deeply.
 
     Parameters
     ----------
     stream : file-like
-        What to read from.
+        The binary stream to read from.
     """
 
     def __init__(self, stream: Any) -> None:
         super().__init__()
         self._stream = stream
         self._n_lines = 0
-        # Where the last block ended: how deep, and whether within a string or behind a backslash.
+        # The state at the end of the last block: depth, within a string, after a backslash.
         self._depth, self._quoted, self._escaped = 0, 0, False
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def read(self, size: int = -1) -> bytes:
@@ -58,15 +58,15 @@ class NestingChecked(io.RawIOBase):
             # From there on, pyarrow's blocks and these would not agree on what is in a string.
             position = breaks[quoted[breaks].argmax()]
             raise pa.ArrowInvalid(f"{self._line(block, position)}: a string is not closed")
-        lower = data | 0x20  # which makes braces of brackets
+        lower = data | 0x20  # maps brackets to braces
         places = np.flatnonzero(((lower == ord("{")) | (lower == ord("}"))) & (quoted == 0))
         if len(places):
             depths = self._depth + np.cumsum(np.where(lower[places] == ord("{"), 1, -1))
-            # Above the lowest point so far, so that what is closed too often hides nothing.
+            # Relative to the lowest depth so far, so that surplus closing braces hide no nesting.
             depths -= np.minimum(np.minimum.accumulate(depths), 0)
-            if depths.max() > MOST_NESTED:
+            if depths.max() > MAX_DEPTH:
                 line = self._line(block, places[depths.argmax()])
-                raise pa.ArrowInvalid(f"{line}: values are nested more than {MOST_NESTED} deep")
+                raise pa.ArrowInvalid(f"{line}: values are nested more than {MAX_DEPTH} deep")
             self._depth = int(depths[-1])
         self._quoted = int(quoted[-1])
         self._n_lines += block.count(b"\n")
@@ -83,7 +83,7 @@ def check_nesting(dataset: ds.Dataset) -> None:
         return
     for file in dataset.files:
         with dataset.filesystem.open_input_stream(file, compression="detect") as stream:
-            checked = NestingChecked(stream)
+            checked = DepthLimitedStream(stream)
             try:
                 while checked.read(_BLOCK_BYTES):
                     pass

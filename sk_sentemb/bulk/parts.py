@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from .apart import local_files
 from .formats import BLOCK_BYTES, TEXT_FORMATS, count_rows, file_schema, read_file
-from .nesting import MOST_NESTED, check_nesting
+from .nesting import MAX_DEPTH, check_nesting
+from .overlap import local_files
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class FilePart:
         except (pa.ArrowException, UnicodeDecodeError) as error:
             hint = (
                 f". It must be UTF-8, with rows of at most {BLOCK_BYTES:,} bytes, values of JSON nested "
-                f"at most {MOST_NESTED} deep, and columns of the types that the first rows of the first "
+                f"at most {MAX_DEPTH} deep, and columns of the types that the first rows of the first "
                 "file have; a pyarrow.dataset.Dataset may have others."
             )
             raise ValueError(

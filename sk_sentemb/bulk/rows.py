@@ -36,7 +36,7 @@ def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> Sentenc
     TypeError
         If it is no SentenceEmbedder.
     NotFittedError
-        If it is to be fine-tuned first.
+        If it has a ``fine_tuner`` and is not fitted.
     ValueError
         If it was fitted to other columns.
     """

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from ..embedder import SentenceEmbedder
 from ..progress import progress_bar
-from .apart import check_apart
 from .array import ArrayFile
 from .manifest import Counts, Manifest, check_same, read_manifest
+from .overlap import check_no_overlap
 from .rows import embed_rows
 from .shards import Shard, ShardFolder
 from .source import Source
@@ -54,7 +54,7 @@ def begin(place: Place, rows: Source, asked: dict[str, Any], *, overwrite: bool)
     old = read_manifest(place.manifest)
     own = set() if old is None else set(place.own_files(old))
     sources = [file for part in rows.parts for file in part.local_files()]
-    check_apart(sources, *place.writes(own))
+    check_no_overlap(sources, *place.writes(own))
     if old is not None and not overwrite:
         check_same(old.asked, asked, place.path)
         return old
@@ -84,7 +84,7 @@ def embed_rest(
     *,
     progress: bool,
 ) -> tuple[Manifest, int]:
-    """Embed the shards that are not finished, or not as they were when they were finished.
+    """Embed the shards that are not finished, and those that have been damaged since.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def embed_rest(
     manifest : Manifest
         With all shards.
     n_resumed : int
-        How many rows did not have to be embedded.
+        The number of rows that were finished before.
     """
     place.open(manifest)
     damaged = place.damaged(manifest)

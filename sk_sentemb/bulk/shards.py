@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .durable import create, digest_of, flush, move, scratch_of
+from .durable import compute_digest, create, flush, move, scratch_of
 from .manifest import Manifest
 
 EMBEDDING = "embedding"
@@ -64,7 +64,7 @@ class ShardFolder:
         return [*files, *map(scratch_of, files)]
 
     def writes(self, own: Iterable[Path]) -> tuple[Path | None, Iterable[Path]]:
-        """Return a folder in which nothing may be read, and further files that may not."""
+        """Return the folder and the further files that may not be read while this target is written."""
         return self.path, own
 
     def open(self, manifest: Manifest) -> None:
@@ -74,7 +74,7 @@ class ShardFolder:
 
     def damaged(self, manifest: Manifest) -> list[int]:
         """Return the numbers of the shards that are not as they were written."""
-        digests = map(digest_of, map(self._file, range(len(manifest.shards))))
+        digests = map(compute_digest, map(self._file, range(len(manifest.shards))))
         return [n for n, digest in enumerate(digests) if digest != manifest.digests[n]]
 
     def write(self, shard: Shard) -> str:
@@ -92,7 +92,7 @@ class ShardFolder:
                 row_group_size=max(1, len(table)),
             )
         flush(file)
-        return digest_of(file)
+        return compute_digest(file)
 
     def publish(self, number: int) -> None:
         """Give a shard its name, once the manifest has it."""

@@ -29,10 +29,10 @@ _LOOK_AGAIN = 0.05
 class DiskCache:
     """A bounded cache on disk, for all processes and sessions; what was used least recently goes first.
 
-    What was looked up once stays in the process's memory, too, within ``max_bytes`` and the bound of the
-    memory cache that all embedders share (``open_cache("memory").max_bytes``). Nothing that happens to
-    the file gives a wrong vector or an error: every record is checked when it is read, and what cannot
-    be read or written costs a :class:`CacheWarning` and the time to embed again.
+    Embeddings that were looked up stay in the process's memory, too, within ``max_bytes`` and the bound
+    of the memory cache that all embedders share (``open_cache("memory").max_bytes``). Nothing that
+    happens to the file gives a wrong vector or an error: every record is checked when it is read, and
+    what cannot be read or written costs a :class:`CacheWarning` and the time to embed again.
 
     Parameters
     ----------

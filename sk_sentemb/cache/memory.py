@@ -124,7 +124,7 @@ class MemoryCache:
         return n_texts * (space.record_bytes + ENTRY_BYTES) <= self.max_bytes
 
     def clear(self, model: str | None = None) -> int:
-        """Drop embeddings; of the cache that all embedders share, also what disk caches keep in memory.
+        """Drop embeddings. The shared memory cache also drops those that disk caches keep in memory.
 
         Parameters
         ----------
@@ -134,7 +134,7 @@ class MemoryCache:
         Returns
         -------
         int
-            How many, without those of disk caches.
+            The number of embeddings dropped, without those of disk caches.
         """
         with self._lock:
             fronts = list(self._fronts)
@@ -233,7 +233,7 @@ def shared_memory_cache() -> MemoryCache:
 
 
 def new_front() -> MemoryCache:
-    """Return an empty cache in front of one on disk, bounded and cleared with that of all embedders."""
+    """Return an empty memory cache for a disk cache, bounded and cleared with the shared one."""
     front = MemoryCache(_SHARED.max_bytes)
     with _SHARED._lock:
         _SHARED._fronts.add(front)

@@ -20,18 +20,18 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
     Parameters
     ----------
     embedder : SentenceEmbedder or ImageEmbedder
-        Fitted or not; it stays as it is. One with a ``fine_tuner`` must be fitted.
+        It may be unfitted, unless it has a ``fine_tuner``. It is not changed.
     X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-        Texts or images. No rows are fine.
+        Texts or images. It may have no rows.
     n_rows : int, default=10_000
         How many to take at once.
 
     Raises
     ------
     NotFittedError
-        If the embedder is to be fine-tuned first.
+        If the embedder has a ``fine_tuner`` and is not fitted.
     TypeError
-        If it is something else, such as a pipeline.
+        If it is not an embedder, but for example a pipeline.
     ValueError
         If the embedder has no cache.
 
@@ -47,7 +47,7 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
     if not hasattr(embedder, "cache") or not hasattr(embedder, "transform"):
         raise TypeError(
             f"embedder is of type {type(embedder).__name__}; pass a SentenceEmbedder or an "
-            "ImageEmbedder. That of a pipeline is one of its steps, such as pipeline[0]."
+            "ImageEmbedder. From a pipeline, pass the step, such as pipeline[0]."
         )
     if open_cache(embedder.cache) is None:
         raise ValueError(
@@ -63,24 +63,24 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
 
 
 def load_fitted(embedder: Any, sample: Any) -> Any:
-    """Return an embedder if it is fitted, else one that is: with its model loaded, not trained.
+    """Return a fitted embedder: itself, or a clone with its model loaded but not trained.
 
     Parameters
     ----------
     embedder : estimator
-        It stays as it is.
+        It is not changed.
     sample : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-        Rows with the columns to be learnt.
+        Rows to fit the clone on, for its column names.
 
     Returns
     -------
     estimator
-        That embedder, or a clone of it.
+        The embedder if it is fitted, else a fitted clone of it.
 
     Raises
     ------
     NotFittedError
-        If a fit would train it, on rows that nobody has chosen for that.
+        If ``fit`` would train it, which needs training data.
     """
     try:
         check_is_fitted(embedder)
@@ -91,7 +91,7 @@ def load_fitted(embedder: Any, sample: Any) -> Any:
     learns = getattr(embedder, "fine_tuner", None) is not None
     if learns or get_tags(embedder).target_tags.required:
         raise NotFittedError(
-            f"this {type(embedder).__name__} is to be fine-tuned, and is not fitted yet. Call fit with "
-            "the rows to train on first, or pass fine_tuner=None to use the model as it is."
+            f"this {type(embedder).__name__} has a fine_tuner and is not fitted. Call fit with the "
+            "training data first, or pass fine_tuner=None to use the model as it is."
         )
     return clone(embedder).fit(sample)

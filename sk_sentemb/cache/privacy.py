@@ -17,7 +17,7 @@ def default_folder() -> Path:
 
 
 def absolute_folder(folder: str | os.PathLike[str]) -> Path:
-    """Return the absolute path of a folder; where ``~`` stands for nobody's home, the path as it is."""
+    """Return the absolute path of a folder, or the path unchanged if ``~user`` is unknown."""
     try:
         expanded = Path(folder).expanduser()
     except RuntimeError:
@@ -46,7 +46,7 @@ def make_private_file(path: Path) -> bool:
         If it is not there and cannot be made.
     """
     if not path.is_absolute():  # not a folder named "~user" in the current one
-        raise FileNotFoundError(f"nobody here has the home folder {path.parts[0]}")
+        raise FileNotFoundError(f"there is no home folder {path.parts[0]}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

@@ -1,4 +1,4 @@
-"""Which process holds a claim, and whether it still runs."""
+"""The process that holds a claim, and whether it is still running."""
 
 import os
 import platform
@@ -8,34 +8,34 @@ from pathlib import Path
 
 
 def this_process() -> str:
-    """Return a name of this process that no other process on this computer has or will have."""
-    return f"{platform.node()} {os.getpid()} {_start_of(os.getpid())}"
+    """Return a name of this process that is unique among all processes of this computer, ever."""
+    return f"{platform.node()} {os.getpid()} {_read_start(os.getpid())}"
 
 
 def is_running(owner: object) -> bool:
-    """Say whether a process may be running; of one on another computer nothing is known."""
+    """Return whether a process may be running; True for a process on another computer."""
     here = f"{platform.node()} "
     if not str(owner).startswith(here):
         return True
-    # A name without a start is one that earlier versions wrote; the process may be any.
+    # Earlier versions wrote names without a start time, which may be those of any process.
     process, _, start = str(owner).removeprefix(here).partition(" ")
     try:
-        found = _start_of(int(process))
+        found = _read_start(int(process))
     except ProcessLookupError:
         return False
     except (ValueError, OverflowError):
         return True
-    # Numbers of processes are used again, soon where there are many processes or containers.
+    # Process ids are reused, soon where there are many processes or containers.
     return not found or found == start
 
 
-def _start_of(process: int) -> str:
-    """Return when a process started, in some unit; empty if this system does not tell.
+def _read_start(process: int) -> str:
+    """Return when a process started, in some unit; empty if the system does not provide it.
 
     Raises
     ------
     ProcessLookupError
-        If there is none with this number, or nothing but its exit status is left of it.
+        If there is no process with this id, or only its exit status is left.
     """
     if os.name != "posix":
         return ""
@@ -54,7 +54,7 @@ def _start_of(process: int) -> str:
 
 
 def _ask_ps(process: int) -> str:
-    """Return the state and the start of a process as ``ps`` tells them, or nothing."""
+    """Return the state and the start time of a process from ``ps``, or an empty string."""
     command = ["ps", "-o", "stat=,lstart=", "-p", str(process)]
     told = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
     try:

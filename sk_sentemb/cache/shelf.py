@@ -38,7 +38,7 @@ class Shelf:
         self._reads_again = self._writes_again = 0.0
 
     def bound_front(self, max_bytes: int) -> None:
-        """Let the memory in front take no more than this, and than the process's memory cache may."""
+        """Bound the memory in front by this and by the bound of the shared memory cache."""
         bound = min(max_bytes, shared_memory_cache().max_bytes)
         if self.front.max_bytes != bound:
             self.front.max_bytes = bound

@@ -25,7 +25,7 @@ from .layout import (
     fingerprint,
     settings_of,
     text_processing,
-    warn_of_lost_modules,
+    warn_of_unlisted_modules,
 )
 from .loading import load_backbone, load_classifier
 from .model_config import check_counts, check_names, read_config
@@ -112,7 +112,7 @@ def read_encoder(
         if not any(isinstance(module, Pooling) for module in modules):
             modules.insert(0, Pooling(backbone.dim, ["mean"]))
         _check_order(modules, backbone.dim, folder)
-        warn_of_lost_modules(folder)
+        warn_of_unlisted_modules(folder)
     check_token_ids(tokenizer, backbone, first.folder)
     encoder = Encoder(
         tokenizer=tokenizer,

@@ -80,8 +80,8 @@ class Encoder:
     towers : TwoTowers or None
         The CLIP whose texts it encodes.
     unsaved : bool
-        Whether it was trained in this process, so that no other process can ask for its embeddings. What
-        is loaded from a pickle or a folder of it is not.
+        Whether it was trained in this process and not loaded from a pickle or a folder. No other process
+        can ask for its embeddings.
     """
 
     tokenizer: TextTokenizer

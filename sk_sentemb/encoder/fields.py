@@ -12,7 +12,7 @@ class Fields:
     """An object in a JSON file of a checkpoint.
 
     A key that is absent and one whose value is null are the same, and give the default; without a
-    default, the key is required. Several names are those that one key had in different releases.
+    default, the key is required. Several names are those of one key in different releases.
 
     Attributes
     ----------

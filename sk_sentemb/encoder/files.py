@@ -24,7 +24,7 @@ DEFINING_FILES = (
     *(*TOKENIZER_FILES, "*processor_config.json"),
 )
 
-# What no loader opens beside the weights that `weights.weight_files` lists: documentation, code,
+# What no loader opens beside the weights that `weights.find_weight_files` lists: documentation, code,
 # pictures, weights for other runtimes, states of optimizers. All other files of a module's folder are
 # taken as read, whatever their names are.
 _NOT_READ = (
@@ -34,7 +34,7 @@ _NOT_READ = (
 )
 
 # The files of the largest vocabularies have some 50 MB.
-_LARGEST = 2**29
+_MAX_BYTES = 2**29
 
 
 class CheckpointError(ValueError):
@@ -65,7 +65,7 @@ def check_regular(file: Path) -> None:
         )
 
 
-def files_read_in(folder: Path) -> list[Path]:
+def find_loaded_files(folder: Path) -> list[Path]:
     """Return the files of a folder, weights aside, that a loader may open; all must be regular."""
     if not folder.is_dir():  # the folders of modules without settings may not exist
         return []
@@ -84,7 +84,7 @@ def matches_any(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _check_size(file: Path) -> None:
-    if file.stat().st_size > _LARGEST:
+    if file.stat().st_size > _MAX_BYTES:
         raise CheckpointError(
             f"{file} has {file.stat().st_size:,} bytes, which is too large for a file of settings or a "
             "vocabulary. Fetch the model again."

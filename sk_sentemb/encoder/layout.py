@@ -13,12 +13,12 @@ from .file_names import is_inside
 from .files import (
     CheckpointError,
     CheckpointWarning,
-    files_read_in,
+    find_loaded_files,
     read_json,
     sha256_of,
 )
 from .modules import MODULES
-from .weights import weight_files
+from .weights import find_weight_files
 
 SETTINGS_FILES = [
     "sentence_bert_config.json",
@@ -71,7 +71,7 @@ def fingerprint(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for module_folder in dict.fromkeys([folder, *(entry.folder for entry in entries_of(folder))]):
-        files = {*files_read_in(module_folder), *weight_files(module_folder)}
+        files = {*find_loaded_files(module_folder), *find_weight_files(module_folder)}
         for file in sorted(files):
             name = os.path.relpath(file, folder).replace(os.sep, "/")
             digest.update(f"{name} {sha256_of(file)}\n".encode())
@@ -133,7 +133,7 @@ def _refuse_adapter(folder: Path) -> None:
         )
 
 
-def lost_modules(folder: Path) -> list[str]:
+def find_unlisted_modules(folder: Path) -> list[str]:
     """Return the folders of modules in a checkpoint without modules.json, which then are not read."""
     if (folder / "modules.json").exists():
         return []
@@ -141,9 +141,9 @@ def lost_modules(folder: Path) -> list[str]:
     return sorted(n for n in names if re.fullmatch(rf"\d+_({'|'.join(MODULES)})", n))
 
 
-def warn_of_lost_modules(folder: Path) -> None:
+def warn_of_unlisted_modules(folder: Path) -> None:
     """Say that modules are not read because the list of them is missing."""
-    if lost := lost_modules(folder):
+    if lost := find_unlisted_modules(folder):
         warnings.warn(
             f"{folder} has {', '.join(name + '/' for name in lost)} but no modules.json, which says "
             "that they belong to the model: it is read as a plain transformers checkpoint, without "

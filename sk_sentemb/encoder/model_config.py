@@ -15,8 +15,8 @@ from .quiet import quiet_transformers
 # Numbers of a config.json under such names count parts that are made one by one. The deepest models have
 # a hundred layers, the widest some hundred experts.
 _PARTS = re.compile("layer|depth|group|expert|block|stage|extra_ids")
-_MOST_PARTS = 512
-_MOST_LABELS = 10**5
+_MAX_PARTS = 512
+_MAX_LABELS = 10**5
 
 
 def read_config(folder: Path) -> PretrainedConfig:
@@ -54,7 +54,7 @@ def check_counts(content: Any, file: Path, key: str = "") -> None:
         for value in content:
             check_counts(value, file, key)
     elif isinstance(content, int | float):
-        most = _MOST_LABELS if "label" in key else _MOST_PARTS if _PARTS.search(key) else None
+        most = _MAX_LABELS if "label" in key else _MAX_PARTS if _PARTS.search(key) else None
         if most is not None and content > most:
             raise CheckpointError(
                 f"{file} has {key}={content}, but at most {most} are supported. Fetch the model again."

@@ -202,8 +202,8 @@ def activation_of(path: str, where: Path) -> nn.Module:
         fits = False
     if not fits or activation.__module__ != nn.Tanh.__module__ or list(made.parameters()):
         raise CheckpointError(
-            f"{where} names {path!r}, which is no activation: it must map each number of a tensor to a "
-            "number without weights or arguments, as 'torch.nn.Tanh' does."
+            f"{where} names {path!r}, which is not an activation: it must map each number of a tensor "
+            "to a number without weights or arguments, as 'torch.nn.Tanh' does."
         )
     return made
 

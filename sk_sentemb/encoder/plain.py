@@ -1,4 +1,4 @@
-"""NumPy's scalars, which grids of parameters are full of, as those of Python."""
+"""NumPy scalars, as they occur in parameter grids, converted to Python scalars."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value with the scalars of NumPy in it, also those in containers, as Python's."""
+    """Return a value with its NumPy scalars, also those in containers, as Python scalars."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):

@@ -60,8 +60,8 @@ def assemble(state: dict[str, Any], key: str | None = None) -> Encoder:
     state : dict
         From :func:`dismantle`.
     key : str, default=None
-        What the process knows a model by that is carried, from a trusted source; None for a digest of
-        its files, which takes a pass over them.
+        The registry's key for a model that the state carries, from a trusted source. None computes it
+        from the files, which takes a pass over them.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def assemble(state: dict[str, Any], key: str | None = None) -> Encoder:
         dtype = pick_dtype(state["dtype"], on)
         folder_reader = partial(read_encoder, device=on, dtype=dtype, pairs=pairs)
         read = from_files(state["files"], state["fingerprint"], folder_reader)
-        key = key or key_of_files(state["files"], state["fingerprint"])
+        key = key or compute_key(state["files"], state["fingerprint"])
         encoder = shared((key, str(on), str(dtype), "pairs" if pairs else "texts"), read)
     else:
         encoder = load_encoder(
@@ -129,7 +129,7 @@ def from_files(
 ) -> Callable[[], E]:
     """Return a function that reads an encoder from such files, under its old fingerprint.
 
-    They may come from anybody: nothing is written unless all of them are named as those of a model.
+    The source may be untrusted: nothing is written unless all are named like files of a model.
     """
     validate_file_names(files)
 
@@ -145,8 +145,8 @@ def from_files(
     return read
 
 
-def key_of_files(files: dict[str, bytes], fingerprint: str) -> str:
-    """Return what the process knows a carried model by: its files, whatever it says it is."""
+def compute_key(files: dict[str, bytes], fingerprint: str) -> str:
+    """Return the registry's key for a model that a state carries: a digest of its files."""
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"\n{name} {len(content)}\n".encode())
@@ -155,11 +155,11 @@ def key_of_files(files: dict[str, bytes], fingerprint: str) -> str:
 
 
 def _reduce(encoder: Encoder) -> tuple[Callable[..., Encoder], tuple[Any, ...]]:
-    """Return how a pickle makes an encoder again; a worker does so for each block of texts."""
+    """Return how a pickle restores an encoder, which a worker does for each block of texts."""
     state = dismantle(encoder)
     # A pickle is trusted anyway, and need not be digested each time.
-    told = [state[name] for name in ("pooling", "normalize", "modules", "labels")]
-    key = f"{encoder.fingerprint} pickled {told}"
+    settings = [state[name] for name in ("pooling", "normalize", "modules", "labels")]
+    key = f"{encoder.fingerprint} pickled {settings}"
     return assemble, (state, key if "files" in state else None)
 
 

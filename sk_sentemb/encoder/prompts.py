@@ -1,4 +1,4 @@
-"""Which text is put before each text: a literal prompt, or one that the checkpoint has by name."""
+"""Prompts: a literal text before each text, or one that the checkpoint has by name."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
     Parameters
     ----------
     prompts : mapping of str to str or None
-        The checkpoint's prompts; None, as some checkpoints have it, is no prompt.
+        The checkpoint's prompts. None, which some checkpoints have, means an empty prompt.
     name : str
-        The name that the user passed.
+        The name of a prompt.
 
     Returns
     -------
@@ -42,9 +42,9 @@ def warn_of_literal_prompt(
     prompts : mapping of str to str or None
         The checkpoint's prompts.
     prompt : str or None
-        What the user passed as literal text.
+        The literal text.
     stacklevel : int
-        As of :func:`warnings.warn`, counted from the caller.
+        As for :func:`warnings.warn`, counted from the caller.
     """
     if not prompt or prompts.get(prompt) == prompt:
         return

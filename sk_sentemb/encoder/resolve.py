@@ -13,8 +13,8 @@ from .files import (
     CheckpointWarning,
     sha256_of,
 )
-from .layout import lost_modules
-from .weights import weight_files
+from .layout import find_unlisted_modules
+from .weights import find_weight_files
 
 _ALL_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.safetensors"]
 _DECISIVE_FILES = [*DEFINING_FILES, "*/config.json", "*.index.json", "*.safetensors"]
@@ -232,8 +232,10 @@ def _is_plain_model(folder: Path, repo_id: str, revision: str | None) -> bool:
 
     inputs = (*VOCABULARY_FILES, "*processor_config.json")
     try:
-        complete = weight_files(folder) and any(any(folder.glob(name)) for name in inputs)
-        complete = complete and (folder / "config.json").is_file() and not lost_modules(folder)
+        complete = find_weight_files(folder) and any(any(folder.glob(name)) for name in inputs)
+        complete = (
+            complete and (folder / "config.json").is_file() and not find_unlisted_modules(folder)
+        )
     except CheckpointError:  # a shard is missing
         return False
     # All repositories there have a modules.json.

@@ -16,10 +16,10 @@ from .forks import ForkSafeLock, is_fork
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What a matrix product of float32 numbers is rounded to where full precision is not asked for.
+# The formats that float32 matrix products are rounded to at reduced precision.
 _REDUCED = ("tf32", "bf16")
 
-# Its legacy setting, and the precisions of the backends since torch 2.9.
+# The legacy setting, and the precisions of the backends since torch 2.9.
 _Precision = tuple[str | None, tuple[str, ...]]
 
 
@@ -33,7 +33,7 @@ def isolated(function: Callable[P, T]) -> Callable[P, T]:
     Parameters
     ----------
     function : callable
-        What to run.
+        The function to run.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def default_torch_state() -> Iterator[None]:
 
 
 class _ProcessSettings:
-    """The settings of the process, which are the defaults while any thread is in this context."""
+    """Settings of the process, which have their defaults while any thread is in this context."""
 
     def __init__(self) -> None:
         self._inside: Counter[int] = Counter()
@@ -106,14 +106,14 @@ class _ProcessSettings:
                 self._restore()
 
     def forget_other_threads(self) -> None:
-        """Leave the context for the threads of the parent, which a forked child does not have."""
+        """Leave the context on behalf of the parent's threads, which a forked child does not have."""
         me = threading.get_ident()
         self._inside = Counter({me: self._inside[me]} if me in self._inside else {})
         if not self._inside:
             self._restore()
 
     def _restore(self) -> None:
-        # Unless somebody has set another dtype in the meantime.
+        # Unless another dtype has been set in the meantime.
         if self._dtype is not None and torch.get_default_dtype() == torch.float32:
             torch.set_default_dtype(self._dtype)
         if self._precision is not None:
@@ -121,8 +121,8 @@ class _ProcessSettings:
         self._dtype = self._precision = None
 
 
-# Held also by whoever else changes a setting of the process for a while, as transformers does with the
-# default dtype: otherwise that would be taken for the caller's, and restored later.
+# Also held while other code changes such a setting for a while, as transformers does with the default
+# dtype: otherwise that would be taken for the caller's setting, and restored later.
 SETTINGS_LOCK = ForkSafeLock()
 _PROCESS = _ProcessSettings()
 
@@ -131,7 +131,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _precision_switches() -> list[Any]:
-    """Return what has the precision of a backend's operation as ``fp32_precision``."""
+    """Return the objects with the attribute ``fp32_precision`` of a backend's operation."""
     cuda, mkldnn = torch.backends.cuda, torch.backends.mkldnn
     found = [getattr(cuda, "matmul", None), *(getattr(mkldnn, n, None) for n in ("matmul", "conv"))]
     return [switch for switch in found if hasattr(switch, "fp32_precision")]
@@ -149,8 +149,8 @@ def _read_precision() -> _Precision:
 
 
 def _is_reduced(precision: _Precision) -> bool:
-    legacy, of_backends = precision
-    return legacy != "highest" or any(value in _REDUCED for value in of_backends)
+    legacy, backends = precision
+    return legacy != "highest" or any(value in _REDUCED for value in backends)
 
 
 def _set_full_precision() -> None:
@@ -161,10 +161,10 @@ def _set_full_precision() -> None:
 
 
 def _set_precision(precision: _Precision) -> None:
-    legacy, of_backends = precision
+    legacy, backends = precision
     if legacy is not None:
         torch.set_float32_matmul_precision(legacy)
-    for switch, value in zip(_SWITCHES, of_backends, strict=True):
+    for switch, value in zip(_SWITCHES, backends, strict=True):
         if switch.fp32_precision != value:
             switch.fp32_precision = "none"  # where it was inherited, it is again
         if switch.fp32_precision != value:

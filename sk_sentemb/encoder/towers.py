@@ -186,7 +186,7 @@ def _read_towers(folder: Path, device: torch.device, dtype: torch.dtype) -> TwoT
 
 def dense_of(layer: nn.Linear) -> Dense:
     """Make a module of a projection; it has the layer's own weights, not a copy."""
-    # Of no memory, and without a draw from torch's random generator.
+    # On the meta device, which takes no memory and draws no random numbers.
     with torch.device("meta"):
         dense = Dense(layer.in_features, layer.out_features, bias=False, activation=nn.Identity())
     dense.linear = layer

@@ -71,7 +71,7 @@ class TrainableEncoder:
 
     @property
     def is_static(self) -> bool:
-        """Whether it is a table of token vectors and no transformer."""
+        """Whether it is a table of token embeddings without a transformer."""
         return isinstance(self._base.backbone, StaticBackbone)
 
     @property

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from .device import pick_device, pick_dtype
-from .portable import available, from_files, key_of_files, to_files
+from .portable import available, compute_key, from_files, to_files
 from .registry import load_image_encoder, shared
 from .vision import ImageEncoder
 from .vision_reading import read_image_encoder
@@ -68,7 +68,7 @@ def assemble_images(state: dict[str, Any]) -> ImageEncoder:
         dtype = pick_dtype(state["dtype"], on)
         folder_reader = partial(read_image_encoder, device=on, dtype=dtype)
         read = from_files(state["files"], state["fingerprint"], folder_reader)
-        key = key_of_files(state["files"], state["fingerprint"])
+        key = compute_key(state["files"], state["fingerprint"])
         encoder = shared((key, str(on), str(dtype), "images"), read)
     else:
         encoder = load_image_encoder(

@@ -20,7 +20,7 @@ from .layout import (
     entries_of,
     fingerprint,
     settings_of,
-    warn_of_lost_modules,
+    warn_of_unlisted_modules,
 )
 from .loading import check_none_missing, placed, read_model
 from .model_config import read_config
@@ -36,7 +36,7 @@ from .vision import ImageEncoder
 _PARTS = ("siglip", "siglip2")
 
 # An image of that many pixels a side has 800 MB in float32.
-_MOST_PIXELS = 8192
+_MAX_PIXELS = 8192
 
 
 def read_image_encoder(
@@ -80,7 +80,7 @@ def read_image_encoder(
     modules = [*_what_it_is_made_for(model, states, settings, followers, folder), *followers]
     modules = [module.to(device).eval().requires_grad_(False) for module in modules]
     _check_followers(modules, states, folder, dtype)
-    warn_of_lost_modules(folder)
+    warn_of_unlisted_modules(folder)
     config = config_of(folder)
     return ImageEncoder(
         processor=processor,
@@ -123,10 +123,10 @@ def _check_image_size(settings: dict[str, Any], folder: Path) -> None:
     """Refuse image sizes beyond those of any model, before memory for an image is allocated."""
     for name in ("size", "crop_size"):
         for side, pixels in dict(settings.get(name) or {}).items():
-            if isinstance(pixels, int) and pixels > _MOST_PIXELS:
+            if isinstance(pixels, int) and pixels > _MAX_PIXELS:
                 raise CheckpointError(
                     f"the image processor in {folder} has {name}={{{side!r}: {pixels}}}, but models "
-                    f"read images of at most {_MOST_PIXELS} pixels a side. Fetch the model again."
+                    f"read images of at most {_MAX_PIXELS} pixels a side. Fetch the model again."
                 )
 
 

@@ -1,4 +1,4 @@
-"""The weights in a module's folder: which files have them, and the tensors, without unpickling code."""
+"""The weights in a module's folder: their files and their tensors, without unpickling code."""
 
 import os
 import zipfile
@@ -18,7 +18,7 @@ _INDEX = ".index.json"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def weight_files(folder: Path) -> list[Path]:
+def find_weight_files(folder: Path) -> list[Path]:
     """Return the files whose tensors are read: one, or the shards that an index names.
 
     safetensors come before pickles. No other file of weights is opened, so that these are the ones
@@ -62,9 +62,9 @@ def _shards(index: Path) -> list[Path]:
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Read the weights of a module's folder; all must be finite.
 
-    They are mapped from the files, so that nothing is allocated by what a header says.
+    They are memory-mapped, so that no header of a file decides how much memory is allocated.
     """
-    files = weight_files(folder)
+    files = find_weight_files(folder)
     if not files:
         raise CheckpointError(
             f"{folder} has neither {SAFETENSORS} nor {PICKLED}. The download may be unfinished: "
@@ -144,7 +144,7 @@ def _check_finite(tensors: dict[str, Tensor], file: Path) -> None:
 
 def load_tensors(module: torch.nn.Module, folder: Path) -> None:
     """Fill a module, made on the meta device, with the weights in its folder; all must fit."""
-    # Copies, because those that are mapped from a file would change with it.
+    # Copies, because memory-mapped tensors would change with their file.
     tensors = {name: t.to(torch.float32, copy=True) for name, t in read_tensors(folder).items()}
     try:
         module.load_state_dict(tensors, assign=True)

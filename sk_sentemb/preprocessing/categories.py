@@ -11,14 +11,14 @@ from ..atomic import atomic_fit
 from .reading import read_categories
 from .table import validate_table
 
-# Equal values, which one reader of files calls this and another one that.
+# Equal values that different readers of files give different names.
 _EQUAL = {"True": "1", "False": "0", "1": "True", "0": "False"}
 
 
 class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Read categories as strings, where True and 1, and False and 0, are equal as in NumPy.
 
-    What ``fit`` has seen gives the category its name: a column of True and False may come as 1 and 0
+    The values in ``fit`` give the categories their names: a column of True and False may come as 1 and 0
     later, and the other way round.
 
     Parameters
@@ -29,7 +29,7 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     seen_ : list of set of str
-        Which of ``"True"``, ``"False"``, ``"1"`` and ``"0"`` were seen in ``fit``, for each column.
+        The subset of ``"True"``, ``"False"``, ``"1"`` and ``"0"`` that each column has in ``fit``.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -37,7 +37,7 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     See Also
     --------
-    read_categories : What it reads the cells by.
+    read_categories : The function that reads the cells.
     """
 
     def __init__(self, fill: str = "missing") -> None:
@@ -45,7 +45,7 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn by which names the columns call what is true and false.
+        """Learn how each column names true and false.
 
         Parameters
         ----------

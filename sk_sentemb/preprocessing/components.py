@@ -1,4 +1,4 @@
-"""TextPCA: principal components of embeddings, also of fewer rows than components."""
+"""TextPCA: principal components of embeddings, also with fewer rows than components."""
 
 import warnings
 from numbers import Integral
@@ -20,7 +20,7 @@ class TextPCA(PCA):
     n_components : int, float or None, default=None
         As in :class:`sklearn.decomposition.PCA`.
     entry : str, default=""
-        Where the transformer stands, for the warning: the name of an entry of a column transformer.
+        The name of the entry of a column transformer that it belongs to, for the warning.
     whiten : bool, default=False
         As in PCA.
     svd_solver : str, default="auto"

@@ -109,7 +109,7 @@ def measure(column: nw.Series, *, sample: int) -> Measures:
 
 
 def _present(column: nw.Series) -> tuple[list[Any] | nw.Series, str]:
-    """Return the cells that hold something, and what they are: by the dtype, or by themselves."""
+    """Return the cells that are not missing, and their kind, from the dtype or from the cells."""
     kind = _kind_of(column.dtype)
     if kind == "objects":
         cells = column.to_list()
@@ -146,7 +146,7 @@ def _counts_rows(present: list[Any] | nw.Series, distinct: int) -> bool:
 
 
 def _are_whole(present: list[Any] | nw.Series) -> bool:
-    """Say whether numbers are whole ones, whatever holds them; durations are none."""
+    """Return whether all numbers are whole, whatever their type; durations are not numbers here."""
     if isinstance(present, list):
         durations = (timedelta, np.timedelta64)
         return all(not isinstance(cell, durations) and is_whole(cell) for cell in present)

@@ -66,7 +66,7 @@ def make_multimodal_transformer(
 
     text_components : int or float, default=None
         Keep so many principal components of each column of text, or this share of the variance. None
-        for the vectors as they are. Of fewer rows than components, as in small folds, fewer components
+        for the vectors as they are. With fewer rows than components, as in small folds, fewer components
         are kept, with a warning.
 
     categorical_encoder : {"onehot", "target"} or estimator, default="onehot"
@@ -218,10 +218,10 @@ def _columns(
 
 
 def _place(column: str, X: Any) -> int:
-    """Return where a column stands, for the name "", which scikit-learn takes for no column at all."""
+    """Return the index of a column named "", a name that scikit-learn takes for no column."""
     if X is None:
         raise ValueError(
-            f"a column of the name {column!r} is found in a table only; pass X, or rename it."
+            f"a column named {column!r} can only be found in a table; pass X, or rename the column."
         )
     return list(named_columns(X)).index(column)
 

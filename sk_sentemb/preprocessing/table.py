@@ -88,12 +88,12 @@ def columns_of(X: Any) -> list[nw.Series]:
 
 
 def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """Check X as scikit-learn does, but the columns of a data frame need no common dtype.
+    """Check X like scikit-learn, but without a common dtype for the columns of a data frame.
 
     Parameters
     ----------
     estimator : estimator
-        In ``fit``, it gets `n_features_in_` and `feature_names_in_`; later, X is compared with these.
+        The estimator that gets `n_features_in_` and `feature_names_in_` in ``fit``, and has them later.
     X : array-like or data frame of shape (n, k)
         Cells of any dtype, some of them missing.
     reset : bool
@@ -107,7 +107,7 @@ def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     Raises
     ------
     ValueError
-        If X has no rows in ``fit``, another number of columns later, or is no table.
+        If X has no rows in ``fit``, another number of columns later, or is not a table.
     """
     if not hasattr(X, "columns"):
         return validate_data(

@@ -1,5 +1,6 @@
 """Output of texts in the container that scikit-learn's `set_output` asks for."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,8 @@ class TextOutputMixin:
     scikit-learn itself would make a frame of it, and iterating over a frame gives its columns' names,
     which a vectorizer would take for the texts. Stands before scikit-learn's TransformerMixin.
     """
+
+    get_feature_names_out: Callable[[], np.ndarray]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Turn off scikit-learn's own wrapping of the output, in subclasses of subclasses as well.
@@ -43,9 +46,9 @@ class TextOutputMixin:
         library = _get_output_config("transform", self)["dense"]
         if library == "default":
             return cells[:, 0] if one_dimensional else cells
-        names = self.get_feature_names_out()  # type: ignore[attr-defined]
+        names = self.get_feature_names_out()
         name = getattr(X, "name", None) if is_into_series(X) else None
-        if name == "":  # that of an unnamed series of polars
+        if name == "":  # a Series of polars without a name
             name = None
         if library == "pandas":
             index = X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None

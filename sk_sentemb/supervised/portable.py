@@ -1,4 +1,4 @@
-"""A trained head as plain data, for pickles and skops files: how it is built, and its tensors."""
+"""A trained head as plain data, for pickles and skops files."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from .fusion import Head, HeadSpec
 
 
 def dismantle_head(head: Head) -> dict[str, Any]:
-    """Return what :func:`assemble_head` needs, beside the head's specification.
+    """Return the plain data from which :func:`assemble_head` builds a head again.
 
     Parameters
     ----------
     head : Head
-        Made by a :class:`HeadSpec`, on any device.
+        A head made by a :class:`HeadSpec`, on any device.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def dismantle_head(head: Head) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        If a module of the user keeps something else than tensors as its state.
+        If the state of a module has anything but tensors.
     """
     state = head.state_dict()
     # Copies, because safetensors takes no two tensors in one piece of memory.
@@ -39,26 +39,26 @@ def dismantle_head(head: Head) -> dict[str, Any]:
 
 
 def assemble_head(plain: dict[str, Any], spec: HeadSpec, dim: int) -> Head:
-    """Build a head again, for embeddings of so many dimensions, on the CPU.
+    """Build a head from plain data, on the CPU.
 
     Parameters
     ----------
     plain : dict
-        From :func:`dismantle_head`.
+        The result of :func:`dismantle_head`.
     spec : HeadSpec
-        How the head was built.
+        The specification that the head was built from.
     dim : int
-        Number of dimensions of a text's embedding.
+        The dimension of embeddings.
 
     Returns
     -------
     Head
-        Ready to predict.
+        The head, in evaluation mode.
 
     Raises
     ------
     ValueError
-        If the user's function for the head makes another one than it did in ``fit``.
+        If the user's function returns another module than it did in ``fit``.
     """
     with seeded(0):  # the random weights that it begins with leave torch's generators as they are
         head = spec.make(dim, plain["n_outputs"])

@@ -19,7 +19,7 @@ from ..preprocessing.table import named_columns
 # The roles of columns, by the names of the parameters that say them.
 ROLES = ("text", "categorical", "numeric", "date", "image")
 
-# What pandas calls columns of numbers, dates and the like.
+# The names that pandas gives to the contents of columns of numbers, dates and the like.
 _NO_TEXT = {
     *("integer", "floating", "mixed-integer-float", "decimal", "complex", "boolean"),
     *("datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period"),
@@ -124,7 +124,7 @@ class RowReader:
 
     @classmethod
     def _of_texts_without_names(cls, X: Any, roles: dict[str, Columns]) -> Self:
-        """Return what reads columns that have no strings for names, and so no roles but text."""
+        """Return a reader for columns without names, all of which are text."""
         given = [role for role, columns in roles.items() if columns != "auto"]
         if given and not is_into_dataframe(X):
             raise ValueError(
@@ -134,13 +134,13 @@ class RowReader:
         reader = cls._of_texts(None, X)
         numbers = _find_numbers(X)
         if is_into_dataframe(X) and (given or numbers):
-            named_columns(X)  # says that they need names
+            named_columns(X)  # raises, and asks for names
         if numbers:
             place, kind = numbers[0]
             warnings.warn(
                 f"X has no column names, so that all its columns are embedded as texts; but column "
-                f"{place} (counting from 0) holds cells of the kind {kind!r}. Pass a data frame whose "
-                "columns have strings for names, to use it as what it is.",
+                f"{place} (counting from 0) holds cells of the kind {kind!r}. To use it as such, pass a "
+                "data frame with strings as column names.",
                 UserWarning,
                 stacklevel=5,
             )
@@ -239,7 +239,7 @@ def _text_columns(X: Any, names: list[str] | None) -> TextColumns:
 
 
 def _find_numbers(X: Any) -> list[tuple[int, str]]:
-    """Return the places of columns of numbers, dates and the like that stand beside columns of text."""
+    """Return the indices and kinds of columns of numbers, dates and the like beside columns of text."""
     columns, _ = read_cells(X)
     kinds = [infer_dtype(column, skipna=True) for column in columns]
     numbers = [(place, kind) for place, kind in enumerate(kinds) if kind in _NO_TEXT]

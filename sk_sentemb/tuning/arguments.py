@@ -1,4 +1,4 @@
-"""What a user passes beside X, with an entry for each row: none of them may be missing."""
+"""Check the arguments beside X that have an entry for each row: no entry may be missing."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def check_no_missing(values: Any, name: str = "y") -> None:
     if not cells.ndim:
         raise ValueError(f"{name} is the single value {values!r}; pass one for each row.")
     missing = pd.isna(cells) | _is_masked(cells).astype(bool)
-    if isinstance(values, np.ma.MaskedArray):  # whose values beneath the mask are no data
+    if isinstance(values, np.ma.MaskedArray):  # values beneath the mask are not data
         missing |= np.ma.getmaskarray(values)
     if missing.any():
         row = int(np.argwhere(missing)[0, 0])

@@ -1,4 +1,4 @@
-"""The batches of a training and of its validation, as loss and parameters ask for them."""
+"""Draw the batches of training and validation that the loss and the parameters ask for."""
 
 import warnings
 
@@ -31,15 +31,15 @@ def draw_batches(
     batch_size : int
         Rows of a batch.
     kind : Kind
-        What kind of model reads them.
+        The kind of model.
     loss : Loss
-        What is computed of each batch.
+        The loss of the training.
     examples : Examples
         The rows.
     draw : numpy.random.Generator
-        Where chance comes from.
+        The random generator.
     spread : bool, default=False
-        Whether each class is spread evenly over the batches, as far as its rows come together.
+        Whether each class is spread evenly over the batches.
 
     Returns
     -------
@@ -79,21 +79,21 @@ def is_informative(need: Need, examples: Examples, rows: np.ndarray) -> bool:
 
 
 def check_informative(loss: Loss, examples: Examples, batches: list[np.ndarray]) -> None:
-    """Say how many batches teach nothing.
+    """Warn of batches in which the loss has nothing to compare.
 
     Parameters
     ----------
     loss : Loss
-        What is computed of each batch.
+        The loss of the training.
     examples : Examples
         The rows to learn from.
     batches : list of ndarray of shape (n_batch_rows,)
-        Those of one epoch.
+        The batches of one epoch.
 
     Raises
     ------
     ValueError
-        If none teaches anything.
+        If no batch has what the loss compares.
     """
     if not any(is_informative(loss.needs, examples, rows) for rows in batches):
         raise ValueError(

@@ -119,7 +119,7 @@ def _make_model(
 
 
 def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
-    """Raise for an option that is about the layers of a transformer, for a model without them."""
+    """Raise for an option that needs the layers of a transformer, if the model has none."""
     if not model.learns:
         return
     needing: dict[str, Any] = {"layer_decay": 1.0}
@@ -139,7 +139,7 @@ def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
 
 
 def _warn_of_margins(encoder: Encoder, examples: Examples) -> None:
-    """Say that margins are out of reach, where those of L2-normalized embeddings end."""
+    """Warn of margins that L2-normalized embeddings cannot reach."""
     if examples.shape != MARGINS or encoder.head is not None or not encoder.normalizes:
         return
     assert examples.target is not None

@@ -1,4 +1,4 @@
-"""A digest of everything that decides a training, equal in every process and for nothing else."""
+"""A digest of everything that decides a training, the same in every process."""
 
 import functools
 import hashlib
@@ -13,15 +13,15 @@ import torch
 from sklearn.base import BaseEstimator
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-# Callables whose code, and what is bound to it, is all there is to them.
+# Callables that are fully described by their code and the values bound to it.
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
-# What a function may carry along. Others, such as lists and iterators, may change while it is called,
-# and would make another training of the one that is to be resumed.
+# Values in a function's closure that count. Others, such as lists and iterators, may change while the
+# function is called, and would make the training to resume look like another one.
 _CONSTANT = (*_PLAIN, *FUNCTIONS, type, tuple, frozenset, np.ndarray, np.generic, torch.Tensor)
 
 
-def digest_of(value: Any) -> str:
-    """Return a digest of a value: of its content, and of a function's code.
+def compute_digest(value: Any) -> str:
+    """Return a digest of the content of a value; for a function, of its code.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def digest_of(value: Any) -> str:
     Raises
     ------
     TypeError
-        If nothing tells the value from others of its type.
+        If the value cannot be pickled, so that nothing identifies it.
     """
     digest = hashlib.sha256()
     for part in _parts(value, []):
@@ -47,7 +47,7 @@ def digest_of(value: Any) -> str:
 
 
 def _parts(value: Any, above: list[Any]) -> Iterator[bytes]:
-    """Yield what tells a value from others; ``above`` are the values that it is a part of."""
+    """Yield the bytes that identify a value; ``above`` are the values that contain it."""
     if isinstance(value, np.generic) and not value.dtype.hasobject:
         value = value.item()
     if isinstance(value, os.PathLike):
@@ -91,15 +91,15 @@ def _parts_of_each(values: list[Any], above: list[Any]) -> Iterator[bytes]:
 
 
 def _contents_of(value: Any) -> list[Any]:
-    """Return what an object is made of."""
+    """Return the parts of an object."""
     if isinstance(value, np.ndarray):
         return [value.shape, value.tolist()]
     if isinstance(value, (list, tuple)):
         return [*value]
     if isinstance(value, (set, frozenset)):
-        return sorted(digest_of(item) for item in value)
+        return sorted(compute_digest(item) for item in value)
     if isinstance(value, Mapping):
-        return sorted((digest_of(key), digest_of(item)) for key, item in value.items())
+        return sorted((compute_digest(key), compute_digest(item)) for key, item in value.items())
     if isinstance(value, BaseEstimator):
         return [vars(value)]
     if is_dataclass(value):
@@ -138,7 +138,7 @@ def _parts_of_function(function: types.FunctionType, above: list[Any]) -> Iterat
         content = cell.cell_contents if _is_filled(cell) else None
         if isinstance(content, _CONSTANT) or is_dataclass(content):
             carried[name] = content
-    # Functions and classes beside it that it calls.
+    # Functions and classes of the same module that it calls.
     for name in _names_in(function.__code__):
         called = function.__globals__.get(name)
         is_beside = getattr(called, "__module__", None) == function.__module__

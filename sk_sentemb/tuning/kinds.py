@@ -59,7 +59,7 @@ class Kind:
 
 _WITHOUT_Y = {1: TEXTS, 2: PAIRS, 3: TRIPLETS}
 
-# What columns of text may be beside a class for each row, and beside a number, the likeliest first.
+# The shapes that columns of text may have with a class, or a number, for each row, the likeliest first.
 # Two columns may be a pair of which the class is told, or two texts of one row: the loss of CLASSES
 # sees both the texts and their difference.
 _WITH_CLASSES = {2: [CLASSES, BINARY, SCORES, LABELS], 3: [LABELS, MARGINS]}

@@ -74,7 +74,7 @@ def batches_of_epoch(
 
 
 def _with_last_row(batches: list[np.ndarray], texts: np.ndarray | None = None) -> list[np.ndarray]:
-    """Add a last batch of one row to the one before: alone, it has nothing to be compared with.
+    """Add a last batch of one row to the batch before, since it has nothing to be compared with.
 
     Not if the two have one of the `texts` in common, where these are given.
     """

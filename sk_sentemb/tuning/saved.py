@@ -21,7 +21,7 @@ from .. import __version__
 from ..encoder import Encoder, bytes_of, to_plain
 from .examples import Examples
 from .fine_tuner import FineTuner
-from .identity import FUNCTIONS, digest_of
+from .identity import FUNCTIONS, compute_digest
 from .loop import FineTuningWarning, Progress
 from .trainer import Trainer
 
@@ -51,13 +51,13 @@ def folder_of(
     fine_tuner : FineTuner
         With a `checkpoint_dir`.
     encoder : Encoder
-        What the training begins with.
+        The encoder before training.
     examples : Examples
         What is learnt from and validated on.
     prompt, max_length, long_text
         As in :meth:`Encoder.encode`.
     **others : object
-        What else makes it another training.
+        Further values that decide the training.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def folder_of(
     Raises
     ------
     TypeError
-        If one of these cannot be told from others of its type.
+        If nothing identifies one of these values.
     """
     settings = {k: v for k, v in fine_tuner.get_params().items() if k not in _NOT_PART}
     if not isinstance(fine_tuner.random_state, Integral):
@@ -77,7 +77,7 @@ def folder_of(
         settings["metric"] = type(settings["metric"]), _repr_of(settings["metric"])
     recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
     texts: Any = [bytes_of(text) for text in examples.texts]
-    digest = digest_of([settings, recipe, replace(examples, texts=texts), others])
+    digest = compute_digest([settings, recipe, replace(examples, texts=texts), others])
     assert fine_tuner.checkpoint_dir is not None
     return Path(fine_tuner.checkpoint_dir).expanduser() / digest[:32]
 
@@ -102,7 +102,7 @@ def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
         os.close(descriptor)
-        # As plain numbers, because nothing else is read again.
+        # As plain numbers, because `weights_only` reads nothing else.
         torch.save(to_plain(content), unfinished)
         _seal(unfinished)
         os.replace(unfinished, folder / _FILE)
@@ -128,7 +128,7 @@ def load_training(folder: Path, device: torch.device) -> dict[str, Any] | None:
             raise ValueError(f"it is of other versions: {content['versions']}")
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         warnings.warn(
-            f"{file} cannot be read, and the training begins anew: {error}",
+            f"{file} cannot be read, and the training starts again: {error}",
             FineTuningWarning,
             stacklevel=2,
         )
@@ -145,11 +145,11 @@ def forget_training(folder: Path) -> None:
 
 
 def resume(trainer: Trainer, content: dict[str, Any]) -> Progress:
-    """Put a training where it was; where it does not fit, say so and begin anew."""
+    """Restore the state of a training; if it does not fit, warn and start again."""
     if not _fits(trainer, content):
         warnings.warn(
             "what checkpoint_dir holds of this training has tensors of other shapes, and the training "
-            "begins anew.",
+            "starts again.",
             FineTuningWarning,
             stacklevel=2,
         )
@@ -161,7 +161,7 @@ def resume(trainer: Trainer, content: dict[str, Any]) -> Progress:
 
 
 def _versions() -> dict[str, str]:
-    """Return what may compute, or write its state, in another way."""
+    """Return the versions of all that may change the results or the format of the file."""
     return {
         "sk_sentemb": __version__,
         "torch": str(torch.__version__),
@@ -185,7 +185,7 @@ def _unsealed(file: Path) -> io.BytesIO:
     content = memoryview(file.read_bytes())
     inside, checksum = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     if hashlib.sha256(inside).digest() != checksum:
-        raise ValueError("it is damaged: its checksum is another")
+        raise ValueError("it is damaged: its checksum does not match")
     return io.BytesIO(inside)
 
 

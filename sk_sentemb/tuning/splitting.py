@@ -1,4 +1,4 @@
-"""Which rows are held out to validate on."""
+"""Split the rows into those to train on and those to validate on."""
 
 import warnings
 from dataclasses import dataclass
@@ -13,30 +13,30 @@ from .kinds import OF_TEXTS, Kind
 from .loop import FineTuningWarning
 from .losses import BINARY, PAIRS, SCORES, TEXTS, Loss
 
-# The part that is validated on where early stopping is asked for and nothing else is said.
+# The default fraction with early stopping.
 _VALIDATION_FRACTION = 0.1
 
-# Rows that are validated on at least, where the rows are compared with each other.
+# The fewest rows to validate on if they are compared with each other.
 _MIN_COMPARED_ROWS = 6
 
-# Numbers are stratified in so many bins at most.
+# The most bins that numbers are stratified by.
 _MAX_BINS = 10
 
 
 @dataclass(frozen=True)
 class Units:
-    """What is held out as a whole: rows, pairs of rows of one class, or lists.
+    """The units that are held out as a whole: rows, pairs of rows of one class, or lists.
 
     Attributes
     ----------
     rows : list of ndarray of shape (n_unit_rows,), intp
-        The rows of each.
+        The rows of each unit.
     strata : ndarray of shape (n_units,), intp
-        Numbers from 0 of the groups that shall be in both parts.
+        The group of each unit, from 0; each group should be in both parts.
     n_wanted : int
-        How many units to hold out.
+        The number of units to hold out.
     n_kept : int
-        Units of each stratum that must be left to learn from.
+        The number of units of each stratum that must stay in the training set.
     """
 
     rows: list[np.ndarray]
@@ -48,29 +48,29 @@ class Units:
 def split(
     fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: Kind, n_rows: int, seed: int
 ) -> tuple[Examples, Examples | None]:
-    """Part the rows that are validated on from the others.
+    """Split the rows into a training set and a validation set.
 
     Parameters
     ----------
     fine_tuner : FineTuner
-        Which of them, or how many.
+        Its `validation_fraction`, `validation_data` and `early_stopping`.
     examples : Examples
         All rows.
     loss : Loss
-        What is learnt with.
+        The loss of the training.
     kind : Kind
-        What kind of model learns.
+        The kind of model.
     n_rows : int
-        How many rows `X` has; what comes after them is `validation_data`.
+        The number of rows of `X`; the rows after them are `validation_data`.
     seed : int
-        Of the draw.
+        The seed of the split.
 
     Returns
     -------
     learnt : Examples
-        The ones.
+        The training set.
     validated : Examples or None
-        The others, if there are to be any.
+        The validation set, or None if there is none.
     """
     if fine_tuner.validation_data is not None:
         own = examples.rows < n_rows
@@ -113,7 +113,7 @@ def _compares_rows(fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: 
 
 
 def _make_units(examples: Examples, loss: Loss, n_wanted: int, rng: np.random.RandomState) -> Units:
-    """Part the rows into what stays together, and these into what shall be in both parts."""
+    """Group the rows into units that stay together, and the units into strata."""
     target, lists = examples.target, examples.lists
     if lists is not None:
         assert target is not None
@@ -144,7 +144,7 @@ def _strata(examples: Examples, n_wanted: int) -> np.ndarray:
 def _pairs_of_classes(
     target: np.ndarray, n_wanted: int, rng: np.random.RandomState
 ) -> Units | None:
-    """Part the rows of each class into pairs, since a loss compares two of a class.
+    """Group the rows of each class into pairs, since the loss compares rows of a class.
 
     Where no class can spare two rows, whole classes are held out; None if there are too few of these.
     """

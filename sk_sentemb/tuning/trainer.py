@@ -115,7 +115,7 @@ class Trainer:
 
     @torch.no_grad()
     def check_finite(self, rows: np.ndarray) -> None:
-        """Raise if the model's outputs are not finite: no loss of a later step tells of the last one."""
+        """Raise if the model's outputs are not finite, since no loss is computed after the last step."""
         self.model.train(False)
         texts = self._texts(rows)[: self.forward_batch_size]
         trained = [self._embed(texts), *(self.head.parameters() if self.head is not None else ())]

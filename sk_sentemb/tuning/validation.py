@@ -30,7 +30,7 @@ Metric = Callable[[list[np.ndarray], np.ndarray | None], float]
 
 
 class UndefinedScoreError(ValueError):
-    """The rows to validate on, or what the model makes of them, say nothing of its quality."""
+    """The metric is undefined for the validation rows or for the model's scores of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class Validator:
             score = float(self.metric(as_arrays, self.examples.target))
             if np.isnan(score):
                 raise UndefinedScoreError("metric, a function, returned NaN")
-            return score, np.inf  # who asks for a metric of their own may not want the loss
+            return score, np.inf  # the loss does not decide beside a metric of the user
         score = float(self._of_scores(self.kind.compare(columns).cpu().numpy()))
         try:
             return score, self._loss(columns, head)

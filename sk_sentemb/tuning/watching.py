@@ -53,7 +53,7 @@ class TuningWatcher:
     bar : ProgressBar
         What shows the steps.
     interpolation : Interpolation
-        Gives the weights that the training would end with.
+        Computes the weights that the training would end with.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class TuningWatcher:
         score = -score if validator.lower_is_better else score
         is_better_tie = score == progress.best_score and loss < progress.best_loss
         if score > progress.best_score or is_better_tie:
-            # The copy first: an interruption while it is made shall not part score and weights.
+            # The copy first, so that an interruption does not leave a score without its weights.
             state = weights_of(self.trainer)
             progress.best_state, progress.best_score, progress.n_worse = state, score, 0
             progress.best_loss = loss
@@ -131,7 +131,7 @@ class TuningWatcher:
         return self.fine_tuner.early_stopping and progress.n_worse >= self.fine_tuner.patience
 
     def _warn_undefined(self, name: str, epoch: int, reason: UndefinedScoreError) -> None:
-        """Say once why there is no score."""
+        """Warn once that the score is undefined, with the reason."""
         if self._warned_undefined:
             return
         self._warned_undefined = True

@@ -62,7 +62,7 @@ class Batch:
 
     @property
     def joined(self) -> Tensor:
-        """The columns' embeddings side by side: what a row with several texts is embedded as."""
+        """The embeddings of the columns, concatenated: the embedding of a row with several texts."""
         return torch.cat(list(self.columns), dim=1) if len(self.columns) > 1 else self.columns[0]
 
 
@@ -80,13 +80,13 @@ class Loss(ABC):
     guided: ClassVar[bool] = False
     #: Whether it compares some of a vector's dimensions, which cross-encoders do not have.
     of_dimensions: ClassVar[bool] = False
-    #: Whether it is for whatever another loss is for, which follows from the data.
+    #: Whether it wraps another loss, which is chosen by the data.
     follows_data: ClassVar[bool] = False
-    #: The highest grade that it can be computed of; None for any.
+    #: The highest grade that it accepts; None for any.
     max_grade: ClassVar[float | None] = None
     #: What makes predictions of a cross-encoder's logits after it.
     activation: ClassVar[type[nn.Module]] = nn.Identity
-    #: What a batch must have, so that its loss says something about the model.
+    #: What a batch must contain for the loss to say something about the model.
     needs: ClassVar[Need] = NOTHING
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module | None:

@@ -1,4 +1,4 @@
-"""What a batch must have for a loss to learn from it."""
+"""What a batch must contain for a loss to learn from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class BatchRows:
-    """What is known of a batch before the model has read it.
+    """The rows of a batch, as they are known before the model has read them.
 
     Attributes
     ----------
     n_columns : int
-        Columns of what the model reads.
+        The number of columns that the model reads.
     n_rows : int
-        How many rows the batch has.
+        The number of rows.
     target : ndarray of shape (n_rows,) or (n_rows, n_outputs), or None
-        Their targets.
+        The targets.
     lists : ndarray of shape (n_rows,), int64, or None
         The list that each row is in.
     """
@@ -30,14 +30,14 @@ class BatchRows:
 
 @dataclass(frozen=True)
 class Need:
-    """What a loss compares. Without it, the loss of a batch says nothing about the model.
+    """A condition on a batch. Where it is not met, the loss says nothing about the model.
 
     Attributes
     ----------
     words : str
-        Named in messages.
+        The condition in words, for messages.
     is_met : callable
-        From the rows of a batch to whether they have it.
+        Maps the rows of a batch to whether they meet the condition.
     """
 
     words: str

@@ -57,7 +57,7 @@ class AnglE(CoSENT):
     Parameters
     ----------
     scale : float, default=20.0
-        Of the angles. The embeddings must have an even number of dimensions.
+        The factor of the angles. The embeddings must have an even number of dimensions.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What is read and what is written must not be the same files, whatever their paths are."""
+"""Check that a run does not write or remove the files that it reads, whatever their paths are."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from pyarrow import fs
 
 
 def local_files(dataset: ds.Dataset) -> Iterator[str]:
-    """Yield the paths of a Dataset's files on this machine; those elsewhere cannot be a target."""
+    """Yield the paths of a Dataset's files on this machine; files elsewhere cannot be a target."""
     for child in getattr(dataset, "children", ()):
         yield from local_files(child)
     if isinstance(dataset, ds.FileSystemDataset):
@@ -31,7 +31,7 @@ def _local_root(filesystem: fs.FileSystem) -> str | None:
     return None
 
 
-def check_apart(sources: Iterable[str], folder: Path | None, files: Iterable[Path]) -> None:
+def check_no_overlap(sources: Iterable[str], folder: Path | None, files: Iterable[Path]) -> None:
     """Raise if a file to be read lies where a run writes or removes.
 
     Parameters
@@ -46,19 +46,19 @@ def check_apart(sources: Iterable[str], folder: Path | None, files: Iterable[Pat
     Raises
     ------
     ValueError
-        If one is, directly or through links.
+        If a source is such a file, directly or through links.
     """
-    written = {place for file in files for place in _places_of(file)}
+    written = {path for file in files for path in _resolve_paths(file)}
     inside = None if folder is None else folder.resolve()
     for source in sources:
-        for place in _places_of(Path(source)):
-            if place in written or (inside is not None and place.is_relative_to(inside)):
+        for path in _resolve_paths(Path(source)):
+            if path in written or (inside is not None and path.is_relative_to(inside)):
                 raise ValueError(
                     f"source has the file {source!r}, which is where target writes and removes files. "
                     "Pass another target."
                 )
 
 
-def _places_of(file: Path) -> set[Path]:
-    """Return where a file is by its name, and where it is if that is a link."""
+def _resolve_paths(file: Path) -> set[Path]:
+    """Return the path of a file and, if it is a link, the path that the link leads to."""
     return {file.parent.resolve() / file.name, file.resolve()}
