@@ -384,7 +384,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
-        encoder = self.encoder_ if go_on else self._load()
+        encoder = self._warm_encoder() if go_on else self._load()
         encoder = encoder.configured(pooling=self.pooling, normalize=self.normalize)
         self._check_room(encoder)
         if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:

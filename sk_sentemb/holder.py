@@ -2,10 +2,11 @@
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -91,6 +92,9 @@ class ModelHolder(SharesModel):
     # The numbers of `y` that stand for 0 and 1, once a fit learned from scores; warm starts keep them.
     _y_range: tuple[float, float] | None = None
 
+    # The parameters that the model was loaded with, which a warm start continues with.
+    _loaded_with: Mapping[str, str | None] = MappingProxyType({})
+
     def __sklearn_clone__(self) -> Self:
         cloned = super().__sklearn_clone__()
         cloned._is_clone = True
@@ -134,6 +138,7 @@ class ModelHolder(SharesModel):
 
     def _load(self, *, pairs: bool = False) -> Encoder:
         encoder = self._loaded(load_encoder, pairs=pairs)
+        self._loaded_with = self._loading_parameters()
         encoder.length_limit(self.max_length)  # says now whether the model has so many positions
         encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
         warn_of_literal_prompt(encoder.prompts, self.prompt, stacklevel=7)
@@ -142,6 +147,31 @@ class ModelHolder(SharesModel):
     def _goes_on(self, go_on: bool = False) -> bool:
         """Say whether a fit begins with the weights of the last one."""
         return (go_on or self.warm_start) and self._learner is not None and self._is_fitted()
+
+    def _loading_parameters(self) -> dict[str, str | None]:
+        """Return the parameters that decide which model is loaded, as plain values."""
+        model = self.model
+        if isinstance(model, Encoder):
+            model = f"an Encoder with the fingerprint {model.fingerprint}"
+        others = {name: getattr(self, name) for name in ("revision", "dtype", "device")}
+        return {"model": os.fspath(model), **others}
+
+    def _warm_encoder(self) -> Encoder:
+        """Return the encoder of the last fit, unless the parameters have come to name another model."""
+        for name, value in self._loading_parameters().items():
+            before = self._loaded_with.get(name, value)
+            # A pickle may be loaded where there is another device.
+            is_there = name in ("dtype", "device") and value in (
+                None,
+                str(getattr(self.encoder_, name)),
+            )
+            if value != before and not is_there:
+                raise ValueError(
+                    f"with warm_start or partial_fit, training continues from the model of the last "
+                    f"fit, which was loaded with {name}={before!r}, and now it is {value!r}. Pass what "
+                    "it was, or call fit with warm_start=False, or fit a clone."
+                )
+        return self.encoder_
 
     @property
     def _learner(self) -> FineTuner | None:

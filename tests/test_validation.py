@@ -337,3 +337,23 @@ def test_the_loss_decides_between_epochs_of_equal_ranks(estimator):
     how = {"validation_data": (X, y), "learning_rate": 1e-6, "epochs": 4}
     fitted(estimator.set_params(fine_tuner=early(**how)), X, y, n_epochs=4)
     assert estimator.history_["validation_spearman"].nunique() == 1
+
+
+@pytest.mark.parametrize("kind", [SentenceEmbedder, SentenceClassifier])
+@pytest.mark.parametrize(
+    ("own", "held_out", "message"),
+    [
+        ([0, 1], ["0", "1"], "y has numbers and the y of validation_data has strings"),
+        (["0", "1"], [0, 1], "y has strings and the y of validation_data has numbers"),
+    ],
+)
+def test_classes_of_other_types_are_not_validated_on(kind, own, held_out, message):
+    tuner = FineTuner(max_steps=1, validation_data=(texts(4, seed=1), held_out * 2))
+    with pytest.raises(ValueError, match=message):
+        kind(TINY, fine_tuner=tuner).fit(texts(24), own * 12)
+
+
+def test_validation_data_have_a_target_for_each_row():
+    tuner = FineTuner(max_steps=1, validation_data=(texts(4), 1))
+    with pytest.raises(ValueError, match=r"validation_data\[1\] is the single value 1"):
+        SentenceEmbedder(TINY, fine_tuner=tuner).fit(texts(24), np.arange(24) % 2)

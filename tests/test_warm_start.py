@@ -1,9 +1,11 @@
 """A warm start keeps what the outputs of a model mean: units, scales, classes and their order."""
 
+import pickle
+
 import numpy as np
 import pytest
 from checkpoints import make_cross_encoder
-from embedding import TINY, TINY_SCORER
+from embedding import OTHER, TINY, TINY_SCORER
 
 from sk_sentemb import (
     CrossEncoderClassifier,
@@ -11,7 +13,9 @@ from sk_sentemb import (
     FineTuner,
     SentenceClassifier,
     SentenceEmbedder,
+    SentenceRegressor,
 )
+from sk_sentemb.encoder import load_encoder
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 
@@ -139,3 +143,61 @@ def test_a_classifier_of_rows_keeps_its_classes():
     still(warm).fit(X, np.array([1.0, 0.0] * 4))
     assert warm.classes_.dtype.kind == "i"
     assert warm.predict(X).dtype.kind == "i"
+
+
+PARTS = [a for a, _ in PAIRS]
+CLASSES = [*"abababab"]
+
+
+def trained(kind, **how):
+    model, X, y = {
+        SentenceEmbedder: (TINY, PARTS, CLASSES),
+        SentenceClassifier: (TINY, PARTS, CLASSES),
+        SentenceRegressor: (TINY, PARTS, SCORES),
+        CrossEncoderScorer: (TINY_SCORER, PAIRS, SCORES),
+        CrossEncoderClassifier: (TINY_SCORER, PAIRS, CLASSES),
+    }[kind]
+    return kind(model, fine_tuner=STILL, warm_start=True, **how).fit(X, y), X, y
+
+
+TRAINABLE = [
+    SentenceEmbedder,
+    SentenceClassifier,
+    SentenceRegressor,
+    CrossEncoderScorer,
+    CrossEncoderClassifier,
+]
+
+
+@pytest.mark.parametrize("kind", TRAINABLE)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("model", OTHER), ("revision", "v2"), ("dtype", "bfloat16"), ("device", "meta")],
+)
+def test_a_warm_start_is_of_the_model_that_was_loaded(kind, name, value):
+    warm, X, y = trained(kind)
+    before = warm.transform(X) if hasattr(warm, "transform") else warm.predict_proba(X)
+    warm.set_params(**{name: value})
+    with pytest.raises(ValueError, match=f"continues from the model .* loaded with {name}="):
+        warm.fit(X, y)
+    defaults = kind(TINY_SCORER if X is PAIRS else TINY).get_params()
+    warm.set_params(**{name: defaults[name]})
+    after = warm.transform(X) if hasattr(warm, "transform") else warm.predict_proba(X)
+    np.testing.assert_array_equal(after, before)
+    warm.fit(X, y)
+
+
+def test_partial_fit_is_of_the_model_that_was_loaded():
+    embedder = SentenceEmbedder(load_encoder(TINY), fine_tuner=STILL)
+    embedder.partial_fit(PARTS, CLASSES).partial_fit(PARTS, CLASSES)
+    embedder.set_params(model=load_encoder(OTHER))
+    with pytest.raises(ValueError, match="loaded with model='an Encoder with the fingerprint"):
+        embedder.partial_fit(PARTS, CLASSES)
+
+
+@pytest.mark.parametrize("kind", TRAINABLE)
+def test_a_warm_start_goes_on_after_a_pickle_and_with_a_device_that_it_has(kind):
+    warm, X, y = trained(kind)
+    warm = pickle.loads(pickle.dumps(warm))
+    warm.fit(X, y)
+    warm.set_params(model=str(warm.model), device=str(warm.encoder_.device)).fit(X, y)

@@ -311,7 +311,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
                 f"last fit: {self.classes_.tolist()}."
             )
         # Not by the names of the head: other dtypes, such as 1.0 for 1, have other names.
-        return self.encoder_, self.classes_[np.argsort(self._logit_of_class)]
+        return self._warm_encoder(), self.classes_[np.argsort(self._logit_of_class)]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

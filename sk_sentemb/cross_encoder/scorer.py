@@ -433,9 +433,10 @@ class CrossEncoderScorer(
                     "CrossEncoderClassifier, or pass a FineTuner, which trains a new head."
                 )
         else:
-            encoder = (
-                self.encoder_ if go_on else self._to_be_tuned(1, lambda head: head.out_dim == 1)
-            )
+            if go_on:
+                encoder = self._warm_encoder()
+            else:
+                encoder = self._to_be_tuned(1, lambda head: head.out_dim == 1)
             data = Data(columns, y, sample_weight, query_id)
             kind = OF_SCORES
             if self._y_range is not None:

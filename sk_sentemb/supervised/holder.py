@@ -154,7 +154,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
             )
         self._spec = spec
         loss = HeadLoss(spec, error, begun=self.head_ if go_on else None)
-        encoder = self.encoder_ if go_on else self._load()
+        encoder = self._warm_encoder() if go_on else self._load()
         self.__dict__.pop("history_", None)
         tuned = self._tune(encoder, data, of_rows(loss, shape), self._listener(context, X, y))
         self._take_head(tuned.head)

@@ -15,7 +15,7 @@ _ALPHAS = np.logspace(-2, 4, 13)
 # of columns: 0 for equal columns, 1 for equal parts, 2 for a part that counts more, the smaller it is.
 _EXPONENTS = (0, 1, 2)
 
-# A variance below this is that of a constant, rounded.
+# A variance below this part of the mean square is that of a constant, rounded.
 _TINY = 1e-12
 
 # Where classes are too small for cross-validation.
@@ -70,8 +70,8 @@ def solve_linear_head(
     """
     features = features.astype(np.float64)
     weight = np.ones(len(features)) if weight is None else weight.astype(np.float64)
-    counts = weight > 0
-    features, target, weight = features[counts], target[counts], weight[counts]
+    # Relative to each other, since regularization is weaker, the larger all weights are.
+    weight = weight / weight.mean()
     # Several labels are problems of their own.
     problems = list(target.astype(int).T) if error == "binary_cross_entropy" else [target]
     choose = _choose_alpha if error == "squared_error" else _choose_c
@@ -97,15 +97,16 @@ def solve_linear_head(
 def _scales(features: np.ndarray, sizes: list[int], weight: np.ndarray) -> list[np.ndarray]:
     """Return what columns can be multiplied by, so that all together have a variance of 1."""
     mean = np.average(features, axis=0, weights=weight)
+    square = np.average(features**2, axis=0, weights=weight)
     variance = np.average((features - mean) ** 2, axis=0, weights=weight)
     found = []
     for exponent in _EXPONENTS if len(set(sizes)) > 1 else _EXPONENTS[:1]:
         scale = np.ones(features.shape[1])
         for part in np.split(np.arange(features.shape[1]), np.cumsum(sizes)[:-1]):
-            if (of_part := variance[part].mean()) > _TINY:
+            if (of_part := variance[part].mean()) > _TINY * square[part].mean():
                 scale[part] = (of_part * len(part) ** exponent) ** -0.5
         total = (variance * scale**2).sum()
-        found.append(scale / np.sqrt(total) if total > _TINY else scale)
+        found.append(scale / np.sqrt(total) if total > _TINY * (square * scale**2).sum() else scale)
     return found
 
 

@@ -13,7 +13,7 @@ from .arguments import check_no_missing
 from .automatic import choose_loss
 from .examples import Examples, read_examples
 from .fine_tuner import FineTuner
-from .kinds import OF_TEXTS, Kind
+from .kinds import OF_TEXTS, Kind, as_array
 from .loop import FineTuningWarning
 from .losses import LABELS, PAIRS, TEXTS, Loss
 from .pair_losses import LambdaLoss
@@ -123,12 +123,12 @@ def read_data(
 def _read_validation_data(X: Any, y: Any) -> Data:
     columns = read_argument(X, "the X of validation_data")
     if y is not None:
+        check_no_missing(y, "validation_data[1]")
         if (n_targets := len(y)) != len(columns.missing):
             raise ValueError(
                 f"validation_data has {len(columns.missing)} rows of X and {n_targets} of y; pass a "
                 "target for each row."
             )
-        check_no_missing(y, "validation_data[1]")
     return Data(columns, y)
 
 
@@ -258,7 +258,19 @@ def _appended(data: Data, more: Data) -> Data:
             f"y has the shape {np.shape(data.y)} and that of validation_data {np.shape(more.y)}; pass "
             "arrays of as many dimensions."
         )
+    if data.y is not None:
+        _check_same_type(data.y, more.y)
     y = None if data.y is None else np.concatenate([data.y, more.y])
     return replace(
         data, columns=columns, y=y, sample_weight=weight, query_id=queries, features=features
     )
+
+
+def _check_same_type(y: Any, more: Any) -> None:
+    """Raise if one is of strings and the other of numbers, of which numpy would make strings."""
+    kinds = ["strings" if as_array(of).dtype.kind in "US" else "numbers" for of in (y, more)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"y has {kinds[0]} and the y of validation_data has {kinds[1]}; pass the same classes in "
+            "both."
+        )

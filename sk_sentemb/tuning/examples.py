@@ -41,7 +41,7 @@ class Examples:
     columns : ndarray of shape (n_columns, n_rows), intp
         Which text stands where.
     rows : ndarray of shape (n_rows,)
-        Which rows of `X` they are; those without text are left out.
+        Which rows of `X` they are; those without a text or with a weight of 0 are left out.
     target : ndarray of shape (n_rows,) or (n_rows, n_outputs), or None
         Class codes (int64), numbers or vectors (float32).
     classes : ndarray or None
@@ -142,7 +142,7 @@ def read_examples(
     Returns
     -------
     rows : Examples
-        Those without a missing text.
+        Those without a missing text and with a weight above 0, if they have weights.
 
     Raises
     ------
@@ -178,15 +178,28 @@ def read_examples(
         score_range=ends,
         features=features,
     )
-    if len(kept) == n_rows:
-        return examples
-    warnings.warn(
-        f"{n_rows - len(kept)} of {n_rows} rows have a missing text, and nothing is learnt from them. "
-        "Fill them, or pass missing='empty' or 'error'.",
-        UserWarning,
-        stacklevel=2,
-    )
-    return examples.take(kept)
+    if len(kept) < n_rows:
+        warnings.warn(
+            f"{n_rows - len(kept)} of {n_rows} rows have a missing text, and nothing is learnt from "
+            "them. Fill them, or pass missing='empty' or 'error'.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if examples.weight is not None:
+        kept = kept[examples.weight[kept] > 0]
+        _check_any_weight(kept, n_own, n_rows)
+    return examples if len(kept) == n_rows else examples.take(kept)
+
+
+def _check_any_weight(kept: np.ndarray, n_own: int, n_rows: int) -> None:
+    """Raise if no row to learn from, or none to validate on, has a weight above 0."""
+    if not (kept < n_own).any():
+        raise ValueError(
+            "sample_weight and class_weight leave no row of X with a text and a weight above 0: there "
+            "is nothing to learn from."
+        )
+    if n_own < n_rows and not (kept >= n_own).any():
+        raise ValueError("class_weight leaves no row of validation_data with a weight above 0.")
 
 
 def _choose_shape(

@@ -83,7 +83,7 @@ def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> li
         raise _no_loss(n_columns, y)
     else:
         shapes = _WITH_NUMBERS.get(n_columns) or [_shape_of_numbers(n_columns, y, asked)]
-    values = _as_array(y)
+    values = as_array(y)
     if values.dtype.kind not in "fiub":
         return [shape for shape in shapes if shape in (CLASSES, LABELS)]
     if not set(np.unique(values)) <= {0, 1}:
@@ -97,7 +97,7 @@ def _shape_of_numbers(n_columns: int, y: Any, asked: Asked) -> str:
         raise _no_loss(n_columns, y)
     if asked is None or LABELS not in asked:
         raise ValueError(
-            f"y has whole numbers as floats, such as {_as_array(y).flat[0]}, which may be classes or "
+            f"y has whole numbers as floats, such as {as_array(y).flat[0]}, which may be classes or "
             "numbers to predict. For classes, pass integers or strings, or a loss of classes such as "
             "'supervised_contrastive'; for numbers, fit a SentenceRegressor."
         )
@@ -118,7 +118,7 @@ def _shape_of_outputs(n_columns: int, y: Any, asked: Asked) -> str:
             f"learns from that. Fit a SentenceClassifier; or, if these are a teacher's numbers, pass "
             f"{name}."
         )
-    if _as_array(y).dtype.kind != "f":
+    if as_array(y).dtype.kind != "f":
         raise ValueError(
             f"y has {np.shape(y)[1]} columns, and no floats in them. If these are a teacher's numbers, "
             f"pass {name}; if they are classes, fit one estimator for each column."
@@ -143,21 +143,21 @@ def _shapes_of_scores(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> l
         )
     if y is None:
         return [_WITHOUT_Y[n_columns]]
-    if _as_array(y).dtype.kind not in "fiub":
+    if as_array(y).dtype.kind not in "fiub":
         raise ValueError(
             f"y is {_type_of(y)!r} and not of numbers: a score is one. Pass numbers, or fit a "
             "CrossEncoderClassifier on classes."
         )
     if n_columns == 3:
-        if _as_array(y).dtype.kind != "f" and (asked is None or MARGINS not in asked):
+        if as_array(y).dtype.kind != "f" and (asked is None or MARGINS not in asked):
             raise ValueError(
                 "X has three columns, which are triplets (query, positive, negative), and y has "
-                f"{'booleans' if _as_array(y).dtype.kind == 'b' else 'integers'}, where margins are "
+                f"{'booleans' if as_array(y).dtype.kind == 'b' else 'integers'}, where margins are "
                 "floats. If they are margins, pass loss='margin_mse'; for scores or classes of pairs, "
                 "pass two columns."
             )
         return [MARGINS]
-    shapes = [BINARY, SCORES] if set(np.unique(_as_array(y))) <= {0, 1} else [SCORES]
+    shapes = [BINARY, SCORES] if set(np.unique(as_array(y))) <= {0, 1} else [SCORES]
     return [LISTS, *shapes] if in_lists else [*shapes, LISTS]
 
 
@@ -178,14 +178,14 @@ def _are_classes(y: Any) -> bool:
     Other whole floats are numbers, or else a fold without fractions would be read in another way.
     """
     target = _type_of(y)
-    return target == "binary" or (target == "multiclass" and _as_array(y).dtype.kind != "f")
+    return target == "binary" or (target == "multiclass" and as_array(y).dtype.kind != "f")
 
 
 def _type_of(y: Any) -> str:
-    return type_of_target(y if issparse(y) else _as_array(y))
+    return type_of_target(y if issparse(y) else as_array(y))
 
 
-def _as_array(y: Any) -> np.ndarray:
+def as_array(y: Any) -> np.ndarray:
     """Return an array, also of the numbers in an object array, such as a column of mixed types."""
     array = np.asarray(y)
     return np.asarray(array.tolist()) if array.dtype == object else array
