@@ -153,6 +153,17 @@ def test_parameters_of_steps_have_no_effect_and_are_named():
         classifier(head_learning_rate=0.1, epochs=1).fit(TEXTS, LABELS)
 
 
+@pytest.mark.parametrize(("name", "value"), [("interpolation", 0.5), ("early_stopping", True)])
+def test_a_solution_is_neither_interpolated_nor_stopped_early(name, value):
+    """The weights before it are random, and no row is held out for a decision that is not made."""
+    with pytest.warns(UserWarning, match=f"^{name} has no effect"):
+        found = classifier(random_state=0, **{name: value}).fit(TEXTS, LABELS)
+    expected = classifier(random_state=0).fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(found.decision_function(TEXTS), expected.decision_function(TEXTS))
+    held_out = {"validation_fraction": 0.25}
+    assert "validation_loss" in classifier(**held_out).fit(TEXTS, LABELS).history_
+
+
 def test_other_heads_are_trained_until_they_have_converged():
     made = classifier(random_state=0).set_params(hidden_layer_sizes=(8,), dropout=0.0)
     fitted = made.fit(TEXTS, LABELS)

@@ -1,6 +1,7 @@
 """What ``epochs="auto"`` decides: how long to train, and how far the weights go."""
 
 import warnings
+from copy import copy
 
 from .examples import Examples
 from .fine_tuner import FineTuner
@@ -12,6 +13,17 @@ _STEPS, _EPOCHS = 500, 10
 
 # A head alone, whose steps cost next to nothing: until it has converged.
 _STEPS_OF_HEAD, _EPOCHS_OF_HEAD = 2000, 200
+
+# What a solved head does not have. Early stopping would only take rows away from the solution, and the
+# weights before it are random.
+_OF_STEPS = (
+    "head_learning_rate",
+    "weight_decay",
+    "max_steps",
+    "freeze_epochs",
+    "interpolation",
+    "early_stopping",
+)
 
 # With so many rows, the weights that are kept are halfway from those before training to those after it:
 # few rows say little of other texts, and pairs without grades less than those with. Chosen on parts of
@@ -66,18 +78,19 @@ def starts_from_solution(fine_tuner: FineTuner, loss: Loss) -> bool:
     return fine_tuner.sampling in ("auto", "shuffle")
 
 
-def warn_of_no_effect(fine_tuner: FineTuner) -> None:
-    """Name parameters of steps that a solved head does not have."""
-    defaults = FineTuner()
-    names = ("head_learning_rate", "weight_decay", "max_steps", "freeze_epochs")
-    given = [name for name in names if getattr(fine_tuner, name) != getattr(defaults, name)]
+def without_steps(fine_tuner: FineTuner) -> FineTuner:
+    """Return a copy without parameters of steps, which a solved head does not have, and name them."""
+    defaults = FineTuner().get_params(deep=False)
+    given = [name for name in _OF_STEPS if getattr(fine_tuner, name) != defaults[name]]
     if given:
         warnings.warn(
-            f"{' and '.join(given)} have no effect: with trainable='head' and epochs='auto', a linear "
-            "head is solved for and not trained in steps. Pass a number of epochs to train it.",
+            f"{' and '.join(given)} {'have' if len(given) > 1 else 'has'} no effect: with "
+            "trainable='head' and epochs='auto', a linear head is solved for and not trained in steps. "
+            "Pass a number of epochs to train it.",
             UserWarning,
             stacklevel=3,
         )
+    return copy(fine_tuner).set_params(**{name: defaults[name] for name in given})
 
 
 def interpolation_ratio(fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples) -> float:

@@ -25,7 +25,7 @@ from .automatic import (
     starts_from_solution,
     steps_per_epoch,
     training_length,
-    warn_of_no_effect,
+    without_steps,
 )
 from .batching import check_informative, draw_batches
 from .building import make_trainer
@@ -147,6 +147,10 @@ def tune(
         )
         saved = load_training(folder, encoder.device)
         seed = saved["seed"] if saved else seed
+    solves = starts_from_solution(fine_tuner, loss)
+    solves_alone = solves and fine_tuner.trainable == "head"
+    if solves_alone:
+        fine_tuner = without_steps(fine_tuner)
     cells = examples.columns  # of X: those of drawn negatives are not counted
     if isinstance(loss, RandomNegatives):
         examples = with_negatives(examples, loss.n_negatives, seed)
@@ -159,11 +163,6 @@ def tune(
     guide = None
     if loss.guided:
         guide = unit_rows(embed(examples.texts))
-
-    solves = starts_from_solution(fine_tuner, loss)
-    solves_alone = solves and fine_tuner.trainable == "head"
-    if solves_alone:
-        warn_of_no_effect(fine_tuner)
 
     def batches_of(epoch: int) -> list[np.ndarray]:
         if solves_alone:
