@@ -9,12 +9,15 @@ import sys
 
 import numpy as np
 import pytest
+import transformers
 from checkpoints import TEXTS, edit, make_checkpoint, make_cross_encoder, make_static_checkpoint
 from safetensors.torch import load_file, save_file
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from vision_checkpoints import make_clip
 
 from sk_sentemb import SentenceEmbedder, release_models
 from sk_sentemb.encoder import CheckpointError, ModelChangedError, load_encoder, load_image_encoder
+from sk_sentemb.encoder.files import DEFINING_FILES, matches_any
 from sk_sentemb.encoder.layout import fingerprint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -79,17 +82,34 @@ def test_shards_outside_the_folder_are_refused(absolute, tmp_path):
         load_encoder(folder, device="cpu")
 
 
-@pytest.mark.parametrize("name", ["spiece.spm", "any.tiktoken", "added.txt", "chat_template.jinja"])
-def test_a_file_that_a_tokenizer_may_read_counts_whatever_its_name(name, tmp_path):
+@pytest.mark.parametrize("name", ["spiece.spm", "any.tiktoken", "bpe.codes", "chat_template.jinja"])
+def test_a_file_that_a_tokenizer_may_read_counts(name, tmp_path):
     before = fingerprint(make_checkpoint(tmp_path))
     (tmp_path / name).write_text("a")
     assert fingerprint(tmp_path) != before
 
 
+def test_the_files_of_every_tokenizer_of_transformers_count():
+    classes = TOKENIZER_MAPPING_NAMES.values()
+    known = {getattr(transformers, name, None) for name in classes if isinstance(name, str)}
+    names = {
+        file
+        for tokenizer in known
+        for file in (getattr(tokenizer, "vocab_files_names", None) or {}).values()
+    }
+    assert len(names) > 10
+    assert [name for name in sorted(names) if not matches_any(name, DEFINING_FILES)] == []
+
+
 def test_files_that_nothing_reads_do_not_count(tmp_path):
     before = fingerprint(make_checkpoint(tmp_path))
-    for name in ("README.md", ".gitattributes", "tf_model.h5", "optimizer.pt", "other.safetensors"):
+    for name in (
+        *("README.md", ".gitattributes", "tf_model.h5", "optimizer.pt", "other.safetensors"),
+        # What is in repositories, and some libraries download and others do not.
+        *("data_config.json", "trainer_state.json", "eval_results.txt", "train.csv"),
+    ):
         (tmp_path / name).write_text("a")
+    os.mkfifo(tmp_path / "notes")
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "config.json").write_text("{}")
     assert fingerprint(tmp_path) == before
@@ -178,13 +198,18 @@ class opened_files:
             os.close(self.watcher)
 
 
+@pytest.mark.parametrize("bare", [True, False], ids=["a name", "a path"])
 @pytest.mark.parametrize("key", ["vocab_file", "merges_file", "tokenizer_file", "any_file"])
-def test_paths_in_the_settings_of_a_tokenizer_are_not_followed(key, tmp_path):
+def test_paths_in_the_settings_of_a_tokenizer_are_not_followed(key, bare, tmp_path, monkeypatch):
     expected = load_encoder(make_checkpoint(tmp_path / "a"), device="cpu").encode(TEXTS).vectors
     folder = make_checkpoint(tmp_path / "b")
     other = tmp_path / "other.json"
     other.write_text('{"a": 0}')
-    edit(folder / "tokenizer_config.json", lambda c: c.update({key: str(other)}))
+    monkeypatch.chdir(tmp_path)
+    named = other.name if bare else str(other)
+    if bare:  # a file in the folder that no fingerprint covers is not read either
+        shutil.copy(other, folder)
+    edit(folder / "tokenizer_config.json", lambda c: c.update({key: named}))
     with opened_files([tmp_path]) as opened:
         found = load_encoder(folder, device="cpu").encode(TEXTS).vectors
     np.testing.assert_array_equal(found, expected)
@@ -210,8 +235,6 @@ def test_settings_that_name_other_files_are_refused(name, keys, words, tmp_path)
 @pytest.mark.parametrize("whole", [True, False], ids=["with its base model", "alone"])
 def test_an_adapter_is_refused_and_merged_as_the_error_says(whole, tmp_path):
     peft = pytest.importorskip("peft")
-    import transformers
-
     base = make_checkpoint(tmp_path / "base")
     folder = shutil.copytree(base, tmp_path / "adapter") if whole else tmp_path / "adapter"
     model = transformers.AutoModel.from_pretrained(base)

@@ -1,6 +1,5 @@
 """A folder in the sentence-transformers format, read into an Encoder."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from .consistency import check_encoding, check_token_ids, resolve_max_length
 from .encoder import Encoder, Source
 from .errors import wrap_loading_errors
 from .fields import Fields, read_fields
-from .files import VOCABULARY_FILES, CheckpointError, read_json
+from .files import DEFINING_FILES, VOCABULARY_FILES, CheckpointError, matches_any, read_json
 from .layout import (
     CLIP,
     PAIRS_TASK,
@@ -195,14 +194,18 @@ def _tokenizer_arguments(settings: Fields) -> dict[str, Any]:
 
 
 def _resolve_tokenizer_files(folder: Path) -> dict[str, str | None]:
-    """Replace paths in tokenizer_config.json, of the machine that saved it, by the folder's files."""
+    """Replace files in tokenizer_config.json, of the machine that saved it, by the folder's files."""
     config = read_fields(folder / "tokenizer_config.json", required=False)
     check_names(config, "fast_tokenizer_files")
     check_counts(config.content, config.file)
-    return {
-        key: str(folder / Path(value).name) if (folder / Path(value).name).is_file() else None
+    named = {
+        key: folder / Path(value).name
         for key, value in config.content.items()
-        if key.endswith("_file") and isinstance(value, str) and os.path.dirname(value)
+        if key.endswith("_file") and isinstance(value, str)
+    }
+    return {
+        key: str(file) if matches_any(file.name, DEFINING_FILES) and file.is_file() else None
+        for key, file in named.items()
     }
 
 

@@ -15,22 +15,16 @@ PICKLED = "pytorch_model.bin"
 VOCABULARY_FILES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt")
 TOKENIZER_FILES = (
     *("tokenizer*", *VOCABULARY_FILES, "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template*", "*vocab*", "*.tokenizer", "tekken.json", "dict.txt", "bpe.codes"),
+    *("emoji.json", "byte_maps.json", "word_*.json", "normalizer.json"),
 )
 
 # What decides a model's embeddings beside its weights: without one of these it may load all the same,
-# and be another model.
+# and be another model. They are all that is read, and no more: files that only some downloads of a model
+# have, such as a record of its training, must not make another model of it.
 DEFINING_FILES = (
     *("modules.json", "config*.json", "sentence_*_config.json"),
     *(*TOKENIZER_FILES, "*processor_config.json"),
-)
-
-# What no loader opens beside the weights that `weights.find_weight_files` lists: documentation, code,
-# pictures, weights for other runtimes, states of optimizers. All other files of a module's folder are
-# taken as read, whatever their names are.
-_NOT_READ = (
-    *(".*", "*.md", "LICENSE*", "NOTICE*", "*.py", "*.ipynb", "*.png", "*.jpg", "*.svg", "*.pdf"),
-    *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.ot", "*.onnx"),
-    *("*.onnx_data", "*.gguf", "*.tflite", "*.mlmodel", "*.log", "events.out.tfevents.*"),
 )
 
 # The files of the largest vocabularies have some 50 MB.
@@ -69,12 +63,11 @@ def find_loaded_files(folder: Path) -> list[Path]:
     """Return the files of a folder, weights aside, that a loader may open; all must be regular."""
     if not folder.is_dir():  # the folders of modules without settings may not exist
         return []
-    names = [name for name in os.listdir(folder) if not matches_any(name, _NOT_READ)]
+    names = [name for name in os.listdir(folder) if matches_any(name, DEFINING_FILES)]
     files = [folder / name for name in sorted(names) if not os.path.isdir(folder / name)]
     for file in files:
         check_regular(file)
-        if matches_any(file.name, DEFINING_FILES):
-            _check_size(file)
+        _check_size(file)
     return files
 
 

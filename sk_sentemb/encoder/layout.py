@@ -51,8 +51,9 @@ class Entry:
 def fingerprint(folder: Path) -> str:
     """Digest what makes a model what it is: weights, tokenizer, configuration.
 
-    It covers every file of the modules' folders that a loader may open, by whatever name, and the
-    weights that are read, so that no change of an embedding leaves it as it was.
+    It covers every file of the modules' folders that a loader may open, and the weights that are read,
+    so that no change of an embedding leaves it as it was. Other files do not count: it is the same
+    whichever library downloaded the model.
 
     Parameters
     ----------

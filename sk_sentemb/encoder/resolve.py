@@ -16,7 +16,7 @@ from .files import (
 from .layout import find_unlisted_modules
 from .weights import find_weight_files
 
-_ALL_FILES = ["*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.safetensors"]
+_ALL_FILES = [*DEFINING_FILES, "*.json", "*.txt", "*.safetensors"]
 _DECISIVE_FILES = [*DEFINING_FILES, "*/config.json", "*.index.json", "*.safetensors"]
 _PICKLED = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
