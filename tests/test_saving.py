@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from embedding import OTHER, TINY
 
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.encoder.atomic_folder import MANIFEST, new_folder
+from sk_sentemb.encoder.layout import fingerprint
 
 TEXTS = ["the ferry passed the pier", "Nobody remembers the storm?"]
 OF_THE_USER = {
@@ -262,6 +265,26 @@ with atomic_folder.new_folder(Path(sys.argv[1])) as fresh:
         (fresh / name).parent.mkdir(exist_ok=True)
         (fresh / name).write_text("[]" if name == "modules.json" else "{}")
 """
+
+
+def test_simultaneous_saves_leave_one_of_the_models(tmp_path):
+    wide = make_checkpoint(tmp_path / "wide", dense={"out_features": 8}, seed=3)
+    embedders = [SentenceEmbedder(model).fit(TEXTS) for model in (TINY, wide)]
+    for n, embedder in enumerate(embedders):
+        embedder.save_pretrained(tmp_path / str(n))
+    whole = {fingerprint(tmp_path / "0"), fingerprint(tmp_path / "1")}
+    for attempt in range(10):
+        folder, together = tmp_path / f"both{attempt}", Barrier(2, timeout=60)
+
+        def save(embedder, folder=folder, together=together):
+            for _ in range(2):  # into a new folder, and into one with a model
+                together.wait()
+                embedder.save_pretrained(folder)
+
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(save, embedders))
+        assert fingerprint(folder) in whole
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 @pytest.mark.slow

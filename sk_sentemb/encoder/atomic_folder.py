@@ -10,6 +10,11 @@ from .file_names import is_model_file
 from .files import CheckpointError, read_json, sha256_of, write_json
 from .foreign_files import validate_foreign_files
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 # What a save wrote, so that the next one may remove it.
 MANIFEST = ".sk_sentemb.json"
 _LAYOUT = "sk_sentemb.save 1"
@@ -53,11 +58,34 @@ def new_folder(target: Path) -> Iterator[Path]:
         files = {name: sha256_of(fresh / name) for name in _files_below(fresh)}
         write_json(fresh / MANIFEST, {"layout": _LAYOUT, "files": files})
         if is_new:
-            os.rename(fresh, target)
-            return
-        stale = _read_stale_files(target) - files.keys()
-        validate_foreign_files(fresh, target, known=stale | files.keys())
-        _replace_files(fresh, target, old, stale)
+            try:
+                os.rename(fresh, target)
+            except OSError:
+                _check_target(target)
+                if not target.exists():
+                    raise
+                # Otherwise another process has saved a model there in the meantime.
+            else:
+                return
+        with _lock_folder(target):
+            stale = _read_stale_files(target) - files.keys()
+            validate_foreign_files(fresh, target, known=stale | files.keys())
+            _replace_files(fresh, target, old, stale)
+
+
+@contextmanager
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Wait until nobody else saves into a folder, so that no mixture of two models gets there."""
+    if fcntl is None:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _check_target(target: Path) -> None:

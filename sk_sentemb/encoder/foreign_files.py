@@ -10,8 +10,7 @@ from transformers import AutoTokenizer
 
 from .files import DEFINING_FILES, TOKENIZER_FILES, matches_any
 
-_OF_TOKENIZER = (*TOKENIZER_FILES, "chat_template*")
-_OF_MODEL = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json", "chat_template*")
+_OF_MODEL = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json")
 
 
 def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) -> None:
@@ -40,7 +39,7 @@ def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) ->
             for file in (sorted(there.iterdir()) if there.is_dir() else [])
             if (inside / file.name).as_posix() not in known and matches_any(file.name, _OF_MODEL)
         ]
-        other = [file for file in found if not matches_any(file.name, _OF_TOKENIZER)]
+        other = [file for file in found if not matches_any(file.name, TOKENIZER_FILES)]
         if not other and found and not _is_same_tokenizer(folder, found):
             other = found
         if other:
@@ -58,7 +57,7 @@ def _is_same_tokenizer(fresh: Path, foreign: list[Path]) -> bool:
     with TemporaryDirectory() as scratch:
         both = Path(scratch)
         for file in fresh.iterdir():
-            if file.name == "config.json" or matches_any(file.name, _OF_TOKENIZER):
+            if file.name == "config.json" or matches_any(file.name, TOKENIZER_FILES):
                 shutil.copy(file, both)
         alone = _describe_tokenizer(both)
         for file in foreign:

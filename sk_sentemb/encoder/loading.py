@@ -4,6 +4,7 @@ import copy
 import math
 import re
 import warnings
+from collections.abc import Collection
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def read_model(
             f"transformers cannot load the model in {folder}: {name} has the shape {tuple(saved)}, "
             f"and its config.json asks for {tuple(expected)}. Fetch the model again."
         )
-    _warn_of_unused(sorted(found["unexpected_keys"]), model, folder)
+    _warn_of_unused(sorted(found["unexpected_keys"]), tensors, model, folder)
     return model, sorted(found["missing_keys"])
 
 
@@ -199,8 +200,14 @@ def _check_size(blueprint: nn.Module, tensors: dict[str, Tensor], folder: Path) 
         )
 
 
-def _warn_of_unused(unexpected: list[str], model: PreTrainedModel, folder: Path) -> None:
+def _warn_of_unused(
+    unexpected: list[str], tensors: Collection[str], model: PreTrainedModel, folder: Path
+) -> None:
     """Say which tensors of the weights have no place in the model that config.json describes."""
+    prefix = f"{model.base_model_prefix}."
+    if any(name.startswith(prefix) for name in tensors):
+        # Saved with a head: all that is not below the transformer's name belongs to the head.
+        unexpected = [n for n in unexpected if n.startswith(prefix) or prefix + n in tensors]
     if unused := [name for name in unexpected if not _HEADS.search(name)]:
         warnings.warn(
             f"{len(unused)} tensors of the weights in {folder} have no place in the "
