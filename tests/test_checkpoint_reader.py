@@ -319,32 +319,6 @@ def test_any_head_of_transformers_is_left_out_without_a_warning(backbone, kind, 
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
-def test_a_kernel_that_a_checkpoint_names_is_not_fetched(key, copied):
-    folder = copied("plain")
-    expected = embed(folder)
-    edit(folder / "config.json", lambda c: c.update({key: "kernels-community/flash-attn"}))
-    np.testing.assert_array_equal(embed(folder), expected)
-
-
-@pytest.mark.parametrize(
-    ("backbone", "kind"),
-    [("albert", "AlbertForPreTraining"), ("deberta-v2", "DebertaV2ForMaskedLM")],
-)
-def test_any_head_of_transformers_is_left_out_without_a_warning(backbone, kind, tmp_path):
-    folder = make_plain_checkpoint(tmp_path / "model", backbone, weights="safetensors")
-    config = transformers.AutoConfig.from_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        getattr(transformers, kind)(config).save_pretrained(folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", CheckpointWarning)
-        embed(folder)
-    edit(folder / "config.json", lambda c: c.update(num_hidden_layers=1))
-    if backbone != "albert":  # all of whose layers are one
-        with pytest.warns(CheckpointWarning, match=r"among them .*layer.1"):
-            embed(folder)
-
-
-@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
 def test_a_kernel_that_a_part_of_a_checkpoint_names_is_not_fetched(key, copied):
     folder = copied("images")
     expected = embed_image(folder)
