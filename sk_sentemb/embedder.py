@@ -110,8 +110,8 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
     fine_tuner : FineTuner, default=None
         How to fine-tune a copy of the model in ``fit``; None to take it as it is. With one, ``y`` may
         have a class for each row of ``X``, whatever its number of columns, a similarity for each pair
-        in two columns, or a margin for each triplet in three; pairs, triplets and texts alone are
-        learnt from without ``y``. See :class:`~sk_sentemb.FineTuner`.
+        in two columns, or a margin for each triplet in three; pairs, triplets and texts alone need
+        no ``y``. See :class:`~sk_sentemb.FineTuner`.
 
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.

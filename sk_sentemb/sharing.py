@@ -40,7 +40,7 @@ class SharesModel(CallbackSupportMixin, BaseEstimator):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        open_cache(self.cache)  # raises where its value is a str that stands for none
+        open_cache(self.cache)  # raises for a str that does not stand for a cache
 
     def _loaded(self, load: Callable[..., Any], **how: Any) -> Any:
         """Load the model, unless it is loaded."""

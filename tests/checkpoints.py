@@ -223,6 +223,12 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2))
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all files below a folder, by relative path."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
 def edit(path: Path, change: Callable[[Any], object]) -> None:
     """Change the content of a JSON file in place."""
     content = json.loads(path.read_text())

@@ -55,3 +55,16 @@ def assert_same_rows(found, expected):
 def assert_other_rows(found, other):
     """Say that no row of one is the row of the other."""
     assert np.abs(np.asarray(found) - np.asarray(other)).max(axis=1).min() > 1e-3
+
+
+def outputs_of(fitted, X):
+    """Return all that an estimator predicts for rows, by method."""
+    names = ("predict", "predict_proba", "decision_function", "transform")
+    return {name: np.asarray(getattr(fitted, name)(X)) for name in names if hasattr(fitted, name)}
+
+
+def assert_same_outputs(found, expected):
+    """Compare results of `outputs_of`, bit by bit."""
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from checkpoints import contents
 from embedding import TINY
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -42,11 +43,7 @@ def embed(source, target, *, params=(), **options):
 
 def content(folder):
     """Return the bytes of all files, without locks."""
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file() and not file.name.endswith(".lock")
-    }
+    return {name: data for name, data in contents(folder).items() if not name.endswith(".lock")}
 
 
 # The source is never removed

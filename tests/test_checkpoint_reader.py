@@ -100,7 +100,7 @@ TYPES = [
             DENSE,
             "activation_function",
             f"torch.nn.{name}",
-            f"'torch.nn.{name}', which is not an activ",
+            f"'torch.nn.{name}', which is not an activation",
         )
         for name in ("Linear", "Module", "MSELoss", "GLU", "PReLU", "MultiheadAttention", "Flatten")
     ),

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from checkpoints import contents
 from embedding import NLI, TINY, TINY_NLI, TINY_SCORER
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -25,14 +26,6 @@ TEXTS = [f"the {'ferry' if i % 2 else 'market'} opens at {i}" for i in range(12)
 LABELS = np.array([0, 1] * 6)
 PAIRS = [(a, b) for a, b in zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True)]
 IMAGES = [np.full((8, 8, 3), i, np.uint8) for i in range(4)]
-
-
-def contents(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
 
 
 def as_numpy(value):

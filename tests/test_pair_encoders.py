@@ -302,6 +302,13 @@ def test_the_latest_place_of_an_activation_counts(tmp_path):
     assert type(cross_encoder(folder).activation_fn) is torch.nn.ReLU
 
 
+def test_an_error_names_the_file_of_the_activation(tmp_path):
+    folder = make_cross_encoder(tmp_path, style="new", activation="Tanh")
+    file = folder / "config_sentence_transformers.json"
+    edit(file, lambda config: config.update(activation_fn="torch.nn.Linear"))
+    assert error_of(folder).startswith(f"{file} names 'torch.nn.Linear'")
+
+
 # How they run
 
 

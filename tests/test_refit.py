@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from embedding import ORDERED_NLI, TINY, TINY_SCORER
+from embedding import ORDERED_NLI, TINY, TINY_SCORER, assert_same_outputs, outputs_of
 from sklearn.base import clone, is_classifier
 from test_common import ESTIMATORS
 
@@ -117,17 +117,6 @@ def targets_of(estimator):
 def fitted_to(estimator, which=0):
     X, y = data_of(estimator)[which], targets_of(estimator)[which]
     return clone(estimator).fit(X, y)
-
-
-def outputs_of(fitted, X):
-    names = ("predict", "predict_proba", "decision_function", "transform")
-    return {name: np.asarray(getattr(fitted, name)(X)) for name in names if hasattr(fitted, name)}
-
-
-def assert_same_outputs(found, expected):
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 class Unchanged:

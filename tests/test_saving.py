@@ -11,7 +11,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from checkpoints import make_checkpoint, make_static_checkpoint
+from checkpoints import contents, make_checkpoint, make_static_checkpoint
 from embedding import OTHER, TINY
 
 from sk_sentemb import SentenceEmbedder
@@ -38,14 +38,6 @@ def write(folder, files):
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
-
-
-def contents(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
 
 
 def assert_holds(folder, model, kept=OF_THE_USER):

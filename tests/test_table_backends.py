@@ -1,6 +1,5 @@
 """The same table has the same roles and the same features, whatever library and dtypes hold it."""
 
-import warnings
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -140,11 +139,7 @@ def select(X, names):
     return X.select(names) if isinstance(X, (pa.Table, pl.DataFrame)) else X[names]
 
 
-@pytest.fixture(autouse=True)
-def _strict():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.filterwarnings("error")
 
 
 @pytest.fixture(scope="module")

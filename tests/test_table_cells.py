@@ -50,11 +50,7 @@ def entries(transformer):
     return {name: columns for name, _, columns in transformer.transformers}
 
 
-@pytest.fixture(autouse=True)
-def _strict():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.filterwarnings("error")
 
 
 # Numbers

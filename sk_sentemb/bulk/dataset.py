@@ -17,6 +17,7 @@ from ..embedder import EmbeddedRows, SentenceEmbedder
 from .array import ArrayFile
 from .files import Paths
 from .lock import locked
+from .overlap import check_target
 from .rows import prepared, what_shapes_vectors
 from .run import begin, embed_rest
 from .shards import EMBEDDING, ShardFolder
@@ -145,7 +146,7 @@ def embed_dataset(
     if not isinstance(rows_per_shard, Integral) or rows_per_shard < 1:
         raise ValueError(f"rows_per_shard={rows_per_shard!r}: pass a positive int.")
     path = Path(target).expanduser()
-    _check_apart(path, source)
+    check_target(path, source)
     columns = _names("column", column)
     keep = keep if keep == "all" else _names("keep", keep)
     rows = open_source(source, format, columns, keep)
@@ -172,16 +173,6 @@ def embed_dataset(
         n_truncated=totals.n_truncated,
         n_missing=totals.n_missing,
     )
-
-
-def _check_apart(target: Path, source: Paths | ds.Dataset) -> None:
-    if isinstance(source, (str, os.PathLike)):
-        folder = Path(source).expanduser().resolve()
-        if folder.is_dir() and target.resolve().is_relative_to(folder):
-            raise ValueError(
-                f"target={str(target)!r} lies in the folder source={os.fspath(source)!r}, where the "
-                "next call would read it as text. Pass another target, or a pattern as source."
-            )
 
 
 def _names(parameter: str, value: str | Sequence[str]) -> list[str]:

@@ -31,6 +31,17 @@ def _local_root(filesystem: fs.FileSystem) -> str | None:
     return None
 
 
+def check_target(target: Path, source: object) -> None:
+    """Raise if the target is inside a source folder, where the next call would read it."""
+    if isinstance(source, (str, os.PathLike)):
+        folder = Path(source).expanduser().resolve()
+        if folder.is_dir() and target.resolve().is_relative_to(folder):
+            raise ValueError(
+                f"target={str(target)!r} lies in the folder source={os.fspath(source)!r}, where the "
+                "next call would read it as text. Pass another target, or a pattern as source."
+            )
+
+
 def check_no_overlap(sources: Iterable[str], folder: Path | None, files: Iterable[Path]) -> None:
     """Raise if a file to be read lies where a run writes or removes.
 

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -104,7 +103,7 @@ def embed_rest(
     manifest : Manifest
         With all shards.
     n_resumed : int
-        The number of rows that were finished before.
+        The number of rows that did not have to be embedded.
     """
     place.open(manifest)
     damaged = place.damaged(manifest)
@@ -122,10 +121,7 @@ def embed_rest(
     with progress_bar(
         n_rows, shown=progress, work="embedding", unit="row", initial=n_resumed
     ) as bar:
-        for number, table in chain(
-            ((number, next(read(rows.schema, start=number * size))) for number in damaged),
-            _unfinished(read, rows.schema, manifest),
-        ):
+        for number, table in _pending_shards(read, rows.schema, manifest, damaged):
             first = number * size
             texts = table.select(manifest.asked["columns"])
             embedded = embed_rows(embedder, texts, first, partial(rows.place, manifest.n_rows))
@@ -142,10 +138,15 @@ def embed_rest(
     return manifest, n_resumed
 
 
-def _unfinished(
-    read: Callable[..., Iterator[pa.Table]], schema: pa.Schema, manifest: Manifest
+def _pending_shards(
+    read: Callable[..., Iterator[pa.Table]],
+    schema: pa.Schema,
+    manifest: Manifest,
+    damaged: list[int],
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the shards that no run has finished, with their numbers."""
+    """Yield the rows of the shards that are damaged or not finished, with the shards' numbers."""
+    for number in damaged:
+        yield number, next(read(schema, start=number * manifest.asked["rows_per_shard"]))
     n_finished = len(manifest.shards)
     if n_finished < manifest.n_shards:
         yield from enumerate(read(schema, start=manifest.totals().n_rows), n_finished)

@@ -442,7 +442,7 @@ class CrossEncoderScorer(
             if self._y_range is not None:
                 kind = self._kind_with_units(encoder, self._y_range)
             tuned = self._tune(encoder, data, kind, self._listener(context, X, y))
-            encoder, score_range = self._in_units(tuned.encoder, tuned.score_range)
+            encoder, score_range = self._keep_units(tuned.encoder, tuned.score_range)
             if tuned.shape in (SCORES, BINARY):
                 self._y_range = score_range
         self._take(encoder)
@@ -452,12 +452,12 @@ class CrossEncoderScorer(
     def _as_fitted(
         self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
     ) -> dict[str, Any]:
-        encoder, score_range = self._in_units(encoder, score_range)
+        encoder, score_range = self._keep_units(encoder, score_range)
         attributes = super()._as_fitted(encoder, head, score_range)
         return attributes | {"score_range_": score_range}
 
     def _kind_with_units(self, encoder: Encoder, y_range: tuple[float, float]) -> Kind:
-        """Return what a warm start learns from, where predictions keep the units of the first fit."""
+        """Return the kind of a warm start, in which predictions keep the units of the first fit."""
         assert self.fine_tuner is not None
         assert encoder.head is not None
         activation = type(encoder.head.activation)
@@ -480,12 +480,12 @@ class CrossEncoderScorer(
 
         return replace(OF_SCORES, find_loss=find_loss)
 
-    def _in_units(
+    def _keep_units(
         self, encoder: Encoder, score_range: tuple[float, float]
     ) -> tuple[Encoder, tuple[float, float]]:
-        """Return a trained encoder and its range with the units of the fits before, if they had any.
+        """Return a trained encoder and its range, with the units of earlier fits if these had any.
 
-        Losses that only rank leave a model without units, and would have a warm start lose them.
+        Losses that only rank leave a model without units; a warm start would lose them.
         """
         if self._y_range is None:
             return encoder, score_range

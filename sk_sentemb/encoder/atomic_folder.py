@@ -19,7 +19,7 @@ except ImportError:  # on Windows
 MANIFEST = ".sk_sentemb.json"
 _LAYOUT = "sk_sentemb.save 1"
 
-# Without these a folder is no model, so that one that is half replaced is an error and not a mixture.
+# Without these a folder is not a model, so that a half-replaced one is an error and not a mixture.
 _LAST = ("config.json", "modules.json")
 
 

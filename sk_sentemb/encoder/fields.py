@@ -1,5 +1,6 @@
 """The values of a checkpoint's JSON files, each read with the type that it must have."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Fields:
             default,
             lambda v: (
                 isinstance(v, str)
-                or (isinstance(v, list) and v and all(isinstance(x, str) for x in v))
+                or (isinstance(v, list) and bool(v) and all(isinstance(x, str) for x in v))
             ),
             "a string or a list of strings",
         )
@@ -70,7 +71,9 @@ class Fields:
         value = self._get(names, {}, lambda v: isinstance(v, dict), "an object")
         return Fields(value, self.file)
 
-    def _get(self, names: tuple[str, ...], default: Any, fits: Any, expected: str) -> Any:
+    def _get(
+        self, names: tuple[str, ...], default: Any, fits: Callable[[Any], bool], expected: str
+    ) -> Any:
         given = next((name for name in names if self.content.get(name) is not None), None)
         if given is None:
             if default is ...:

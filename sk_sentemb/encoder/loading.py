@@ -266,10 +266,7 @@ def _activation(config: PretrainedConfig, folder: Path) -> nn.Module:
         (plain.object("sentence_transformers"), "activation_fn"),
         (plain, "sbert_ce_default_activation_function"),
     )
-    named, where = None, plain.file
     for fields, key in places:
-        named = named or fields.text(key, default=None)
-        where = fields.file if named else where
-    if named is None:
-        return nn.Sigmoid() if config.num_labels == 1 else nn.Identity()
-    return activation_of(named, where)
+        if named := fields.text(key, default=None):
+            return activation_of(named, fields.file)
+    return nn.Sigmoid() if config.num_labels == 1 else nn.Identity()

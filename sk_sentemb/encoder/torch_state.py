@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -41,22 +41,18 @@ def isolated(function: Callable[P, T]) -> Callable[P, T]:
         The same function, isolated from its caller's settings.
     """
 
+    def run_in_default_state(*args: P.args, **kwargs: P.kwargs) -> T:
+        with default_torch_state():
+            return function(*args, **kwargs)
+
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         if is_fork():
             with ThreadPoolExecutor(max_workers=1) as fresh:
-                return fresh.submit(
-                    partial(_run_in_default_state, function, *args, **kwargs)
-                ).result()
-        with default_torch_state():
-            return function(*args, **kwargs)
+                return fresh.submit(run_in_default_state, *args, **kwargs).result()
+        return run_in_default_state(*args, **kwargs)
 
     return run
-
-
-def _run_in_default_state(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    with default_torch_state():
-        return function(*args, **kwargs)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def find_weight_files(folder: Path) -> list[Path]:
 
 
 def _check_file(file: Path) -> None:
-    """Make sure that a file is one that can be read, before all of it is."""
+    """Raise for a file that cannot be read, before all of it is read."""
     check_regular(file)
     if file.suffix == ".safetensors":
         try:

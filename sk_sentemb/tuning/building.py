@@ -1,4 +1,4 @@
-"""The trainer of a training: the model, what changes of it, the head, and the optimiser."""
+"""The parts of a training: the model, its trainable weights, the head, optimizer and validator."""
 
 import warnings
 from typing import Any
@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from ..encoder import Encoder, Tokens, TrainableEncoder, UsedRows, pick_dtype
+from .batching import draw_batches
 from .examples import Examples
 from .fine_tuner import FineTuner
+from .kinds import Kind
 from .loop import FineTuningWarning
 from .losses import MARGINS, Loss
 from .optimizing import choose_trainable, lora, make_optimizer, make_scheduler
 from .trainer import Trainer, seeded
+from .validation import Validator
 
 # By how much two cosines can differ.
 _MAX_MARGIN = 2
@@ -90,6 +93,51 @@ def make_trainer(
         freeze_epochs=fine_tuner.freeze_epochs,
         guide=guide,
         solves=solves,
+    )
+
+
+def make_validator(
+    fine_tuner: FineTuner,
+    kind: Kind,
+    loss: Loss,
+    examples: Examples | None,
+    tokens: Tokens,
+    guide: np.ndarray | None,
+) -> Validator | None:
+    """Make what validates the model after each epoch.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        Its `metric` and `batch_size`.
+    kind : Kind
+        The kind of model.
+    loss : Loss
+        The loss of the training.
+    examples : Examples or None
+        The validation set.
+    tokens : Tokens
+        The token ids of all texts.
+    guide : ndarray of shape (n_texts, dim) or None
+        For losses that are guided, the texts' embeddings before training.
+
+    Returns
+    -------
+    Validator or None
+        None if there is no validation set.
+    """
+    if examples is None:
+        return None
+    draw = np.random.default_rng(0)
+    batches = draw_batches("auto", fine_tuner.batch_size, kind, loss, examples, draw, spread=True)
+    return Validator(
+        examples=examples,
+        tokens=tokens,
+        metric=fine_tuner.metric,
+        loss=loss,
+        kind=kind,
+        batches=batches,
+        guide=guide,
     )
 
 

@@ -117,7 +117,7 @@ def _contents_of(value: Any) -> list[Any]:
         return [getattr(value, "__module__", None) or "", value.__name__]
     try:
         made = value.__reduce_ex__(4)
-    except Exception as error:
+    except Exception as error:  # a method of the user may raise any
         raise TypeError(
             f"with checkpoint_dir, everything that decides a training must be recognized by another "
             f"process, and {value!r} cannot be pickled. Pass something else, or checkpoint_dir=None."

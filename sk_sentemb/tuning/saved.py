@@ -190,7 +190,7 @@ def _unsealed(file: Path) -> io.BytesIO:
 
 
 def _fits(trainer: Trainer, content: dict[str, Any]) -> bool:
-    """Say whether the tensors of a training on the disk have the names and shapes of this one."""
+    """Return whether the tensors of a saved training have the names and shapes of this one."""
     shapes = {name: tensor.shape for name, tensor in _trained(trainer)}
     states = [content["weights"], content["progress"]["best_state"]]
     optimized = [p for group in trainer.optimizer.param_groups for p in group["params"]]

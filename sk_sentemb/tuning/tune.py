@@ -28,7 +28,7 @@ from .automatic import (
     without_steps,
 )
 from .batching import check_informative, draw_batches
-from .building import make_trainer
+from .building import make_trainer, make_validator
 from .data import Data, check_classes, read_data, seed_of
 from .examples import Examples
 from .fine_tuner import FineTuner
@@ -46,7 +46,6 @@ from .saved import (
     weights_of,
 )
 from .splitting import split
-from .validation import Validator
 from .watching import Listener, TuningWatcher
 
 logger = logging.getLogger(__name__)
@@ -192,25 +191,7 @@ def tune(
     progress = resume(trainer, saved) if saved else Progress()
     if saved:
         logger.info("going on after %d steps, from %s", progress.step, folder)
-    validator = None
-    if validated is not None:
-        validator = Validator(
-            examples=validated,
-            tokens=tokens,
-            metric=fine_tuner.metric,
-            loss=loss,
-            kind=kind,
-            batches=draw_batches(
-                "auto",
-                fine_tuner.batch_size,
-                kind,
-                loss,
-                validated,
-                np.random.default_rng(0),
-                spread=True,
-            ),
-            guide=guide,
-        )
+    validator = make_validator(fine_tuner, kind, loss, validated, tokens, guide)
     with progress_bar(
         n_steps,
         shown=bool(fine_tuner.verbose),
