@@ -82,6 +82,9 @@ def test_floats_are_numbers_whatever_a_fold_has_of_them():
             first_shape(1, y)
         with pytest.raises(ValueError, match="SentenceRegressor"):
             first_shape(4, y)
+    # Two of them as well, unless they are 0.0 and 1.0; beside one column, there are no numbers.
+    for y in (ZERO_ONE * 5.0, ZERO_ONE + 1.0):
+        assert [first_shape(n, y) for n in (1, 2, 3)] == [LABELS, SCORES, MARGINS]
     # Whole floats are classes if the loss is of classes.
     assert first_shape(1, THREE.astype(float), (LABELS,)) == LABELS
     with pytest.raises(ValueError, match="y is 'continuous': there is no loss for that"):

@@ -77,7 +77,7 @@ def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> li
         )
     if np.ndim(y) == 2 and np.shape(y)[1] > 1:
         return [_shape_of_outputs(n_columns, y, asked)]
-    if _are_classes(y):
+    if _are_classes(n_columns, y):
         shapes = _WITH_CLASSES.get(n_columns, [LABELS])
     elif _type_of(y) not in ("binary", "multiclass", "continuous"):
         raise _no_loss(n_columns, y)
@@ -172,13 +172,17 @@ def _shapes_of_classes(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> 
     return [CLASSES]
 
 
-def _are_classes(y: Any) -> bool:
+def _are_classes(n_columns: int, y: Any) -> bool:
     """Return whether `y` has classes: no floats, unless these are two whole numbers such as 0.0 and 1.0.
 
-    Other whole floats are numbers, or else a fold without fractions would be read in another way.
+    Other whole floats are numbers, or else a fold without fractions would be read in another way. Where
+    floats can be numbers, even two such as 0.0 and 5.0 are: a fold may have no others.
     """
-    target = _type_of(y)
-    return target == "binary" or (target == "multiclass" and as_array(y).dtype.kind != "f")
+    target, values = _type_of(y), as_array(y)
+    if values.dtype.kind != "f":
+        return target in ("binary", "multiclass")
+    may_be_numbers = n_columns in _WITH_NUMBERS and not set(np.unique(values)) <= {0, 1}
+    return target == "binary" and not may_be_numbers
 
 
 def _type_of(y: Any) -> str:
