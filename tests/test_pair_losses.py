@@ -482,12 +482,12 @@ class OwnEntropy(BinaryCrossEntropy):
         ),
         (
             lambda: find_pair_loss("auto", LABELS),
-            "X and y are one column of texts and a class for each, and no loss of CrossEncoderScorer "
+            "X and y are columns of text and a class for each row, and no loss of CrossEncoderScorer "
             "and CrossEncoderClassifier is for that",
         ),
         (
             lambda: find_pair_loss("listnet", LABELS),
-            "it is not for one column of texts and a class for each",
+            "it is not for columns of text and a class for each row",
         ),
         (
             lambda: find_loss(RankNet(), SCORES),
