@@ -1,4 +1,4 @@
-"""The weights of a linear head over features that do not change: a convex problem."""
+"""Solve for the weights of a linear head over fixed features, which is a convex problem."""
 
 import warnings
 
@@ -18,18 +18,18 @@ _EXPONENTS = (0, 1, 2)
 # A variance below this part of the mean square is that of a constant, rounded.
 _TINY = 1e-12
 
-# Where classes are too small for cross-validation.
+# The inverse regularization strength where classes are too small for cross-validation.
 _C_OF_FEW_ROWS = 10.0
 
-# Candidates are compared by this much less exact solutions, in folds as long as there are few rows.
+# Candidates are compared by rough solutions: in folds, or in one split if there are many rows.
 _ROUGH = {"tol": 1e-4, "max_iter": 200}
 _EXACT = {"tol": 1e-5, "max_iter": 2000}
 _N_FOLDS, _MANY_ROWS = 5, 2000
 
-# Fewer rows leave nothing to compare penalties by.
+# The fewest rows by which penalties can be compared.
 _FEWEST_ROWS = 3
 
-# Cross-validation goes on to weaker regularization until the score was worse so many times in a row.
+# Cross-validation tries weaker regularization until the score is worse this many times in a row.
 _PATIENCE = 2
 
 Solution = tuple[np.ndarray, np.ndarray]
@@ -46,20 +46,20 @@ def solve_linear_head(
     """Solve for the weights of a linear head, and choose their L2 regularization by cross-validation.
 
     Regularization depends on the scale of features, and the columns of a table are some twenty times as
-    large as those of embeddings. So the scale of each part of a row is chosen along.
+    large as those of embeddings. So cross-validation also chooses the scale of each part of a row.
 
     Parameters
     ----------
     error : {"cross_entropy", "binary_cross_entropy", "squared_error"}
-        What the head minimizes.
+        The error to minimize.
     features : ndarray of shape (n_rows, n_features)
-        What the head reads.
+        The features of the head.
     sizes : list of int
-        How many columns each part of a row has: the texts, the table, the images.
+        The number of columns of each part of a row: texts, table, images.
     target : ndarray of shape (n_rows,) or (n_rows, n_outputs)
         Class codes, 0 and 1 for each label, or numbers.
     weight : ndarray of shape (n_rows,) or None
-        How much each row counts.
+        The sample weights.
     n_outputs : int
         Number of classes, labels or numbers.
 
@@ -95,7 +95,7 @@ def solve_linear_head(
 
 
 def _scales(features: np.ndarray, sizes: list[int], weight: np.ndarray) -> list[np.ndarray]:
-    """Return what columns can be multiplied by, so that all together have a variance of 1."""
+    """Return the candidate scales of the columns, each with a total variance of 1."""
     mean = np.average(features, axis=0, weights=weight)
     square = np.average(features**2, axis=0, weights=weight)
     variance = np.average((features - mean) ** 2, axis=0, weights=weight)
@@ -222,7 +222,7 @@ def _folds(target: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 def _log_loss(
     model: LogisticRegression, features: np.ndarray, target: np.ndarray, weight: np.ndarray
 ) -> float:
-    """Return the sum over rows, of those classes that the model knows."""
+    """Return the log loss, summed over the rows with classes that the model knows."""
     known = np.isin(target, model.classes_)
     proba = model.predict_proba(features[known])
     of_class = proba[np.arange(len(proba)), np.searchsorted(model.classes_, target[known])]

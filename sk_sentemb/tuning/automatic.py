@@ -1,4 +1,4 @@
-"""What ``epochs="auto"`` decides: how long to train, and how far the weights go."""
+"""What ``epochs="auto"`` decides: the length of training, and the interpolation of the weights."""
 
 import warnings
 from copy import copy
@@ -14,8 +14,8 @@ _STEPS, _EPOCHS = 500, 10
 # A head alone, whose steps cost next to nothing: until it has converged.
 _STEPS_OF_HEAD, _EPOCHS_OF_HEAD = 2000, 200
 
-# What a solved head does not have. Early stopping would only take rows away from the solution, and the
-# weights before it are random.
+# Parameters without effect on a solved head. Early stopping would only take rows away from the solution,
+# and the weights before it are random.
 _OF_STEPS = (
     "head_learning_rate",
     "weight_decay",
@@ -26,9 +26,9 @@ _OF_STEPS = (
 )
 
 # With so many rows, the weights that are kept are halfway from those before training to those after it:
-# few rows say little of other texts, and pairs without grades less than those with. Chosen on parts of
-# Banking77, docstrings, clothing reviews, SICK and the STS benchmark; benchmarks/defaults.py measures
-# on others.
+# few rows say little about other texts, and pairs without grades less than pairs with grades. Chosen on
+# parts of Banking77, docstrings, clothing reviews, SICK and the STS benchmark; benchmarks/defaults.py
+# measures on others.
 _HALFWAY_OF_CLASS, _HALFWAY_WITH_Y, _HALFWAY_WITHOUT_Y = 6, 256, 1000
 
 # With few classes, different ones can be orthogonal; with many, some are near each other.
@@ -36,21 +36,21 @@ _FEW_CLASSES = 8
 
 
 def most_epochs(fine_tuner: FineTuner) -> int:
-    """Return how many epochs there will be at the most."""
+    """Return the largest number of epochs that a training can have."""
     if fine_tuner.epochs != "auto":
         return int(fine_tuner.epochs)
     return _EPOCHS_OF_HEAD if fine_tuner.trainable == "head" else _EPOCHS
 
 
-def training_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
+def compute_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
     """Return the number of epochs and of steps.
 
     Parameters
     ----------
     fine_tuner : FineTuner
-        How to train.
+        Its `epochs`, `max_steps`, `trainable` and `gradient_accumulation`.
     n_batches : int
-        In an epoch.
+        The number of batches in an epoch.
 
     Returns
     -------
@@ -66,15 +66,15 @@ def training_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
 
 
 def steps_per_epoch(fine_tuner: FineTuner, n_batches: int) -> int:
-    """Return the number of steps that so many batches make."""
+    """Return the number of optimizer steps in an epoch."""
     return -(-n_batches // fine_tuner.gradient_accumulation)
 
 
 def starts_from_solution(fine_tuner: FineTuner, loss: Loss) -> bool:
-    """Return whether the weights of the head are solved for, before training or instead of it."""
+    """Return whether the head gets its optimal weights, before training or instead of it."""
     if fine_tuner.epochs != "auto" or not loss.solves_head:
         return False
-    # Rows drawn more often than others are not what a solver sees.
+    # The solution counts all rows once, and other samplings draw some rows more often.
     return fine_tuner.sampling in ("auto", "shuffle")
 
 
@@ -93,24 +93,26 @@ def without_steps(fine_tuner: FineTuner) -> FineTuner:
     return copy(fine_tuner).set_params(**{name: defaults[name] for name in given})
 
 
-def interpolation_ratio(fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples) -> float:
-    """Return how far the weights go from those before training to those after it.
+def compute_interpolation_ratio(
+    fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples
+) -> float:
+    """Return the weight of the model after training in the interpolation.
 
     Parameters
     ----------
     fine_tuner : FineTuner
-        How to train.
+        Its `interpolation`, `epochs` and `trainable`.
     kind : Kind
-        What is trained.
+        The kind of model.
     loss : Loss
-        What it learns by.
+        The loss of the training.
     examples : Examples
-        What it learns from.
+        The training set.
 
     Returns
     -------
     float
-        From 0 to 1.
+        From 0, the weights before training, to 1, those after it.
     """
     if fine_tuner.interpolation != "auto":
         return float(fine_tuner.interpolation)
@@ -129,7 +131,7 @@ def interpolation_ratio(fine_tuner: FineTuner, kind: Kind, loss: Loss, examples:
 
 
 def choose_loss(fine_tuner: FineTuner, kind: Kind, examples: Examples) -> Loss:
-    """Return the loss that a parameter and the data ask for."""
+    """Return the loss for the parameter `loss` and the data."""
     loss = fine_tuner.loss
     few_classes = examples.shape == LABELS and examples.n_outputs <= _FEW_CLASSES
     if loss == "auto" and kind is OF_TEXTS and few_classes:

@@ -33,19 +33,19 @@ class FineTuner(BaseEstimator):
         documentation.
 
     epochs : int or "auto", default="auto"
-        The number of passes over the data. With ``"auto"``, all is done that keeps a training from
-        being worse than the model before it:
+        The number of passes over the data. ``"auto"`` sets training up so that the result is not worse
+        than the model before it:
 
         - An encoder is trained for some 500 steps, in one epoch at least and ten at most. The linear
           head of a :class:`~sk_sentemb.SentenceClassifier` or :class:`~sk_sentemb.SentenceRegressor`
           starts from the weights that are best for the embeddings before training (linear probing,
           then fine-tuning [3]_), and `interpolation` limits how far the weights go.
-        - With ``trainable="head"``, a linear head is solved for, as by
+        - With ``trainable="head"``, a linear head gets its optimal weights, as by
           :class:`~sklearn.linear_model.LogisticRegression` or :class:`~sklearn.linear_model.Ridge`
           with a regularization chosen by cross-validation; other heads are trained for some 2,000
           steps, in 200 epochs at most.
 
-        A number of epochs is a plain training, for that long.
+        A number trains for that many epochs, without any of this.
 
     max_steps : int, default=None
         The most steps, whatever ``epochs`` says.
@@ -75,7 +75,7 @@ class FineTuner(BaseEstimator):
 
     interpolation : float or "auto", default="auto"
         The weights that are kept lie on the line from those before training (0) to those after it (1)
-        [4]_: less is learned of the rows, less is forgotten of other texts. ``"auto"`` is 1 where
+        [4]_: closer to 0, less is learned from the rows and less is forgotten. ``"auto"`` is 1 if
         `epochs` is a number, the head has random weights before training, a cross-encoder is trained,
         or `y` holds the vectors of a teacher; else n / (n + 6) with n texts of each class on average,
         n / (n + 256) with n rows and another `y`, and n / (n + 1000) without `y`. Validation and
@@ -133,11 +133,11 @@ class FineTuner(BaseEstimator):
         and the largest, with a warning unless these are within 0 and 1.
 
     validation_fraction : float, default=None
-        The part of the rows that is validated on after each epoch instead of learnt from. The rows are
+        The fraction of the rows to validate on after each epoch instead of training on them. They are
         stratified by class, by 0 and 1, or by similarity; where the loss compares texts of a class,
         two of a class are held out together, and lists are held out whole, with and without
-        different grades in proportion. Where rows are compared with each other, six at least are
-        held out, or half of them if there are fewer than twelve.
+        different grades in proportion. If rows are compared with each other, at least six are held
+        out, or half of them if there are fewer than twelve.
 
     validation_data : (X, y), default=None
         Other rows to validate on. ``(X, None)`` where there is no ``y``.
@@ -152,7 +152,7 @@ class FineTuner(BaseEstimator):
         Stop when validation gets no better, and take the weights with the best one. Without
         validation data, a tenth of the rows is validated on. An epoch whose score is undefined, such
         as the correlation with a constant, counts neither as better nor as worse, and a warning says
-        why; if no epoch has a score, training goes on to its end and the last weights are kept.
+        why; if no epoch has a score, training continues to its end and the last weights are kept.
 
     patience : int, default=2
         After how many epochs without improvement to stop.
@@ -160,8 +160,8 @@ class FineTuner(BaseEstimator):
     checkpoint_dir : str or path-like, default=None
         Where to keep the state of a training after each epoch; the same training, killed and begun
         again, goes on from there. Each combination of data, model and parameters, the code of functions
-        included, has a folder of its own. A damaged file, or one of other versions, is a warning, and
-        the training begins anew.
+        included, has a folder of its own. A file that is damaged or of other versions is reported by
+        a warning, and the training starts again.
 
     checkpoint_steps : int, default=None
         Keep it after so many steps, too.

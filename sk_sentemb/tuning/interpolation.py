@@ -1,4 +1,4 @@
-"""The weights that a training ends with: between those before it and those after it."""
+"""Interpolate between the weights before training and those after it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ class Interpolation:
     start : dict of str to Tensor
         The weights before training.
     ratio : float
-        0 for these, 1 for the weights after training.
+        0 for the weights before training, 1 for those after it.
     """
 
     start: dict[str, torch.Tensor]
@@ -34,7 +34,7 @@ class Interpolation:
             return
         mixed = {
             name: self.start[name].lerp(weight, self.ratio)
-            # What a normalization counts stays a whole number.
+            # Counters of normalization layers stay integers.
             if weight.is_floating_point()
             else weight
             for name, weight in weights_of(trainer).items()
@@ -43,7 +43,7 @@ class Interpolation:
 
     @contextmanager
     def applied(self, trainer: Trainer) -> Iterator[None]:
-        """Interpolate the weights of a trainer for a while."""
+        """Interpolate the weights of a trainer within a context."""
         if self.ratio == 1:
             yield
             return

@@ -21,10 +21,10 @@ from ..encoder import (
 from ..progress import progress_bar
 from ..truncation import count_truncated, warn_truncated
 from .automatic import (
-    interpolation_ratio,
+    compute_interpolation_ratio,
+    compute_length,
     starts_from_solution,
     steps_per_epoch,
-    training_length,
     without_steps,
 )
 from .batching import check_informative, draw_batches
@@ -172,7 +172,7 @@ def tune(
     first_batches = batches_of(0)
     check_informative(loss, learnt, first_batches)
     n_batches = len(first_batches)
-    n_epochs, n_steps = (1, 1) if solves_alone else training_length(fine_tuner, n_batches)
+    n_epochs, n_steps = (1, 1) if solves_alone else compute_length(fine_tuner, n_batches)
     if learnt.lists is not None:
         # Lists of many lengths make more batches in one epoch than in another.
         epochs = range(n_epochs)
@@ -186,7 +186,7 @@ def tune(
         trainer.model.fixed = torch.from_numpy(embed(examples.texts)).to(encoder.device)
     if solves and not solves_alone:
         trainer.solve_head()
-    ratio = interpolation_ratio(fine_tuner, kind, loss, learnt)
+    ratio = compute_interpolation_ratio(fine_tuner, kind, loss, learnt)
     interpolation = Interpolation(weights_of(trainer), ratio)
     progress = resume(trainer, saved) if saved else Progress()
     if saved:
