@@ -85,6 +85,11 @@ def test_floats_are_numbers_whatever_a_fold_has_of_them():
     # Two of them as well, unless they are 0.0 and 1.0; beside one column, there are no numbers.
     for y in (ZERO_ONE * 5.0, ZERO_ONE + 1.0):
         assert [first_shape(n, y) for n in (1, 2, 3)] == [LABELS, SCORES, MARGINS]
+    # Fractions are no classes, whatever the loss.
+    for loss in ("softmax", "supervised_contrastive"):
+        for table, fractions in ((PAIRS, "a similarity for each pair"), (TABLE, "a margin")):
+            with pytest.raises(ValueError, match=f"it is not for .* {fractions}"):
+                tuned(table, NUMBERS, loss=loss)
     # Whole floats are classes if the loss is of classes.
     assert first_shape(1, THREE.astype(float), (LABELS,)) == LABELS
     with pytest.raises(ValueError, match="y is 'continuous': there is no loss for that"):

@@ -86,6 +86,8 @@ def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> li
     values = as_array(y)
     if values.dtype.kind not in "fiub":
         return [shape for shape in shapes if shape in (CLASSES, LABELS)]
+    if _type_of(y) == "continuous":  # fractions are no classes, whatever the loss
+        shapes = [shape for shape in shapes if shape not in (CLASSES, LABELS)]
     if not set(np.unique(values)) <= {0, 1}:
         return [shape for shape in shapes if shape != BINARY]
     return shapes
