@@ -37,8 +37,9 @@ from .truncation import CellCounts, warn_truncated
 from .tuning import FineTuner
 from .tuning.arguments import check_sample_weight
 from .tuning.automatic import most_epochs
-from .tuning.data import Data
+from .tuning.data import Data, find_shapes
 from .tuning.kinds import Kind
+from .tuning.losses import SCORES
 from .tuning.tune import Tuned, tune
 
 
@@ -206,8 +207,11 @@ class ModelHolder(SharesModel):
         self._check_missing(data.columns)
         learner = self._learner
         if self._y_range is not None and learner.score_range is None:
-            learner = copy(learner)
-            learner.score_range = self._y_range
+            shapes = find_shapes(learner, kind)
+            # A loss of anything else than scores has no use for their range.
+            if shapes is None or SCORES in shapes:
+                learner = copy(learner)
+                learner.score_range = self._y_range
         tuned = tune(
             learner,
             encoder,

@@ -145,6 +145,18 @@ def test_a_classifier_of_rows_keeps_its_classes():
     assert warm.predict(X).dtype.kind == "i"
 
 
+@pytest.mark.parametrize(
+    ("loss", "y"), [("softmax", [0, 1] * 4), ("online_contrastive", [0, 1] * 4), ("simcse", None)]
+)
+def test_the_scale_of_scores_is_nothing_to_other_losses(loss, y):
+    embedder = SentenceEmbedder(TINY, fine_tuner=STILL).partial_fit(PAIRS, SCORES)
+    X = PARTS if y is None else PAIRS
+    still(embedder, loss=loss).partial_fit(X, y)
+    # It is still that of the first scores.
+    with pytest.raises(ValueError, match=r"y\[0\] is 9, outside of score_range=\(0, 5\)"):
+        still(embedder).partial_fit(PAIRS, [9.0, *SCORES[1:]])
+
+
 PARTS = [a for a, _ in PAIRS]
 CLASSES = [*"abababab"]
 

@@ -88,12 +88,11 @@ def read_data(
     n_own = data.n_rows
     if held_out is not None:
         data = _appended(data, held_out)
-    asked = None if fine_tuner.loss == "auto" else kind.find_loss(fine_tuner.loss, None)
     examples = read_examples(
         data.columns,
         data.y,
         kind=kind,
-        data=None if asked is None or asked.follows_data else asked.data,
+        data=find_shapes(fine_tuner, kind),
         missing_is_empty=missing_is_empty,
         sample_weight=data.sample_weight,
         query_id=data.query_id,
@@ -118,6 +117,14 @@ def read_data(
         _check_lists(examples.take(np.flatnonzero(examples.rows < n_own)), loss)
     _check_metric(fine_tuner.metric, examples, kind)
     return examples, loss
+
+
+def find_shapes(fine_tuner: FineTuner, kind: Kind) -> tuple[str, ...] | None:
+    """Return the shapes of data that a named loss is for; None where the data decide."""
+    if fine_tuner.loss == "auto":
+        return None
+    loss = kind.find_loss(fine_tuner.loss, None)
+    return None if loss.follows_data else loss.data
 
 
 def _read_validation_data(X: Any, y: Any) -> Data:
