@@ -207,6 +207,7 @@ class ModelHolder(SharesModel):
         self._check_missing(data.columns)
         learner = self._learner
         if self._y_range is not None and learner.score_range is None:
+            learner._validate_params()  # its loss among them
             shapes = find_shapes(learner, kind)
             # A loss of anything else than scores has no use for their range.
             if shapes is None or SCORES in shapes:

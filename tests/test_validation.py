@@ -357,3 +357,12 @@ def test_validation_data_have_a_target_for_each_row():
     tuner = FineTuner(max_steps=1, validation_data=(texts(4), 1))
     with pytest.raises(ValueError, match=r"validation_data\[1\] is the single value 1"):
         SentenceEmbedder(TINY, fine_tuner=tuner).fit(texts(24), np.arange(24) % 2)
+
+
+@pytest.mark.parametrize("returned", [None, "high", [0.5, 0.5]])
+def test_a_metric_returns_a_number(returned):
+    tuner = early(metric=lambda columns, target: returned, validation_fraction=0.25)
+    with pytest.raises(
+        TypeError, match=r"metric, a function, returned .*; it must return one number"
+    ):
+        SentenceEmbedder(TINY, fine_tuner=tuner).fit(texts(24), np.arange(24) % 2)

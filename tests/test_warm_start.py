@@ -157,6 +157,12 @@ def test_the_scale_of_scores_is_nothing_to_other_losses(loss, y):
         still(embedder).partial_fit(PAIRS, [9.0, *SCORES[1:]])
 
 
+def test_a_loss_that_is_none_is_refused_in_a_warm_start():
+    embedder = SentenceEmbedder(TINY, fine_tuner=STILL).partial_fit(PAIRS, SCORES)
+    with pytest.raises(ValueError, match="'loss' parameter of FineTuner"):
+        still(embedder, loss=3).partial_fit(PAIRS, SCORES)
+
+
 PARTS = [a for a, _ in PAIRS]
 CLASSES = [*"abababab"]
 

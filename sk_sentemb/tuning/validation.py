@@ -98,7 +98,14 @@ class Validator:
             return loss, loss
         if callable(self.metric):
             as_arrays = [column.cpu().numpy() for column in columns]
-            score = float(self.metric(as_arrays, self.examples.target))
+            returned = self.metric(as_arrays, self.examples.target)
+            try:
+                score = float(returned)
+            except (TypeError, ValueError) as error:
+                raise TypeError(
+                    f"metric, a function, returned {returned!r}; it must return one number, the higher "
+                    "the better."
+                ) from error
             if np.isnan(score):
                 raise UndefinedScoreError("metric, a function, returned NaN")
             return score, np.inf  # the loss does not decide beside a metric of the user
