@@ -23,6 +23,7 @@ from sk_sentemb import (
     SentenceRegressor,
     release_models,
 )
+from sk_sentemb.cache import MemoryCache
 from sk_sentemb.encoder import load_encoder
 
 sio = pytest.importorskip("skops.io")
@@ -259,3 +260,46 @@ def test_every_architecture_writes_names_that_are_known(tmp_path):
     for backbone in BACKBONES:
         folder = make_checkpoint(tmp_path / backbone, backbone, dense={"out_features": 8})
         through_pickle(SentenceEmbedder(load_encoder(folder), weights_in_pickle="embed"))
+
+
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_carried_weights_leave_no_embeddings_for_the_model_they_claim_to_be(on_disk, tmp_path):
+    texts = ["the ferry passed the pier", "Nobody remembers the storm?"]
+    cache = tmp_path if on_disk else MemoryCache()
+    claimed = SentenceEmbedder(make_checkpoint(tmp_path / "a", seed=1), cache=None).fit(texts)
+    other = SentenceEmbedder(
+        make_checkpoint(tmp_path / "b", seed=2), cache=cache, weights_in_pickle="embed"
+    ).fit(texts)
+    state = other.__getstate__()
+    state["encoder_"]["fingerprint"] = claimed.fingerprint_
+    loaded = SentenceEmbedder()
+    loaded.__setstate__(state)
+    for again in (loaded, pickle.loads(pickle.dumps(loaded))):
+        again.set_params(cache=cache)
+        np.testing.assert_array_equal(again.transform(texts), other.transform(texts))
+    rewrapped = SentenceEmbedder(pickle.loads(pickle.dumps(loaded.encoder_)), cache=cache)
+    np.testing.assert_array_equal(rewrapped.fit_transform(texts), other.transform(texts))
+    found = SentenceEmbedder(claimed.model, cache=cache).fit_transform(texts)
+    np.testing.assert_array_equal(found, claimed.transform(texts))
+
+
+def test_carried_weights_that_are_those_of_a_folder_share_its_embeddings(tmp_path):
+    folder, texts = tmp_path / "model", ["a", "b"]
+    SentenceEmbedder(TINY).fit(texts).save_pretrained(folder)
+    cache = MemoryCache()
+    embedder = SentenceEmbedder(folder, cache=cache, weights_in_pickle="embed").fit(texts)
+    embedder.transform(texts)
+    pickle.loads(pickle.dumps(embedder)).set_params(cache=cache).transform(texts)
+    assert cache.statistics().n_embedded == 2
+
+
+def test_what_was_trained_from_carried_weights_has_embeddings_of_its_own():
+    texts, y = ["a", "b", "c", "d"] * 2, ["x", "y"] * 4
+    first = SentenceEmbedder(TINY, weights_in_pickle="embed").fit(texts)
+    cache = MemoryCache()
+    first = pickle.loads(pickle.dumps(first)).set_params(cache=cache)
+    tuned = SentenceEmbedder(first.encoder_, cache=cache, fine_tuner=FineTuner(epochs=1))
+    first.transform(texts)
+    rows = tuned.fit(texts, y).transform(texts)
+    np.testing.assert_array_equal(rows, tuned.set_params(cache=None).transform(texts))
+    assert tuned.encoder_.recipe() != first.encoder_.recipe()

@@ -82,6 +82,9 @@ class Encoder:
     unsaved : bool
         Whether it was trained in this process and not loaded from a pickle or a folder. No other process
         can ask for its embeddings.
+    carried : str
+        Tells what a pickle or a skops file carried from all other weights, where nothing but that file
+        says that these have the fingerprint; empty if they have it.
     """
 
     tokenizer: TextTokenizer
@@ -98,6 +101,7 @@ class Encoder:
     saved_tokenizer: PreTrainedTokenizerBase | None = None
     towers: TwoTowers | None = None
     unsaved: bool = False
+    carried: str = ""
 
     def __repr__(self) -> str:
         name = self.source.model if self.source else "unnamed"
@@ -297,7 +301,8 @@ class Encoder:
             Strings, numbers and None. Equal recipes give equal vectors, up to the last bits.
         """
         return {
-            "fingerprint": self.fingerprint,
+            # Of what was trained from carried weights, both count.
+            "fingerprint": f"{self.carried} {self.fingerprint}".strip(),
             "modules": self._modules_digest,
             "dtype": self.dtype,
             "prompt": self.resolve_prompt(prompt, prompt_name),

@@ -52,7 +52,7 @@ def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
     return state | {"model": encoder.source.model, "revision": encoder.source.revision}
 
 
-def assemble(state: dict[str, Any], key: str | None = None) -> Encoder:
+def assemble(state: dict[str, Any], key: str | None = None, carried: str | None = None) -> Encoder:
     """Get an encoder again, on the device it was on or, where there is none, on the best there is.
 
     Parameters
@@ -62,6 +62,8 @@ def assemble(state: dict[str, Any], key: str | None = None) -> Encoder:
     key : str, default=None
         The registry's key for a model that the state carries, from a trusted source. None computes it
         from the files, which takes a pass over them.
+    carried : str, default=None
+        As of the encoder that was taken apart, with a ``key``.
 
     Returns
     -------
@@ -81,8 +83,9 @@ def assemble(state: dict[str, Any], key: str | None = None) -> Encoder:
         on = pick_device(device)
         dtype = pick_dtype(state["dtype"], on)
         folder_reader = partial(read_encoder, device=on, dtype=dtype, pairs=pairs)
-        read = from_files(state["files"], state["fingerprint"], folder_reader)
-        key = key or compute_key(state["files"], state["fingerprint"])
+        if key is None:
+            key = carried = compute_key(state["files"], state["fingerprint"])
+        read = from_files(state["files"], state["fingerprint"], folder_reader, carried or "")
         encoder = shared((key, str(on), str(dtype), "pairs" if pairs else "texts"), read)
     else:
         encoder = load_encoder(
@@ -125,11 +128,12 @@ def to_files(write: Callable[[Path], object]) -> dict[str, bytes]:
 
 
 def from_files(
-    files: dict[str, bytes], fingerprint: str, read_folder: Callable[[Path], E]
+    files: dict[str, bytes], fingerprint: str, read_folder: Callable[[Path], E], carried: str
 ) -> Callable[[], E]:
     """Return a function that reads an encoder from such files, under its old fingerprint.
 
-    The source may be untrusted: nothing is written unless all are named like files of a model.
+    The source may be untrusted: nothing is written unless all are named like files of a model, and the
+    embeddings are not kept as those of another model that has the fingerprint.
     """
     validate_file_names(files)
 
@@ -140,13 +144,15 @@ def from_files(
                 file.parent.mkdir(exist_ok=True)
                 file.write_bytes(content)
             encoder: Any = read_folder(Path(scratch))
-            return replace(encoder, fingerprint=fingerprint)
+            is_true = encoder.fingerprint == fingerprint
+            return replace(encoder, fingerprint=fingerprint, carried="" if is_true else carried)
 
     return read
 
 
 def compute_key(files: dict[str, bytes], fingerprint: str) -> str:
     """Return the registry's key for a model that a state carries: a digest of its files."""
+    validate_file_names(files)
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"\n{name} {len(content)}\n".encode())
@@ -159,8 +165,8 @@ def _reduce(encoder: Encoder) -> tuple[Callable[..., Encoder], tuple[Any, ...]]:
     state = dismantle(encoder)
     # A pickle is trusted anyway, and need not be digested each time.
     settings = [state[name] for name in ("pooling", "normalize", "modules", "labels")]
-    key = f"{encoder.fingerprint} pickled {settings}"
-    return assemble, (state, key if "files" in state else None)
+    key = f"{encoder.fingerprint} {encoder.carried} pickled {settings}"
+    return assemble, ((state, key, encoder.carried) if "files" in state else (state,))
 
 
 # `pickle` and `joblib` meet an Encoder as the `model` of an estimator.

@@ -49,6 +49,8 @@ class ImageEncoder:
         The one that this was made from, if any; it lives as long.
     towers : TwoTowers or None
         The CLIP whose images it encodes.
+    carried : str
+        As in :class:`Encoder`.
     lock : ForkSafeLock
         Held by whoever runs it.
     """
@@ -62,6 +64,7 @@ class ImageEncoder:
     source: Source | None = None
     origin: "ImageEncoder | None" = None
     towers: TwoTowers | None = None
+    carried: str = ""
     lock: ForkSafeLock = field(default_factory=ForkSafeLock)
 
     def __repr__(self) -> str:
@@ -180,7 +183,8 @@ class ImageEncoder:
         """
         return {
             "reads": "images",
-            "fingerprint": self.fingerprint,
+            # Of what was trained from carried weights, both count.
+            "fingerprint": f"{self.carried} {self.fingerprint}".strip(),
             "modules": self._modules_digest,
             "dtype": self.dtype,
             # With torchvision and without it, transformers resizes in two ways.

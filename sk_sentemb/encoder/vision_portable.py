@@ -67,8 +67,8 @@ def assemble_images(state: dict[str, Any]) -> ImageEncoder:
         on = pick_device(device)
         dtype = pick_dtype(state["dtype"], on)
         folder_reader = partial(read_image_encoder, device=on, dtype=dtype)
-        read = from_files(state["files"], state["fingerprint"], folder_reader)
         key = compute_key(state["files"], state["fingerprint"])
+        read = from_files(state["files"], state["fingerprint"], folder_reader, carried=key)
         encoder = shared((key, str(on), str(dtype), "images"), read)
     else:
         encoder = load_image_encoder(
