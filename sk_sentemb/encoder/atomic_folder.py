@@ -75,7 +75,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _lock_folder(folder: Path) -> Iterator[None]:
-    """Wait until nobody else saves into a folder, so that no mixture of two models gets there."""
+    """Wait until no other process saves into a folder, so that two models are not mixed."""
     if fcntl is None:
         yield
         return

@@ -25,7 +25,8 @@ def check_no_missing(values: Any, name: str = "y") -> None:
 def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     """Return the weight of each row of X, none of them negative or missing, or raise."""
     if sample_weight is not None:
-        check_no_missing(np.atleast_1d(sample_weight), "sample_weight")
+        is_single = not np.asarray(sample_weight, dtype=object).ndim
+        check_no_missing([sample_weight] if is_single else sample_weight, "sample_weight")
     return _check_sample_weight(sample_weight, X, ensure_non_negative=True)
 
 
