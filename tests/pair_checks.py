@@ -260,7 +260,7 @@ def check_y_that_does_not_fit_is_named(estimator):
     with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[8, 7\]"):
         clone(estimator).fit(PAIRS, y[:-1])
     for gone in (None, np.nan, pd.NA):
-        with pytest.raises(ValueError, match=r"y\[3\] is missing \(NaN or None\)"):
+        with pytest.raises(ValueError, match=r"y\[3\] is missing \(NaN, None or masked\)"):
             clone(estimator).fit(PAIRS, [*y[:3], gone, *y[4:]])
     for weight, message in (
         (np.zeros(8), "weight.* (zero|non-zero)"),

@@ -36,16 +36,19 @@ def embeddings():
 
 
 @pytest.mark.parametrize("y", [LABELS, THREE], ids=["two", "three"])
-def test_classes_are_those_of_a_cross_validated_logistic_regression(y):
+def test_classes_are_those_of_a_logistic_regression_between_the_default_and_the_best(y):
     X, factor = embeddings()
     # Regularization of scaled features is that of the features with another strength.
     grid = {"C": np.logspace(-1, 3, 9) * factor**2}
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     model = LogisticRegression(max_iter=10_000, tol=1e-8)
     search = GridSearchCV(model, grid, cv=folds, scoring="neg_log_loss").fit(X, y)
+    # Nearer to scikit-learn's default, the fewer rows there are; halfway with 400.
+    best, ratio = search.best_params_["C"] / factor**2, len(y) / (len(y) + 400)
+    expected = model.set_params(C=best**ratio * factor**2).fit(X, y)
     fitted = classifier().fit(TEXTS, y)
-    np.testing.assert_allclose(fitted.predict_proba(TEXTS), search.predict_proba(X), atol=1e-3)
-    assert (fitted.predict(TEXTS) == search.predict(X)).mean() > 0.95
+    np.testing.assert_allclose(fitted.predict_proba(TEXTS), expected.predict_proba(X), atol=1e-3)
+    assert (fitted.predict(TEXTS) == expected.predict(X)).mean() > 0.95
 
 
 def test_numbers_are_those_of_a_ridge_regression_halfway_to_the_default_penalty():

@@ -18,8 +18,11 @@ _EXPONENTS = (0, 1, 2)
 # A variance below this part of the mean square is that of a constant, rounded.
 _TINY = 1e-12
 
-# The inverse regularization strength where classes are too small for cross-validation.
-_C_OF_FEW_ROWS = 10.0
+# Cross-validation over few rows chooses badly. With this many rows, the inverse regularization
+# strength is halfway, in logarithms, between scikit-learn's default and the cross-validated one;
+# with fewer, it is nearer to the default. Chosen on draws from clothing reviews, Banking77,
+# docstrings and SICK.
+_DEFAULT_C, _HALFWAY = 1.0, 400
 
 # Candidates are compared by rough solutions: in folds, or in one split if there are many rows.
 _ROUGH = {"tol": 1e-4, "max_iter": 200}
@@ -176,10 +179,10 @@ def _fit_quietly(
 
 
 def _choose_c(features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Return the lowest cross-validated log loss, and the inverse regularization strength for it."""
+    """Return the lowest cross-validated log loss, and an inverse regularization strength."""
     sizes = np.bincount(target)
     if np.count_nonzero(sizes > 1) < 2:
-        return 0.0, _C_OF_FEW_ROWS
+        return 0.0, _DEFAULT_C
     # A class of one row is learned from in each fold.
     apart = np.flatnonzero(sizes[target] == 1)
     rows = np.flatnonzero(sizes[target] > 1)
@@ -204,7 +207,8 @@ def _choose_c(features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> t
             n_worse += 1
         if n_worse == _PATIENCE:
             break
-    return totals[best], float(_CS[best])
+    ratio = len(target) / (len(target) + _HALFWAY)
+    return totals[best], float(_DEFAULT_C * (_CS[best] / _DEFAULT_C) ** ratio)
 
 
 def _folds(target: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -42,8 +42,8 @@ class FineTuner(BaseEstimator):
           then fine-tuning [3]_), and `interpolation` limits how far the weights go.
         - With ``trainable="head"``, a linear head gets its optimal weights, as by
           :class:`~sklearn.linear_model.LogisticRegression` or :class:`~sklearn.linear_model.Ridge`
-          with a regularization chosen by cross-validation; other heads are trained for some 2,000
-          steps, in 200 epochs at most.
+          with a regularization between the default and the cross-validated one; other heads are
+          trained for some 2,000 steps, in 200 epochs at most.
 
         A number trains for that many epochs, without any of this.
 
