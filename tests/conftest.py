@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,14 @@ hypothesis.settings.load_profile("any_time")
 def nothing_remembered():
     """No test finds what another one embedded."""
     open_cache("memory").clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Handle Ctrl-C also where a shell started the suite in the background, and ignored it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
