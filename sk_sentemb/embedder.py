@@ -238,7 +238,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
             Texts; with a ``fine_tuner``, columns of text, pairs or triplets.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            What the ``fine_tuner`` learns: classes as strings, booleans or integers, other targets
+            Targets of the ``fine_tuner``: classes as strings, booleans or integers, other targets
             as floats. Without one, not used.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts to the ``fine_tuner``; without one, not used.
@@ -263,7 +263,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
             Texts; with a ``fine_tuner``, columns of text, pairs or triplets.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            What the ``fine_tuner`` learns: classes as strings, booleans or integers, other targets
+            Targets of the ``fine_tuner``: classes as strings, booleans or integers, other targets
             as floats. Without one, not used.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts to the ``fine_tuner``; without one, not used.
@@ -290,7 +290,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
             Columns of text, pairs or triplets.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            What the ``fine_tuner`` learns, as in `fit`.
+            Targets of the ``fine_tuner``, as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts.
 

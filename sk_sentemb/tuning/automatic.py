@@ -85,7 +85,7 @@ def without_steps(fine_tuner: FineTuner) -> FineTuner:
     if given:
         warnings.warn(
             f"{' and '.join(given)} {'have' if len(given) > 1 else 'has'} no effect: with "
-            "trainable='head' and epochs='auto', a linear head is solved for and not trained in steps. "
+            "trainable='head' and epochs='auto', a linear head is fitted by a solver, not in steps. "
             "Pass a number of epochs to train it.",
             UserWarning,
             stacklevel=3,
