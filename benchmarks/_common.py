@@ -59,8 +59,8 @@ def data_file(name: str) -> Path:
     if not path.is_file():
         raise SystemExit(
             f"There is no {path}. Set SK_SENTEMB_DATA to the folder that holds "
-            "banking77/train.csv, clothing/reviews.csv and cranfield/docs.csv; docs/benchmarks.md "
-            "says what they are."
+            "banking77/train.csv, clothing/reviews.csv and cranfield/docs.csv; "
+            "docs/development/benchmarks.md says what they are."
         )
     return path
 

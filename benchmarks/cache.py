@@ -1,6 +1,6 @@
 """The cache: how fast it finds and keeps vectors, and what they take.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Cross-encoders: scoring and training beside sentence-transformers, and what the scores are worth.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

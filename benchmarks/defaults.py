@@ -1,6 +1,6 @@
 """Default training beside the frozen model, and beside SetFit where it is installed.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Texts to vectors: sk_sentemb beside sentence-transformers and onnxruntime, on one checkpoint.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

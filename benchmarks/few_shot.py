@@ -1,6 +1,6 @@
 """Few examples a class: frozen embeddings, fine-tuned ones, and SetFit where it is installed.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

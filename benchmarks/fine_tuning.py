@@ -1,6 +1,6 @@
 """Fine-tuning on the STS benchmark: sk_sentemb beside the trainer of sentence-transformers.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A grid search over text: sk_sentemb, skrub's encoder, and vectors made beforehand by hand.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Text and tables together: sk_sentemb beside skrub, scikit-learn and a plain training loop.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

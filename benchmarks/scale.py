@@ -1,6 +1,6 @@
 """More: one and two Dask workers, and data sets of a hundred thousand and a million rows.
 
-docs/benchmarks.md says how to run it, what it measures, and how to read that.
+docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
 """
 
 import argparse

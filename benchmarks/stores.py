@@ -1,6 +1,6 @@
 """What a cache on disk could be built on: speed, size, and what damage does.
 
-docs/cache.md says what was chosen, and why. TMPDIR says which file system is measured.
+docs/user_guide/cache.md says what was chosen, and why. TMPDIR says which file system is measured.
 """
 
 import argparse
