@@ -1,9 +1,11 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else: each makes .venv first.
 PYTHON ?= python3
+# `make test-oldest` needs the oldest Python: its packages have no wheels for newer ones.
+OLDEST_PYTHON ?= python3.11
 BIN := .venv/bin
 export SK_SENTEMB_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-all test-oldest lint bench docs clean
 
 demo: .venv/ready
 	$(BIN)/python examples/quickstart.py
@@ -13,6 +15,9 @@ test: .venv/ready
 
 test-all: .venv/ready
 	$(BIN)/pytest -m "not gpu"
+
+test-oldest: .venv-oldest/ready
+	.venv-oldest/bin/pytest
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -34,7 +39,7 @@ docs: .venv/ready-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv build dist *.egg-info docs/_build docs/auto_examples docs/api/generated
+	rm -rf .venv .venv-oldest build dist *.egg-info docs/_build docs/auto_examples docs/api/generated
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A marker file, so that the environment is made once and again when what it is made from changes.
@@ -45,4 +50,9 @@ clean:
 
 .venv/ready-docs: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
+.venv-oldest/ready: pyproject.toml constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[test]"
 	touch $@

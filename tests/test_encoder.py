@@ -224,7 +224,7 @@ def test_a_pickle_is_small_and_gives_the_copy_of_the_process(tiny):
 def test_a_model_that_has_changed_is_an_error(name, own_folder, tmp_path):
     encoder = load_encoder(own_folder, device="cpu")
     pickled = pickle.dumps(encoder)
-    other = make_checkpoint(tmp_path / "other", "electra", pooling="cls")
+    other = make_checkpoint(tmp_path / "other", "mpnet", pooling="cls")
     os.replace(other / name, own_folder / name)
     with pytest.raises(ModelChangedError, match=encoder.fingerprint) as caught:
         pickle.loads(pickled)

@@ -194,7 +194,7 @@ def test_columns_stand_side_by_side(paths, embedder):
         ({"a": ["a.png"]}, TypeError, "X is of type dict"),
         ((path for path in ["a.png"]), TypeError, "Pass list(X)"),
         (pl.LazyFrame({"a": ["a.png"]}), TypeError, "Pass X.collect()"),
-        (sparse.eye_array(3), TypeError, "X is a sparse"),
+        (sparse.eye(3), TypeError, "X is a sparse"),
         (
             pd.DataFrame({"a": ["a.png"], "n": [3]}),
             TypeError,
