@@ -27,7 +27,8 @@ from _systems import OURS, REFERENCE, System, load_systems, tokenize
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from sk_sentemb.encoder import Encoder, TruncationWarning, resolve_model, unit_rows
+from sk_sentemb.encoder import Encoder, resolve_model, unit_rows
+from sk_sentemb.exceptions import TruncationWarning
 
 N_TEXTS = {"banking77": 2000, "reviews": 450, "mixed": 200}
 N_LATENCY_ROUNDS = 200

@@ -1,7 +1,6 @@
 """SentenceEmbedder: columns of text in, columns of numbers out."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
@@ -16,13 +15,15 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from ._warn import warn
 from .atomic import atomic_fit
 from .cache import DiskCache, MemoryCache
 from .columns import TextColumns, read_text_columns
 from .distinct import distinct_texts
 from .encoder import Encoder, unit_rows
+from .exceptions import MissingTextWarning
 from .features import check_features
-from .holder import MissingTextWarning, ModelHolder, has_a_fine_tuner, with_callbacks
+from .holder import ModelHolder, has_a_fine_tuner, with_callbacks
 from .progress import N_TASKS
 from .truncation import CellCounts, count_truncated
 from .tuning import FineTuner
@@ -460,11 +461,10 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
     def _warn(self, rows: EmbeddedRows) -> None:
         """Say how many cells became zeros and how many texts were cut."""
         if rows.n_missing and self.missing == "zero":
-            warnings.warn(
+            warn(
                 f"{rows.n_missing} of {rows.n_missing + rows.n_texts} cells have no text and became "
                 "zeros. Fill them, or pass missing='nan', 'empty' or 'error'.",
                 MissingTextWarning,
-                stacklevel=2,
             )
         self._warn_truncated(
             CellCounts(rows.n_texts, rows.n_truncated),

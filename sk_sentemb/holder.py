@@ -1,7 +1,6 @@
 """What estimators that hold a model of texts share: load it, run it, fine-tune it."""
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from numbers import Integral
@@ -14,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from ._warn import warn
 from .cache import DiskCache, MemoryCache, open_cache
 from .cache.key import space_of
 from .cache.once import embed_once
@@ -23,12 +23,12 @@ from .encoder import (
     Embedded,
     Encoder,
     Text,
-    TextTooLongError,
     load_encoder,
     new_folder,
     warn_of_literal_prompt,
     write_encoder,
 )
+from .exceptions import IgnoredParameterWarning, TextTooLongError
 from .parallel import count_workers, spread
 from .progress import EpochTasks, reporting
 from .sharing import SharesModel
@@ -41,10 +41,6 @@ from .tuning.data import Data, find_shapes
 from .tuning.kinds import Kind
 from .tuning.losses import SCORES
 from .tuning.tune import Tuned, tune
-
-
-class MissingTextWarning(UserWarning):
-    """Cells without text became vectors of zeros."""
 
 
 class ModelHolder(SharesModel):
@@ -142,7 +138,7 @@ class ModelHolder(SharesModel):
         self._loaded_with = self._loading_parameters()
         encoder.length_limit(self.max_length)  # says now whether the model has so many positions
         encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
-        warn_of_literal_prompt(encoder.prompts, self.prompt, stacklevel=7)
+        warn_of_literal_prompt(encoder.prompts, self.prompt)
         return encoder
 
     def _goes_on(self, go_on: bool = False) -> bool:
@@ -186,10 +182,9 @@ class ModelHolder(SharesModel):
         if not weight.any():
             raise ValueError("sample_weight is zero in all rows; pass one that is not.")
         if self._learner is None:
-            warnings.warn(
+            warn(
                 "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
-                UserWarning,
-                stacklevel=4,
+                IgnoredParameterWarning,
             )
         return weight
 
@@ -312,7 +307,6 @@ class ModelHolder(SharesModel):
             unit=self._unit,
             limit=self.encoder_.length_limit(self.max_length),
             advice=f"what is beyond was not read. {todo}",
-            stacklevel=3,
         )
 
 

@@ -11,15 +11,8 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from .cache.once import Embed
-from .encoder import (
-    Embedded,
-    Encoder,
-    Text,
-    TextTooLongError,
-    assemble,
-    dismantle,
-    n_characters,
-)
+from .encoder import Embedded, Encoder, Text, assemble, dismantle, n_characters
+from .exceptions import TextTooLongError
 
 # So many blocks for each worker even out that some are faster than others.
 BLOCKS_PER_WORKER = 4

@@ -1,12 +1,12 @@
 """Count the truncated cells of X and warn of them, in the same way for every estimator."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
+from ._warn import warn
 from .distinct import NO_TEXT
-from .encoder import TruncationWarning
+from .exceptions import TruncationWarning
 
 
 class CellCounts(NamedTuple):
@@ -35,9 +35,7 @@ def count_truncated(which: np.ndarray, truncated: np.ndarray) -> CellCounts:
     return CellCounts(len(cells), int(truncated[cells].sum()))
 
 
-def warn_truncated(
-    counts: CellCounts, *, unit: str, limit: int | None, advice: str, stacklevel: int
-) -> None:
+def warn_truncated(counts: CellCounts, *, unit: str, limit: int | None, advice: str) -> None:
     """Warn of truncated cells, with their number, if there are any.
 
     Parameters
@@ -50,13 +48,10 @@ def warn_truncated(
         The token limit.
     advice : str
         The end of the message: what happens to the rest, and what to do.
-    stacklevel : int
-        As for :func:`warnings.warn`, counted from the caller.
     """
     if counts.n_truncated:
-        warnings.warn(
+        warn(
             f"{counts.n_truncated} of {counts.n_texts} {unit}s are longer than {limit} tokens, and "
             f"{advice}",
             TruncationWarning,
-            stacklevel=stacklevel + 1,
         )

@@ -17,8 +17,7 @@ from embedding import OTHER, PROMPTED, TINY, assert_same_rows
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.bulk import EmbeddedDataset, embed_dataset
 from sk_sentemb.cache import DiskCache, MemoryCache
-from sk_sentemb.encoder import TruncationWarning
-from sk_sentemb.exceptions import MissingTextWarning
+from sk_sentemb.exceptions import MissingTextWarning, TruncationWarning
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

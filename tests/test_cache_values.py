@@ -21,7 +21,7 @@ from sk_sentemb import (
 from sk_sentemb.cache import DiskCache, open_cache
 from sk_sentemb.cache.key import sealed
 from sk_sentemb.cache.shelf import shelf_of
-from sk_sentemb.cache.statistics import CacheWarning
+from sk_sentemb.exceptions import CacheWarning
 
 TEXTS = [f"the ferry passed pier {i}" for i in range(8)]
 CLASSES = [0, 1] * 4

@@ -8,7 +8,8 @@ import torch
 from checkpoints import edit, make_checkpoint, make_static_checkpoint
 from safetensors.torch import load_file, save_file
 
-from sk_sentemb.encoder import CheckpointError, load_encoder
+from sk_sentemb.encoder import load_encoder
+from sk_sentemb.exceptions import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -27,8 +27,8 @@ from safetensors.torch import load_file, save_file
 from vision_checkpoints import make_clip, make_siglip
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.encoder import CheckpointError, load_encoder, load_image_encoder
-from sk_sentemb.exceptions import CheckpointWarning
+from sk_sentemb.encoder import load_encoder, load_image_encoder
+from sk_sentemb.exceptions import CheckpointError, CheckpointWarning
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -32,7 +32,6 @@ NOT_CONSTRUCTED = {
     "sk_sentemb.cache.CacheStatistics",
     "sk_sentemb.preprocessing.UnreadableCellWarning",
     "sk_sentemb.tuning.Batch",
-    "sk_sentemb.tuning.FineTuningWarning",
     "sk_sentemb.tuning.Loss",
 }
 

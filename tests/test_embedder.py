@@ -17,8 +17,8 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_sentemb import SentenceEmbedder, load_encoder
-from sk_sentemb.encoder import POOLINGS, ModelNotFoundError, TruncationWarning
-from sk_sentemb.exceptions import MissingTextWarning
+from sk_sentemb.encoder import POOLINGS
+from sk_sentemb.exceptions import MissingTextWarning, ModelNotFoundError, TruncationWarning
 
 TEXTS = ["the ferry passed the pier", "Harbour", "Nobody remembers the storm?"]
 # Each question mark is one token, so the windows of a long row of them are all alike.

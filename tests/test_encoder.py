@@ -13,14 +13,8 @@ from embedding import assert_same_rows
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from sk_sentemb.encoder import (
-    POOLINGS,
-    ModelChangedError,
-    TextTooLongError,
-    assemble,
-    dismantle,
-    load_encoder,
-)
+from sk_sentemb.encoder import POOLINGS, assemble, dismantle, load_encoder
+from sk_sentemb.exceptions import ModelChangedError, TextTooLongError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

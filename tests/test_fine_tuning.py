@@ -21,8 +21,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import FineTuner, SentenceEmbedder, load_encoder
-from sk_sentemb.exceptions import TruncationWarning
-from sk_sentemb.tuning import LOSSES, CoSENT, FineTuningWarning, Matryoshka
+from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
+from sk_sentemb.tuning import LOSSES, CoSENT, Matryoshka
 from sk_sentemb.tuning.sampling import batches_of_epoch
 
 pytestmark = pytest.mark.usefixtures("one_thread")

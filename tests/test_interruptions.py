@@ -27,7 +27,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
-from sk_sentemb.tuning import FineTuningWarning
+from sk_sentemb.exceptions import FineTuningWarning
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -24,10 +24,7 @@ from sentence_transformers import CrossEncoder
 
 from sk_sentemb.cache.key import space_of
 from sk_sentemb.encoder import (
-    CheckpointError,
     Encoder,
-    NoHeadError,
-    TextTooLongError,
     TrainableEncoder,
     assemble,
     dismantle,
@@ -36,6 +33,7 @@ from sk_sentemb.encoder import (
 )
 from sk_sentemb.encoder.checkpoint import read_encoder
 from sk_sentemb.encoder.tokenizer import TextTokenizer
+from sk_sentemb.exceptions import CheckpointError, NoHeadError, TextTooLongError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import DiskCache, MemoryCache
-from sk_sentemb.encoder import TruncationWarning
+from sk_sentemb.exceptions import TruncationWarning
 from sk_sentemb.parallel import count_workers, spread
 
 BACKENDS = ["loky", "threading", "multiprocessing", "sequential"]

@@ -20,7 +20,7 @@ from sklearn.model_selection import cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import SentenceEmbedder, load_encoder, release_models
-from sk_sentemb.encoder import ModelChangedError, ModelNotFoundError
+from sk_sentemb.exceptions import ModelChangedError, ModelNotFoundError
 
 TEXTS = [
     "the ferry passed the pier",

@@ -26,14 +26,8 @@ from sk_sentemb import (
     text_column_selector,
 )
 from sk_sentemb.cache import open_cache
-from sk_sentemb.exceptions import MissingTextWarning
-from sk_sentemb.preprocessing import (
-    DateParts,
-    UnreadableCellWarning,
-    column_roles,
-    read_categories,
-    read_numbers,
-)
+from sk_sentemb.exceptions import MissingTextWarning, UnreadableCellWarning
+from sk_sentemb.preprocessing import DateParts, column_roles, read_categories, read_numbers
 from sk_sentemb.preprocessing.cells import number
 
 N = 40

@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import PairSimilarity, SentenceEmbedder
-from sk_sentemb.encoder import ModelNotFoundError, resolve_model
+from sk_sentemb.encoder import resolve_model
+from sk_sentemb.exceptions import ModelNotFoundError
 
 _BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data"
 

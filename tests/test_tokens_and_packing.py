@@ -12,9 +12,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from sk_sentemb.encoder import TextTooLongError
 from sk_sentemb.encoder.packing import make_packs
 from sk_sentemb.encoder.tokenizer import TextTokenizer, _windows, fast_tokenizer
+from sk_sentemb.exceptions import TextTooLongError
 
 # WordPiece, Unigram with and without a normaliser, byte-level BPE; special tokens around and after.
 KINDS = ["bert", "mpnet", "xlm-roberta", "t5", "roberta", "qwen3"]

@@ -14,7 +14,8 @@ import torch
 from embedding import OTHER, TINY
 
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder
-from sk_sentemb.tuning import MSE, CosinePairs, FineTuningWarning, MultipleNegatives
+from sk_sentemb.exceptions import FineTuningWarning
+from sk_sentemb.tuning import MSE, CosinePairs, MultipleNegatives
 from sk_sentemb.tuning.identity import compute_digest
 
 TEXTS = [f"{'harbour ferry' if i % 2 else 'nets market'} number {i}" for i in range(16)]

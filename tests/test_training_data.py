@@ -11,8 +11,8 @@ from embedding import NO_DROPOUT, TINY, TINY_SCORER
 from scipy.sparse import csr_matrix
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
-from sk_sentemb.exceptions import TruncationWarning
-from sk_sentemb.tuning import Batch, FineTuningWarning, Matryoshka, Softmax, SupervisedContrastive
+from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
+from sk_sentemb.tuning import Batch, Matryoshka, Softmax, SupervisedContrastive
 from sk_sentemb.tuning.finding import find_loss
 from sk_sentemb.tuning.kinds import OF_SCORES, OF_TEXTS
 from sk_sentemb.tuning.losses import (

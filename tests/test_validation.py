@@ -9,7 +9,8 @@ import pytest
 from embedding import TINY, TINY_SCORER, assert_same_rows
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
-from sk_sentemb.tuning import FineTuningWarning, MultipleNegatives, SupervisedContrastive
+from sk_sentemb.exceptions import FineTuningWarning
+from sk_sentemb.tuning import MultipleNegatives, SupervisedContrastive
 from sk_sentemb.tuning.examples import Examples
 from sk_sentemb.tuning.kinds import OF_SCORES, OF_TEXTS
 from sk_sentemb.tuning.losses import (

@@ -28,15 +28,8 @@ from sk_sentemb import (
     SentenceEmbedder,
     release_models,
 )
-from sk_sentemb.encoder import (
-    CheckpointError,
-    ModelChangedError,
-    NoHeadError,
-    load_encoder,
-    load_image_encoder,
-    write_encoder,
-    write_image_encoder,
-)
+from sk_sentemb.encoder import load_encoder, load_image_encoder, write_encoder, write_image_encoder
+from sk_sentemb.exceptions import CheckpointError, ModelChangedError, NoHeadError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

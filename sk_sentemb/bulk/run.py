@@ -1,6 +1,5 @@
 """One run: begun anew or where an earlier one ended, then shard after shard."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -8,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from .._warn import warn
 from ..embedder import SentenceEmbedder
+from ..exceptions import CorruptShardWarning
 from ..progress import progress_bar
 from .array import ArrayFile
 from .manifest import Counts, Manifest, check_same, read_manifest
@@ -108,11 +109,10 @@ def embed_rest(
     place.open(manifest)
     damaged = place.damaged(manifest)
     if damaged:
-        warnings.warn(
+        warn(
             f"{len(damaged)} of the {len(manifest.shards)} finished shards of {place.path} are not as "
             "they were written; their rows are embedded again.",
-            UserWarning,
-            stacklevel=3,
+            CorruptShardWarning,
         )
     size = manifest.asked["rows_per_shard"]
     read = partial(rows.tables, counts=manifest.n_rows, size=size)

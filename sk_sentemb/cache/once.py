@@ -1,15 +1,15 @@
 """Embed each text once: what is known comes from the cache, the rest is embedded and kept."""
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from ..encoder import Embedded, Text, TextTooLongError, n_characters
+from .._warn import warn
+from ..encoder import Embedded, Text, n_characters
+from ..exceptions import CacheWarning, TextTooLongError
 from .key import Space
-from .statistics import CacheWarning
 
 # Keys that are looked up together.
 _WINDOW = 4096
@@ -94,11 +94,10 @@ def embed_once(
         In the order of the texts.
     """
     if not cache.holds(len(texts), space):
-        warnings.warn(
+        warn(
             f"{len(texts)} texts of {space.model!r} do not fit into {cache!r}, so that what comes "
             "first will be gone when it is wanted again. Raise its max_bytes.",
             CacheWarning,
-            stacklevel=2,
         )
     call = _Call(cache, space, texts, embed, on_progress)
     rows = range(len(texts))

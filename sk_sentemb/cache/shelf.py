@@ -3,14 +3,14 @@
 import os
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .._warn import warn
 from ..encoder import ForkSafeLock
+from ..exceptions import CacheWarning
 from .memory import new_front, shared_memory_cache
-from .statistics import CacheWarning
 from .store import Store, is_damage
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class Shelf:
 
     @staticmethod
     def _warn(message: str) -> None:
-        warnings.warn(message, CacheWarning, stacklevel=2)
+        warn(message, CacheWarning)
 
 
 # One open file per process: a fork must not go on with that of its parent, nor close it.

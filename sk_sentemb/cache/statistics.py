@@ -7,10 +7,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class CacheWarning(UserWarning):
-    """A cache is too small, damaged, full or not writable; results are right all the same."""
-
-
 class SpaceUse(NamedTuple):
     """What the texts of one model, under one set of settings, take."""
 

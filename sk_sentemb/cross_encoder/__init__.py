@@ -1,7 +1,6 @@
 """Models that read two texts together: a number for each pair, or a class."""
 
 from .classifier import CrossEncoderClassifier
-from .holder import NewHeadWarning
 from .scorer import CrossEncoderScorer
 
-__all__ = ["CrossEncoderClassifier", "CrossEncoderScorer", "NewHeadWarning"]
+__all__ = ["CrossEncoderClassifier", "CrossEncoderScorer"]

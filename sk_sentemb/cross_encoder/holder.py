@@ -1,6 +1,5 @@
 """What estimators share that hold a model of pairs of texts: columns in, logits out."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -9,18 +8,16 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names, check_consistent_length
 
+from .._warn import warn
 from ..columns import TextColumns, read_text_columns
 from ..distinct import distinct_texts, pair_columns
-from ..encoder import Encoder, NoHeadError, SequenceHead
+from ..encoder import Encoder, SequenceHead
+from ..exceptions import NewHeadWarning, NoHeadError
 from ..holder import ModelHolder
 from ..truncation import count_truncated
 from ..tuning.arguments import check_no_missing
 from ..tuning.data import seed_of
 from ..tuning.trainer import seeded
-
-
-class NewHeadWarning(UserWarning):
-    """A model gets a head with random weights, to be fine-tuned."""
 
 
 class PairModelHolder(ModelHolder):
@@ -98,11 +95,10 @@ class PairModelHolder(ModelHolder):
             return encoder
         has = "no head that reads pairs" if encoder.head is None else "a head for something else"
         name = encoder.source.model if encoder.source else "that was passed"
-        warnings.warn(
+        warn(
             f"the model {name} has {has}: it gets one with random weights, which the fine_tuner "
             "trains.",
             NewHeadWarning,
-            stacklevel=4,
         )
         seed = seed_of(self.fine_tuner.random_state)
         with seeded(seed):  # trainings in other threads wait for their turn

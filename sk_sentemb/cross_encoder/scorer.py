@@ -1,7 +1,6 @@
 """CrossEncoderScorer: a number for each pair of texts."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -19,10 +18,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .._warn import warn
 from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache
 from ..columns import TextColumns
 from ..encoder import Encoder
+from ..exceptions import IgnoredParameterWarning
 from ..holder import with_callbacks
 from ..progress import N_TASKS
 from ..tuning import FineTuner
@@ -517,10 +518,9 @@ class CrossEncoderScorer(
             return None
         names = check_query_id(query_id, len(columns.missing))
         if self.fine_tuner is None:
-            warnings.warn(
+            warn(
                 "query_id has no effect without a fine_tuner: nothing is learnt from the lists.",
-                UserWarning,
-                stacklevel=4,
+                IgnoredParameterWarning,
             )
         return names
 

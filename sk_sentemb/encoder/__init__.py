@@ -3,7 +3,6 @@
 from .atomic_folder import new_folder
 from .device import pick_dtype
 from .encoder import Embedded, Encoder
-from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .forks import ForkSafeLock
 from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
@@ -11,19 +10,11 @@ from .plain import to_plain
 from .pooling import POOLINGS
 from .portable import assemble, dismantle
 from .prompts import warn_of_literal_prompt
-from .registry import ModelChangedError, load_encoder, load_image_encoder, release_models
-from .resolve import ModelNotFoundError, resolve_model
+from .registry import load_encoder, load_image_encoder, release_models
+from .resolve import resolve_model
 from .running import is_out_of_memory, unit_rows
 from .save import write_encoder
-from .tokens import (
-    LONG_TEXT,
-    Text,
-    TextTooLongError,
-    Tokens,
-    TruncationWarning,
-    bytes_of,
-    n_characters,
-)
+from .tokens import LONG_TEXT, Text, Tokens, bytes_of, n_characters
 from .torch_state import isolated
 from .trainable import TrainableEncoder, UsedRows
 from .vision import ImageEncoder
@@ -35,21 +26,14 @@ __all__ = [
     "IMAGE_POOLINGS",
     "LONG_TEXT",
     "POOLINGS",
-    "CheckpointError",
-    "CheckpointWarning",
     "Embedded",
     "Encoder",
     "ForkSafeLock",
     "ImageEncoder",
-    "ModelChangedError",
-    "ModelNotFoundError",
-    "NoHeadError",
     "SequenceHead",
     "Text",
-    "TextTooLongError",
     "Tokens",
     "TrainableEncoder",
-    "TruncationWarning",
     "UsedRows",
     "assemble",
     "assemble_images",

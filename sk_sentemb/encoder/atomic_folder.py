@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..exceptions import CheckpointError
 from .file_names import is_model_file
-from .files import CheckpointError, read_json, sha256_of, write_json
+from .files import read_json, sha256_of, write_json
 from .foreign_files import validate_foreign_files
 
 try:

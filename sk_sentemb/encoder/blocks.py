@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .tokens import Text, TextTooLongError, Tokens, n_characters
+from ..exceptions import TextTooLongError
+from .tokens import Text, Tokens, n_characters
 
 # Large enough that a block's packs are full of texts of like length, small enough that memory does
 # not grow with the number of texts.

@@ -8,12 +8,13 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
+from ..exceptions import CheckpointError
 from .backbone import Backbone, StaticBackbone
 from .consistency import check_encoding, check_token_ids, resolve_max_length
 from .encoder import Encoder, Source
 from .errors import wrap_loading_errors
 from .fields import Fields, read_fields
-from .files import DEFINING_FILES, VOCABULARY_FILES, CheckpointError, matches_any, read_json
+from .files import DEFINING_FILES, VOCABULARY_FILES, matches_any, read_json
 from .layout import (
     CLIP,
     PAIRS_TASK,

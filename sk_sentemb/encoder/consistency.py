@@ -5,11 +5,11 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from ..exceptions import CheckpointError
 from .backbone import Backbone, StaticBackbone
 from .encoder import Encoder
 from .errors import wrap_errors
 from .fields import Fields
-from .files import CheckpointError
 from .tokenizer import TextTokenizer
 
 # A word, and characters that hardly any vocabulary has.

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from ..exceptions import CheckpointError
 from .backbone import Backbone, StaticBackbone
 from .blocks import tokenized_blocks
-from .files import CheckpointError
 from .head import SequenceHead, fresh_head, pooling_of
 from .modules import Dropout, Normalize, digest_of
 from .packing import Pack

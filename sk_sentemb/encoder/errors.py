@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .files import CheckpointError
+from ..exceptions import CheckpointError
 from .running import is_out_of_memory
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import CheckpointError, read_json
+from ..exceptions import CheckpointError
+from .files import read_json
 
 
 @dataclass(frozen=True)

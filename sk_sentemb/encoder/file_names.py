@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from .files import DEFINING_FILES, SAFETENSORS, CheckpointError, matches_any
+from ..exceptions import CheckpointError
+from .files import DEFINING_FILES, SAFETENSORS, matches_any
 
 # Everything that `write_encoder` and `write_image_encoder` write, in the folder or in a module's.
 _WRITTEN = (*DEFINING_FILES, SAFETENSORS, "generation_config.json", "chat_template.jinja")

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ..exceptions import CheckpointError
+
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 
@@ -29,18 +31,6 @@ DEFINING_FILES = (
 
 # The files of the largest vocabularies have some 50 MB.
 _MAX_BYTES = 2**29
-
-
-class CheckpointError(ValueError):
-    """A checkpoint's file is missing, damaged or not what this package reads."""
-
-
-class NoHeadError(CheckpointError):
-    """A model that shall score pairs has no head for that."""
-
-
-class CheckpointWarning(UserWarning):
-    """A checkpoint loads, but a part of it seems to be missing or is not used."""
 
 
 def check_regular(file: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
-from .files import CheckpointError
+from ..exceptions import CheckpointError
 from .pooling import POOLINGS, Pooling
 from .quiet import quiet_transformers
 from .torch_state import isolated

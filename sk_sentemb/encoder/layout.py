@@ -3,20 +3,15 @@
 import hashlib
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._warn import warn
+from ..exceptions import CheckpointError, CheckpointWarning
 from .fields import Fields, read_fields
 from .file_names import is_inside
-from .files import (
-    CheckpointError,
-    CheckpointWarning,
-    find_loaded_files,
-    read_json,
-    sha256_of,
-)
+from .files import find_loaded_files, read_json, sha256_of
 from .modules import MODULES
 from .weights import find_weight_files
 
@@ -145,12 +140,11 @@ def find_unlisted_modules(folder: Path) -> list[str]:
 def warn_of_unlisted_modules(folder: Path) -> None:
     """Say that modules are not read because the list of them is missing."""
     if lost := find_unlisted_modules(folder):
-        warnings.warn(
+        warn(
             f"{folder} has {', '.join(name + '/' for name in lost)} but no modules.json, which says "
             "that they belong to the model: it is read as a plain transformers checkpoint, without "
             "them. Fetch the model again, or remove these folders.",
             CheckpointWarning,
-            stacklevel=2,
         )
 
 

@@ -3,7 +3,6 @@
 import copy
 import math
 import re
-import warnings
 from collections.abc import Collection
 from itertools import chain
 from pathlib import Path
@@ -20,10 +19,11 @@ from transformers import (
     PreTrainedModel,
 )
 
+from .._warn import warn
+from ..exceptions import CheckpointError, CheckpointWarning, NoHeadError
 from .backbone import Backbone
 from .errors import wrap_loading_errors
 from .fields import Fields
-from .files import CheckpointError, CheckpointWarning, NoHeadError
 from .head import SequenceHead, has_decoder, pooling_of, split
 from .layout import config_of
 from .model_config import read_config
@@ -209,13 +209,12 @@ def _warn_of_unused(
         # Saved with a head: all that is not below the transformer's name belongs to the head.
         unexpected = [n for n in unexpected if n.startswith(prefix) or prefix + n in tensors]
     if unused := [name for name in unexpected if not _HEADS.search(name)]:
-        warnings.warn(
+        warn(
             f"{len(unused)} tensors of the weights in {folder} have no place in the "
             f"{type(model).__name__} that its config.json describes and are not used, among them "
             f"{unused[:3]}. If embeddings should depend on them, config.json is of another model: "
             "fetch the model again.",
             CheckpointWarning,
-            stacklevel=2,
         )
 
 

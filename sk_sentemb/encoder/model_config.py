@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from ..exceptions import CheckpointError
 from .errors import wrap_loading_errors
 from .fields import Fields, read_fields
 from .file_names import validate_inside
-from .files import CheckpointError
 from .quiet import quiet_transformers
 
 # Numbers of a config.json under such names count parts that are made one by one. The deepest models have

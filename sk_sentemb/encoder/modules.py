@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..exceptions import CheckpointError
 from .fields import read_fields
-from .files import SAFETENSORS, CheckpointError, write_json
+from .files import SAFETENSORS, write_json
 from .pooling import Pooling, TokenStates, WeightedLayerPooling
 from .weights import load_tensors
 

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..exceptions import CheckpointError
 from .fields import read_fields
-from .files import SAFETENSORS, CheckpointError, write_json
+from .files import SAFETENSORS, write_json
 from .weights import load_tensors
 
 

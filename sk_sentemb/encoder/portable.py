@@ -2,7 +2,6 @@
 
 import copyreg
 import hashlib
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .._warn import warn
+from ..exceptions import DeviceWarning
 from .checkpoint import read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder
@@ -107,10 +108,9 @@ def available(device: str) -> str | None:
     try:
         pick_device(device)
     except ValueError:
-        warnings.warn(
+        warn(
             f"this encoder was on {device!r}, which is not here; it goes on the best device there is.",
-            UserWarning,
-            stacklevel=4,
+            DeviceWarning,
         )
         return None
     return device

@@ -1,7 +1,9 @@
 """Prompts: a literal text before each text, or one that the checkpoint has by name."""
 
-import warnings
 from collections.abc import Mapping
+
+from .._warn import warn
+from ..exceptions import PromptWarning
 
 
 def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
@@ -32,9 +34,7 @@ def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
     return prompts[name] or ""
 
 
-def warn_of_literal_prompt(
-    prompts: Mapping[str, str | None], prompt: str | None, *, stacklevel: int
-) -> None:
+def warn_of_literal_prompt(prompts: Mapping[str, str | None], prompt: str | None) -> None:
     """Warn of a literal prompt that was probably meant to be a name, or lacks its last space.
 
     Parameters
@@ -43,8 +43,6 @@ def warn_of_literal_prompt(
         The checkpoint's prompts.
     prompt : str or None
         The literal text.
-    stacklevel : int
-        As for :func:`warnings.warn`, counted from the caller.
     """
     if not prompt or prompts.get(prompt) == prompt:
         return
@@ -60,10 +58,9 @@ def warn_of_literal_prompt(
         )
     else:
         return
-    warnings.warn(
+    warn(
         f"prompt={prompt!r} is literal text, put before each text as it is, and {problem}",
-        UserWarning,
-        stacklevel=stacklevel + 1,
+        PromptWarning,
     )
 
 

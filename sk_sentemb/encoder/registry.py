@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from ..exceptions import ModelChangedError
 from .checkpoint import read_encoder
 from .device import pick_device, pick_dtype
 from .encoder import Encoder, Source
@@ -37,10 +38,6 @@ _LATEST: OrderedDict[Key, Encoder | ImageEncoder] = OrderedDict()
 _N_LATEST = 2
 _LATEST_BYTES = 2 * 10**9
 _LOCK = ForkSafeLock()
-
-
-class ModelChangedError(ValueError):
-    """A name leads to other weights than those that were fitted or pickled."""
 
 
 def load_encoder(

@@ -1,18 +1,13 @@
 """From a model's name to the folder that holds it: a path, an installed package, a cache, the hub."""
 
 import os
-import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .files import (
-    DEFINING_FILES,
-    VOCABULARY_FILES,
-    CheckpointError,
-    CheckpointWarning,
-    sha256_of,
-)
+from .._warn import warn
+from ..exceptions import CheckpointError, CheckpointWarning, ModelNotFoundError
+from .files import DEFINING_FILES, VOCABULARY_FILES, sha256_of
 from .layout import find_unlisted_modules
 from .weights import find_weight_files
 
@@ -20,10 +15,6 @@ _ALL_FILES = [*DEFINING_FILES, "*.json", "*.txt", "*.safetensors"]
 _DECISIVE_FILES = [*DEFINING_FILES, "*/config.json", "*.index.json", "*.safetensors"]
 _PICKLED = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
-
-
-class ModelNotFoundError(OSError):
-    """No place that was looked at holds the model; the message lists them."""
 
 
 @dataclass(frozen=True)
@@ -243,13 +234,12 @@ def _is_plain_model(folder: Path, repo_id: str, revision: str | None) -> bool:
         return False
     found = try_to_load_from_cache(repo_id, "modules.json", revision=revision)
     if found is not _CACHED_NO_EXIST:
-        warnings.warn(
+        warn(
             f"{folder} in the Hugging Face cache has no modules.json, and no record says whether "
             f"{repo_id} has one: it is read as a plain transformers checkpoint, with mean pooling. If "
             f"it is a model of sentence-transformers, fetch all of it with `hf download {repo_id}`; "
             "otherwise that, or passing the folder, ends this warning.",
             CheckpointWarning,
-            stacklevel=2,
         )
     return True
 

@@ -1,6 +1,5 @@
 """Packs run one after the other, smaller ones when memory runs out; windows become texts again."""
 
-import warnings
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from .._warn import warn
 from .packing import Pack, make_packs
 from .tokens import Tokens
 
@@ -62,10 +62,9 @@ def run_packs(
             if not is_out_of_memory(error) or len(pack.rows) == 1:
                 raise
             budget = max(1, min(budget, int(pack.lengths.sum())) // 2)
-            warnings.warn(
+            warn(
                 f"out of memory: going on with batch_tokens={budget}. Pass that to start with it.",
                 RuntimeWarning,
-                stacklevel=2,
             )
             left = np.concatenate([pack.rows, *(later.rows for later in packs)])
             packs = deque(cut(left, lengths[left], budget))

@@ -10,8 +10,9 @@ import numpy as np
 from tokenizers import Tokenizer, normalizers
 from transformers import PreTrainedTokenizerBase
 
+from ..exceptions import TextTooLongError
 from .template import Template, find_template, without_special_tokens
-from .tokens import Text, TextTooLongError, Tokens
+from .tokens import Text, Tokens
 
 # A text is cut before it is tokenised, so that ten megabytes cost no more than the few hundred
 # tokens that are kept. The margin is there for the cut itself: it may split a word, and a tokenizer

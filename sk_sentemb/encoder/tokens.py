@@ -11,29 +11,6 @@ LONG_TEXT = ("truncate", "chunk", "error")
 Text = str | tuple[str, str]
 
 
-class TruncationWarning(UserWarning):
-    """Texts were longer than the model reads, and their ends were cut off."""
-
-
-class TextTooLongError(ValueError):
-    """A text is longer than the limit, and the caller asked for an error.
-
-    Attributes
-    ----------
-    position : int
-        Which of the texts it is.
-    """
-
-    def __init__(self, position: int, max_length: int) -> None:
-        # The arguments as they are, so that a worker process can send the error back.
-        super().__init__(position, max_length)
-        self.position = position
-        self.max_length = max_length
-
-    def __str__(self) -> str:
-        return f"text {self.position} is longer than {self.max_length} tokens"
-
-
 @dataclass(frozen=True)
 class Tokens:
     """Token ids of some texts, laid end to end in windows; most texts are one window.

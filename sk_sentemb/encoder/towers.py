@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTextModel, PreTrainedModel
 
+from ..exceptions import CheckpointError
 from .backbone import Backbone
 from .errors import wrap_loading_errors
-from .files import CheckpointError
 from .forks import ForkSafeLock
 from .layout import CLIP
 from .loading import backbone_of, check_none_missing, placed, read_model

@@ -1,6 +1,5 @@
 """A model of images: images in, float32 vectors out."""
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from .._warn import warn
 from .ahead import prepared_ahead
 from .encoder import AUTO_BATCH_TOKENS, Source
 from .forks import ForkSafeLock
@@ -304,10 +304,9 @@ class ImageEncoder:
                     raise
                 size = len(rows) // 2
                 todo.appendleft(rows)
-                warnings.warn(
+                warn(
                     f"out of memory: going on with batch_size={size}. Pass that to start with it.",
                     RuntimeWarning,
-                    stacklevel=2,
                 )
         if not np.isfinite(vectors).all():
             raise FloatingPointError(

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from transformers import AutoModel, CLIPVisionModelWithProjection, PreTrainedModel
 
+from ..exceptions import CheckpointError
 from .checkpoint import read_towers
 from .encoder import Source
 from .errors import wrap_errors, wrap_loading_errors
 from .fields import Fields
-from .files import CheckpointError
 from .forks import ForkSafeLock
 from .layout import (
     TEXTS_TASK,

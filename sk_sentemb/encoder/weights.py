@@ -10,9 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..exceptions import CheckpointError
 from .fields import read_fields
 from .file_names import validate_inside
-from .files import PICKLED, SAFETENSORS, CheckpointError, check_regular
+from .files import PICKLED, SAFETENSORS, check_regular
 
 _INDEX = ".index.json"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

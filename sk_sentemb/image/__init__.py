@@ -1,6 +1,5 @@
 """Images in, vectors out, as a scikit-learn transformer."""
 
-from .embedder import CorruptImageWarning, ImageEmbedder, MissingImageWarning
-from .reading import CorruptImageError
+from .embedder import ImageEmbedder
 
-__all__ = ["CorruptImageError", "CorruptImageWarning", "ImageEmbedder", "MissingImageWarning"]
+__all__ = ["ImageEmbedder"]

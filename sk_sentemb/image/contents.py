@@ -12,8 +12,9 @@ from ..cache.once import Cache
 from ..columns import TextColumns
 from ..distinct import distinct_texts
 from ..encoder.ahead import prepared_ahead
+from ..exceptions import CorruptImageError
 from .columns import ImageColumns
-from .reading import CorruptImageError, UnreadableError, digest_of, image_of
+from .reading import UnreadableError, digest_of, image_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

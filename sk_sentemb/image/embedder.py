@@ -1,7 +1,6 @@
 """ImageEmbedder: columns of images in, columns of numbers out."""
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -16,6 +15,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from .._warn import warn
 from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache, open_cache
 from ..cache.key import space_of_recipe
@@ -32,6 +32,7 @@ from ..encoder import (
     unit_rows,
     write_image_encoder,
 )
+from ..exceptions import CorruptImageWarning, MissingImageWarning
 from ..features import check_features
 from ..parallel import count_workers
 from ..progress import N_TASKS, reporting
@@ -45,14 +46,6 @@ _TOKENS = DIGEST_CHARACTERS // CHARACTERS_PER_TOKEN
 
 # What Pillow itself takes for harmless.
 _MAX_PIXELS = 89_478_485
-
-
-class MissingImageWarning(UserWarning):
-    """Cells without an image became vectors of zeros."""
-
-
-class CorruptImageWarning(UserWarning):
-    """Images that cannot be read count as missing."""
 
 
 class ImageEmbedder(TransformerMixin, SharesModel):
@@ -441,19 +434,17 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         became = "zeros" if self.missing == "zero" else "NaN"
         if corrupt := contents.corrupt:
             row, column, reason = corrupt[0]
-            warnings.warn(
+            warn(
                 f"{len(corrupt)} of {contents.n_images} images cannot be read and became {became}. The "
                 f"first is in {contents.place(row, column)}: {reason}.",
                 CorruptImageWarning,
-                stacklevel=3,
             )
         n_missing = int(contents.columns.missing.sum())
         if n_missing and self.missing == "zero":
-            warnings.warn(
+            warn(
                 f"{n_missing} of {contents.columns.missing.size} cells have no image and became zeros. "
                 "Fill them, or pass missing='nan' or 'error'.",
                 MissingImageWarning,
-                stacklevel=3,
             )
 
     def __sklearn_tags__(self) -> Tags:

@@ -32,10 +32,6 @@ _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _LAZY = ForkSafeLock()
 
 
-class CorruptImageError(ValueError):
-    """An image cannot be read."""
-
-
 class UnreadableError(ValueError):
     """Why an image cannot be read, without the place where it stands."""
 

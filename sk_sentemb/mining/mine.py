@@ -1,6 +1,5 @@
 """mine_hard_negatives: texts that are near a query and do not belong to it."""
 
-import warnings
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -15,6 +14,8 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+from .._warn import warn
+from ..exceptions import FewNegativesWarning
 from ..progress import progress_bar
 from ..tuning.data import seed_of
 from .nearest import cosines_of, fitted, nearest, unit_vectors
@@ -192,12 +193,11 @@ def mine_hard_negatives(
     n_found = np.bincount(mined["query_row"], minlength=len(texts.query))
     n_few, n_none = ((n_found < n).sum() for n in (n_negatives, 1))
     if n_few:
-        warnings.warn(
+        warn(
             f"{n_few} of {len(n_found)} rows have fewer than n_negatives={n_negatives} negatives; "
             f"{n_none} of them have none and are left out. Raise range_max, widen the limits, or pass "
             "a larger corpus.",
-            UserWarning,
-            stacklevel=2,
+            FewNegativesWarning,
         )
     return mined
 

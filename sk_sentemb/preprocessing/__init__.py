@@ -6,12 +6,10 @@ from .parts import DateParts
 from .reading import read_categories, read_numbers
 from .roles import column_roles, describe_columns
 from .selector import text_column_selector
-from .table import UnreadableCellWarning
 
 __all__ = [
     "DateParts",
     "TextCleaner",
-    "UnreadableCellWarning",
     "column_roles",
     "describe_columns",
     "make_multimodal_transformer",

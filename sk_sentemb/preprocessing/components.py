@@ -1,6 +1,5 @@
 """TextPCA: principal components of embeddings, also with fewer rows than components."""
 
-import warnings
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -9,7 +8,9 @@ from scipy.sparse import issparse
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
+from .._warn import warn
 from ..atomic import atomic_fit
+from ..exceptions import ReducedComponentsWarning
 
 
 class TextPCA(PCA):
@@ -65,7 +66,7 @@ class TextPCA(PCA):
 
         Warns
         -----
-        UserWarning
+        ReducedComponentsWarning
             If there are fewer rows or columns than ``n_components``.
         """
         self.fit_transform(X)
@@ -89,7 +90,7 @@ class TextPCA(PCA):
 
         Warns
         -----
-        UserWarning
+        ReducedComponentsWarning
             If there are fewer rows or columns than ``n_components``.
         """
         n_components = self._count_components(X)
@@ -119,11 +120,10 @@ class TextPCA(PCA):
             return self.n_components
         what = f"{n_rows} rows" if n_rows <= n_columns else f"{n_columns} features of the embedder"
         name = f"{self.entry}__pca__n_components" if self.entry else "n_components"
-        warnings.warn(
+        warn(
             f"{name}={self.n_components}, but there are only {what} to fit: {most} components are kept. "
             "Pass a smaller text_components, or more rows.",
-            UserWarning,
-            stacklevel=3,
+            ReducedComponentsWarning,
         )
         return most
 

@@ -1,12 +1,13 @@
 """make_multimodal_transformer: a column transformer for tables with text."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 
+from .._warn import warn
+from ..exceptions import ColumnRoleWarning
 from .roles import Columns, column_roles
 from .rules import FEATURES, RoleRules
 from .steps import categories_step, dates_step, entry_name, image_step, numbers_step, text_step
@@ -102,7 +103,7 @@ def make_multimodal_transformer(
 
     Warns
     -----
-    UserWarning
+    ColumnRoleWarning
         If columns are left out as ids by their cells alone, such as names of persons, where neither
         ``roles`` nor the column's own name says so. It names them. Where columns are listed for each
         role, there is none.
@@ -232,10 +233,9 @@ def _warn_of_ids(names: list[str], given: Mapping[str, Columns | None], rules: R
     if not left_out or all(listed is not None for listed in given.values()):
         return
     listed = ", ".join(map(repr, left_out))
-    warnings.warn(
+    warn(
         f"columns of X are left out, for their cells look like ids: {listed}. "
         "describe_columns(X) shows why. Pass roles={'<column>': 'text'}, or another role, to read a "
         "column, or the role 'id' to leave it out without this warning.",
-        UserWarning,
-        stacklevel=3,
+        ColumnRoleWarning,
     )

@@ -1,6 +1,5 @@
 """DateParts: dates to numbers."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -15,10 +14,12 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._warn import warn
 from ..atomic import atomic_fit
+from ..exceptions import UnreadableCellWarning
 from .cells import to_float
 from .dates import day_comes_first, day_in_digits, read_dates
-from .table import UnreadableCellWarning, columns_of, is_missing, validate_table
+from .table import columns_of, is_missing, validate_table
 
 # In seconds: nanoseconds reach from 1677 to 2262 only, and dates that stand for "never" lie beyond.
 _EPOCH = pd.Timestamp(0).as_unit("s")
@@ -208,11 +209,10 @@ def _dates(column: nw.Series, day_first: bool) -> tuple[pd.DatetimeIndex, pd.Dat
         found is pd.NaT and not is_missing(cell) for cell, found in zip(cells, dates, strict=True)
     )
     if n_unreadable:
-        warnings.warn(
+        warn(
             f"{n_unreadable} of {len(cells)} cells of {column.name!r} are no dates and became "
             "missing. Correct them, or make the column a category or text.",
             UnreadableCellWarning,
-            stacklevel=3,
         )
     return (
         _index([found.tz_localize(None) for found in dates]),

@@ -1,6 +1,5 @@
 """Columns of any dtype to numbers, and to categories."""
 
-import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -11,8 +10,10 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+from .._warn import warn
+from ..exceptions import UnreadableCellWarning
 from .cells import is_whole, number, to_float
-from .table import UnreadableCellWarning, columns_of, is_missing
+from .table import columns_of, is_missing
 
 
 def read_numbers(X: Any) -> np.ndarray:
@@ -107,11 +108,10 @@ def _numbers(column: nw.Series) -> np.ndarray:
             n_unreadable += value is None
             numbers[i] = np.nan if value is None else value
     if n_unreadable:
-        warnings.warn(
+        warn(
             f"{n_unreadable} of {len(cells)} cells of {column.name!r} are no numbers and became "
             "missing. Correct them, or make the column a category or text.",
             UnreadableCellWarning,
-            stacklevel=4,
         )
     return numbers
 

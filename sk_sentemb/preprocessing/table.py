@@ -16,10 +16,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 
-class UnreadableCellWarning(UserWarning):
-    """Cells are not what their column holds, and became missing."""
-
-
 def named_columns(X: Any) -> dict[str, nw.Series]:
     """Return the columns of a data frame by name.
 

@@ -1,7 +1,6 @@
 """What SentenceClassifier and SentenceRegressor share: an encoder and a head, trained together."""
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,10 +16,12 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from .._warn import warn
 from ..columns import TextColumns, read_text_columns
 from ..distinct import distinct_texts
 from ..embedder import SentenceEmbedder
 from ..encoder import isolated
+from ..exceptions import IgnoredParameterWarning
 from ..features import check_features
 from ..holder import ModelHolder
 from ..truncation import count_truncated
@@ -174,11 +175,10 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
                 "dropout": self.dropout,
             }
             if ignored := [name for name, value in given.items() if value != _OF_OWN_HEAD[name]]:
-                warnings.warn(
+                warn(
                     f"{' and '.join(ignored)} have no effect with a head of your own; build them into "
                     "it.",
-                    UserWarning,
-                    stacklevel=7,
+                    IgnoredParameterWarning,
                 )
         return HeadSpec(
             n_texts,

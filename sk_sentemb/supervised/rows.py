@@ -1,6 +1,5 @@
 """A table read as columns of text and, beside them, as numbers."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -12,7 +11,9 @@ from pandas.api.types import infer_dtype
 from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
 
+from .._warn import warn
 from ..columns import TextColumns, read_cells, read_text_columns
+from ..exceptions import ColumnRoleWarning
 from ..preprocessing import column_roles, make_multimodal_transformer
 from ..preprocessing.table import named_columns
 
@@ -82,7 +83,7 @@ class RowReader:
 
         Warns
         -----
-        UserWarning
+        ColumnRoleWarning
             If X has no names, and some of its columns hold numbers or dates beside the texts.
         """
         X = nw.to_native(X, pass_through=True)
@@ -137,12 +138,11 @@ class RowReader:
             named_columns(X)  # raises, and asks for names
         if numbers:
             place, kind = numbers[0]
-            warnings.warn(
+            warn(
                 f"X has no column names, so that all its columns are embedded as texts; but column "
                 f"{place} (counting from 0) holds cells of the kind {kind!r}. To use it as such, pass a "
                 "data frame with strings as column names.",
-                UserWarning,
-                stacklevel=5,
+                ColumnRoleWarning,
             )
         return reader
 

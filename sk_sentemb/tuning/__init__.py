@@ -1,7 +1,6 @@
 """Fine-tuning: its parameters, and the losses they choose from."""
 
 from .fine_tuner import FineTuner
-from .loop import FineTuningWarning
 from .losses import (
     GIST,
     LOSSES,
@@ -52,7 +51,6 @@ __all__ = [
     "CosinePairs",
     "CrossEntropy",
     "FineTuner",
-    "FineTuningWarning",
     "LambdaLoss",
     "ListNet",
     "Loss",

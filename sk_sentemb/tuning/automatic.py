@@ -1,8 +1,9 @@
 """What ``epochs="auto"`` decides: the length of training, and the interpolation of the weights."""
 
-import warnings
 from copy import copy
 
+from .._warn import warn
+from ..exceptions import IgnoredParameterWarning
 from .examples import Examples
 from .fine_tuner import FineTuner
 from .kinds import OF_TEXTS, Kind
@@ -83,12 +84,11 @@ def without_steps(fine_tuner: FineTuner) -> FineTuner:
     defaults = FineTuner().get_params(deep=False)
     given = [name for name in _OF_STEPS if getattr(fine_tuner, name) != defaults[name]]
     if given:
-        warnings.warn(
+        warn(
             f"{' and '.join(given)} {'have' if len(given) > 1 else 'has'} no effect: with "
             "trainable='head' and epochs='auto', a linear head is fitted by a solver, not in steps. "
             "Pass a number of epochs to train it.",
-            UserWarning,
-            stacklevel=3,
+            IgnoredParameterWarning,
         )
     return copy(fine_tuner).set_params(**{name: defaults[name] for name in given})
 

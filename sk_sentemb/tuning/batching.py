@@ -1,12 +1,11 @@
 """Draw the batches of training and validation that the loss and the parameters ask for."""
 
-import warnings
-
 import numpy as np
 
+from .._warn import warn
+from ..exceptions import FineTuningWarning
 from .examples import Examples
 from .kinds import OF_TEXTS, Kind
-from .loop import FineTuningWarning
 from .losses import BINARY, PAIRS, TEXTS, TRIPLETS, Loss
 from .losses.needs import POSITIVES, BatchRows, Need
 from .sampling import batches_of_epoch
@@ -106,10 +105,9 @@ def check_informative(loss: Loss, examples: Examples, batches: list[np.ndarray])
     # By chance, a small batch may have one class. It teaches little, but more than nothing.
     need = POSITIVES if loss.groups_classes else loss.needs
     if n_useless := sum(not is_informative(need, examples, rows) for rows in batches):
-        warnings.warn(
+        warn(
             f"in {n_useless} of the {len(batches)} batches of an epoch there is nothing to compare: "
             f"loss={loss} needs {need.words} in a batch. Pass other rows, a larger batch_size or "
             "another loss.",
             FineTuningWarning,
-            stacklevel=2,
         )

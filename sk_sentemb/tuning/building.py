@@ -1,18 +1,18 @@
 """The parts of a training: the model, its trainable weights, the head, optimizer and validator."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from .._warn import warn
 from ..encoder import Encoder, Tokens, TrainableEncoder, UsedRows, pick_dtype
+from ..exceptions import FineTuningWarning
 from .batching import draw_batches
 from .examples import Examples
 from .fine_tuner import FineTuner
 from .kinds import Kind
-from .loop import FineTuningWarning
 from .losses import MARGINS, Loss
 from .optimizing import choose_trainable, lora, make_optimizer, make_scheduler
 from .trainer import Trainer, seeded
@@ -193,12 +193,11 @@ def _warn_of_margins(encoder: Encoder, examples: Examples) -> None:
     assert examples.target is not None
     n_beyond = int((np.abs(examples.target) > _MAX_MARGIN).sum())
     if n_beyond:
-        warnings.warn(
+        warn(
             f"{n_beyond} of {len(examples)} margins in y are beyond {_MAX_MARGIN}, and the dot products "
             "of L2-normalized embeddings differ by that at most. Scale the teacher's scores, or pass "
             "normalize=False.",
             FineTuningWarning,
-            stacklevel=2,
         )
 
 

@@ -1,6 +1,5 @@
 """The rows to learn from, those to validate on, and the loss that is for them."""
 
-import warnings
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -8,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._warn import warn
 from ..columns import TextColumns, read_argument
+from ..exceptions import FineTuningWarning, IgnoredParameterWarning
 from .arguments import check_no_missing
 from .automatic import choose_loss
 from .examples import Examples, read_examples
 from .fine_tuner import FineTuner
 from .kinds import OF_TEXTS, Kind, as_array
-from .loop import FineTuningWarning
 from .losses import LABELS, PAIRS, TEXTS, Loss
 from .pair_losses import LambdaLoss
 from .validation import Metric
@@ -107,10 +107,9 @@ def read_data(
     if fine_tuner.batch_size == 1 and compares_rows:
         raise ValueError("batch_size=1, but the loss compares the rows of a batch; pass 2 or more.")
     if data.query_id is not None and examples.lists is None:
-        warnings.warn(
+        warn(
             f"query_id has no effect: loss={loss} does not compare the rows of a list.",
-            UserWarning,
-            stacklevel=2,
+            IgnoredParameterWarning,
         )
     if examples.lists is not None:
         _check_grades(examples, loss, n_own)
@@ -169,10 +168,9 @@ def _check_lists(examples: Examples, loss: Loss) -> None:
             "'binary_cross_entropy'."
         )
     if n_useless:
-        warnings.warn(
+        warn(
             f"{n_useless} of {len(by_list)} lists have one grade, and nothing is learnt from them.",
             FineTuningWarning,
-            stacklevel=3,
         )
 
 
@@ -218,11 +216,10 @@ def check_classes(examples: Examples) -> None:
             "fewer classes, or loss='softmax'."
         )
     if n_single:
-        warnings.warn(
+        warn(
             f"{n_single} of {len(sizes)} classes have one text: other classes are kept apart from it, "
             "and nothing is pulled to it.",
             FineTuningWarning,
-            stacklevel=2,
         )
 
 

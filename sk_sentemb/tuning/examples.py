@@ -1,6 +1,5 @@
 """What `X` and `y` are to a loss: the shape of the data, each text once, targets and weights."""
 
-import warnings
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Self
@@ -10,9 +9,11 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
+from .._warn import warn
 from ..columns import TextColumns
 from ..distinct import NO_TEXT, distinct_texts
 from ..encoder import Text
+from ..exceptions import AmbiguousTargetWarning, MissingTextWarning
 from .arguments import check_no_missing, check_query_id
 from .kinds import Kind
 from .losses import (
@@ -179,11 +180,10 @@ def read_examples(
         features=features,
     )
     if len(kept) < n_rows:
-        warnings.warn(
+        warn(
             f"{n_rows - len(kept)} of {n_rows} rows have a missing text, and nothing is learnt from "
             "them. Fill them, or pass missing='empty' or 'error'.",
-            UserWarning,
-            stacklevel=2,
+            MissingTextWarning,
         )
     if examples.weight is not None:
         kept = kept[examples.weight[kept] > 0]
@@ -213,12 +213,11 @@ def _choose_shape(
             possible = [shape for shape in possible if shape != BINARY]
     shape = next((shape for shape in possible if data is None or shape in data), possible[0])
     if data is None and shape == CLASSES and BINARY in possible:
-        warnings.warn(
+        warn(
             "X has two columns of text and y is 0 or 1, which is read as the class of each row, "
             "loss='pair_softmax'. If it says whether the two texts belong together, pass "
             "loss='online_contrastive'; otherwise name 'pair_softmax' or another loss to say so.",
-            UserWarning,
-            stacklevel=3,
+            AmbiguousTargetWarning,
         )
     return shape
 
@@ -286,12 +285,11 @@ def _scaled(
                 f"y is {low:g} in all rows, which says nothing of a scale. Pass score_range, the "
                 "numbers that mean 'nothing in common' and 'the same'."
             )
-        warnings.warn(
+        warn(
             f"y goes from {low:g} to {high:g} and is scaled to 0 to 1. Pass "
             f"score_range=({low:g}, {high:g}) to say so, above all where not every fold has "
             "all of the range.",
-            UserWarning,
-            stacklevel=3,
+            AmbiguousTargetWarning,
         )
     else:
         if len(score_range) != 2 or not all(isinstance(end, Real) for end in score_range):

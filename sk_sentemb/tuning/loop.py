@@ -11,10 +11,6 @@ from ..encoder import is_out_of_memory
 from .trainer import Trainer
 
 
-class FineTuningWarning(UserWarning):
-    """Training ended before its time, or without all of the data."""
-
-
 @dataclass
 class Progress:
     """How far a training has come, and what it found on the way.

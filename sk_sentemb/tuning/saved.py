@@ -7,7 +7,6 @@ import pickle
 import platform
 import re
 import tempfile
-import warnings
 from contextlib import suppress
 from dataclasses import asdict, replace
 from numbers import Integral
@@ -18,11 +17,13 @@ import torch
 import transformers
 
 from .. import __version__
+from .._warn import warn
 from ..encoder import Encoder, bytes_of, to_plain
+from ..exceptions import FineTuningWarning
 from .examples import Examples
 from .fine_tuner import FineTuner
 from .identity import FUNCTIONS, compute_digest
-from .loop import FineTuningWarning, Progress
+from .loop import Progress
 from .trainer import Trainer
 
 _FILE = "training.pt"
@@ -110,10 +111,9 @@ def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
         if unfinished is not None:
             with suppress(OSError):
                 os.unlink(unfinished)
-        warnings.warn(
+        warn(
             f"step {progress.step} could not be kept in checkpoint_dir: {error}. Training goes on.",
             FineTuningWarning,
-            stacklevel=2,
         )
 
 
@@ -127,11 +127,7 @@ def load_training(folder: Path, device: torch.device) -> dict[str, Any] | None:
         if content["versions"] != _versions():
             raise ValueError(f"it is of other versions: {content['versions']}")
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        warnings.warn(
-            f"{file} cannot be read, and the training starts again: {error}",
-            FineTuningWarning,
-            stacklevel=2,
-        )
+        warn(f"{file} cannot be read, and the training starts again: {error}", FineTuningWarning)
         return None
     return content
 
@@ -147,11 +143,10 @@ def forget_training(folder: Path) -> None:
 def resume(trainer: Trainer, content: dict[str, Any]) -> Progress:
     """Restore the state of a training; if it does not fit, warn and start again."""
     if not _fits(trainer, content):
-        warnings.warn(
+        warn(
             "what checkpoint_dir holds of this training has tensors of other shapes, and the training "
             "starts again.",
             FineTuningWarning,
-            stacklevel=2,
         )
         return Progress()
     set_weights(trainer, content["weights"])

@@ -1,16 +1,16 @@
 """Split the rows into those to train on and those to validate on."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.utils.extmath import _approximate_mode
 
+from .._warn import warn
+from ..exceptions import FineTuningWarning
 from .examples import Examples
 from .fine_tuner import FineTuner
 from .kinds import OF_TEXTS, Kind
-from .loop import FineTuningWarning
 from .losses import BINARY, PAIRS, SCORES, TEXTS, Loss
 
 # The default fraction with early stopping.
@@ -91,12 +91,11 @@ def split(
     if examples.lists is None and _compares_rows(fine_tuner, examples, loss, kind):
         n_wanted = max(n_asked, min(_MIN_COMPARED_ROWS, n_parts // 2))
     if n_wanted > n_asked and fine_tuner.validation_fraction is not None:
-        warnings.warn(
+        warn(
             f"validation_fraction={fraction} is {n_asked} of {n_parts} rows, and {n_wanted} are held "
             "out, which the metric compares with each other. Pass a larger fraction, or "
             "validation_data.",
             FineTuningWarning,
-            stacklevel=2,
         )
     rng = np.random.RandomState(seed)
     held_out = _hold_out(_make_units(examples, loss, n_wanted, rng), rng)

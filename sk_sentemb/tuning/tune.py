@@ -1,7 +1,6 @@
 """One fine-tuning, from an encoder and rows of text to another encoder."""
 
 import logging
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,14 +9,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..encoder import (
-    Encoder,
-    Text,
-    TextTooLongError,
-    Tokens,
-    isolated,
-    unit_rows,
-)
+from .._warn import warn
+from ..encoder import Encoder, Text, Tokens, isolated, unit_rows
+from ..exceptions import FineTuningWarning, TextTooLongError
 from ..progress import progress_bar
 from ..truncation import count_truncated, warn_truncated
 from .automatic import (
@@ -34,7 +28,7 @@ from .examples import Examples
 from .fine_tuner import FineTuner
 from .interpolation import Interpolation
 from .kinds import OF_TEXTS, Kind
-from .loop import FineTuningWarning, Progress, train
+from .loop import Progress, train
 from .negatives import with_negatives
 from .pair_losses import RandomNegatives
 from .saved import (
@@ -212,11 +206,10 @@ def tune(
             keep_interrupted=keep_interrupted,
         )
     if interrupted:
-        warnings.warn(
+        warn(
             f"interrupted after {progress.step} of {n_steps} steps: the weights are those "
             + ("with the best validation." if progress.best_state else "of the last step."),
             FineTuningWarning,
-            stacklevel=4,
         )
     if progress.best_state and (fine_tuner.early_stopping or interrupted):
         set_weights(trainer, progress.best_state)
@@ -262,7 +255,6 @@ def _tokenize(
             limit=limit,
             advice="nothing is learnt from what is beyond. Split them into rows, or take a model with a "
             "larger limit.",
-            stacklevel=5,
         )
     return tokens
 
@@ -271,9 +263,8 @@ def _check_thaw(fine_tuner: FineTuner, n_batches: int, n_steps: int) -> None:
     """Say if the training ends before the encoder begins to learn."""
     frozen = fine_tuner.freeze_epochs * steps_per_epoch(fine_tuner, n_batches)
     if fine_tuner.trainable != "head" and frozen >= n_steps:
-        warnings.warn(
+        warn(
             f"freeze_epochs={fine_tuner.freeze_epochs} are {frozen} steps, and training ends after "
             f"{n_steps}: the encoder stays as it is. Pass fewer, or more epochs, or trainable='head'.",
             FineTuningWarning,
-            stacklevel=6,
         )

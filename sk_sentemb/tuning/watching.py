@@ -1,6 +1,5 @@
 """What is done between steps and epochs: show, keep, validate, tell."""
 
-import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -9,11 +8,13 @@ from typing import Protocol
 import numpy as np
 from torch import nn
 
+from .._warn import warn
 from ..encoder import Encoder
+from ..exceptions import FineTuningWarning
 from ..progress import ProgressBar
 from .fine_tuner import FineTuner
 from .interpolation import Interpolation
-from .loop import FineTuningWarning, Progress
+from .loop import Progress
 from .saved import save_training, weights_of
 from .trainer import Trainer
 from .validation import UndefinedScoreError, Validator
@@ -141,9 +142,8 @@ class TuningWatcher:
                 "; epochs without a score do not count for early_stopping, and if none has one, the "
                 "last weights are kept"
             )
-        warnings.warn(
+        warn(
             f"{name} of epoch {epoch} is undefined: {reason}. {consequence}. Pass a larger "
             "validation_fraction, validation_data with more rows, or another metric.",
             FineTuningWarning,
-            stacklevel=2,
         )
