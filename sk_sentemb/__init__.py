@@ -11,15 +11,15 @@ __version__ = metadata.version("sk-sentemb")
 _MODULE_OF = {
     "CrossEncoderClassifier": "sk_sentemb.cross_encoder",
     "CrossEncoderScorer": "sk_sentemb.cross_encoder",
+    "Encoder": "sk_sentemb.encoder",
     "FineTuner": "sk_sentemb.tuning",
     "ImageEmbedder": "sk_sentemb.image",
     "PairFeatures": "sk_sentemb.pairs",
     "PairSimilarity": "sk_sentemb.pairs",
     "SentenceClassifier": "sk_sentemb.supervised",
     "SentenceEmbedder": "sk_sentemb.embedder",
-    "TextCleaner": "sk_sentemb.preprocessing",
     "SentenceRegressor": "sk_sentemb.supervised",
-    "Encoder": "sk_sentemb.encoder",
+    "TextCleaner": "sk_sentemb.preprocessing",
     "load_encoder": "sk_sentemb.encoder",
     "make_multimodal_transformer": "sk_sentemb.preprocessing",
     "mine_hard_negatives": "sk_sentemb.mining",
@@ -27,25 +27,7 @@ _MODULE_OF = {
     "text_column_selector": "sk_sentemb.preprocessing",
 }
 
-__all__ = [
-    "CrossEncoderClassifier",
-    "CrossEncoderScorer",
-    "Encoder",
-    "FineTuner",
-    "ImageEmbedder",
-    "PairFeatures",
-    "PairSimilarity",
-    "SentenceClassifier",
-    "SentenceEmbedder",
-    "SentenceRegressor",
-    "TextCleaner",
-    "__version__",
-    "load_encoder",
-    "make_multimodal_transformer",
-    "mine_hard_negatives",
-    "release_models",
-    "text_column_selector",
-]
+__all__ = sorted(["__version__", *_MODULE_OF])
 
 
 def __getattr__(name: str) -> object:
