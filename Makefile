@@ -3,11 +3,13 @@ PYTHON ?= python3
 # `make test-oldest` needs the oldest Python: its packages have no wheels for newer ones.
 OLDEST_PYTHON ?= python3.11
 BIN := .venv/bin
+STARTED := $(shell date +%s)
 export SK_SENTEMB_DATA ?= $(abspath ../shared/data)
 
 .PHONY: demo test test-all test-oldest lint bench docs clean
 
-demo: .venv/ready
+demo: .venv/ready-demo
+	$(BIN)/python benchmarks/first_prediction.py $(STARTED)
 	$(BIN)/python examples/quickstart.py
 
 test: .venv/ready
@@ -42,11 +44,17 @@ clean:
 	rm -rf .venv .venv-oldest build dist *.egg-info docs/_build docs/auto_examples docs/api/generated
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# A marker file, so that the environment is made once and again when what it is made from changes.
+# Marker files: an environment is made once, and again when what it is made from has changed.
+# `make demo` installs only what its example needs; the other targets add to the same environment.
+.venv/ready-demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[offline,plot]"
+	touch $@
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $@
+	touch .venv/ready-demo $@
 
 .venv/ready-docs: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
