@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from _common import data_file
-
-from sk_sentemb.datasets import load_docstrings
+from _docstrings import load_docstrings
 
 N_TEST = 400
 
@@ -39,13 +38,13 @@ def banking(n_rows: int, rng: Any) -> Split:
 
 def packages(n_rows: int, rng: Any) -> Split:
     """Return docstrings of four packages, as many of each."""
-    frame = load_docstrings().frame
+    frame = load_docstrings()
     return draw_equal(frame[frame["target"] != 2], "target", n_rows, rng)
 
 
 def kinds(n_rows: int, rng: Any) -> Split:
     """Return docstrings of functions, methods and classes."""
-    return draw_rows(load_docstrings().frame, "text", "kind", n_rows, rng)
+    return draw_rows(load_docstrings(), "text", "kind", n_rows, rng)
 
 
 def reviews() -> pd.DataFrame:

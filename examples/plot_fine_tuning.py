@@ -11,26 +11,25 @@ parameter of :class:`~sk_sentemb.SentenceEmbedder`, and happens in ``fit``.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from sk_sentemb import FineTuner, SentenceEmbedder
-from sk_sentemb.datasets import load_docstrings
+from sk_sentemb.datasets import load_banking77_sample
 from sk_sentemb.display import TrainingCurveDisplay
 
 # %%
 # The texts
 # ---------
 #
-# Which package is a docstring from? Half of the texts are learnt from, and the pictures show the others.
+# What does a customer of a bank want? Half of the messages are for training, the pictures show the rest.
 
-docstrings = load_docstrings(max_per_package=100)
-texts = docstrings.data["text"].to_numpy()
-packages = docstrings.target_names[docstrings.target]
+banking = load_banking77_sample(as_frame=False)
+texts = banking.data
+intents = banking.target_names[banking.target]
 X_train, X_test, y_train, y_test = train_test_split(
-    texts, packages, test_size=0.5, stratify=packages, random_state=0
+    texts, intents, test_size=0.5, stratify=intents, random_state=0
 )
 
 # %%
@@ -66,25 +65,31 @@ fig = plt.figure(figsize=(13, 4.8), layout="constrained")
 axes = fig.subplots(1, 3, width_ratios=[1, 1.1, 1.1])
 TrainingCurveDisplay.from_estimator(embedders["after"], ax=axes[0])
 axes[0].set_title("Training", fontsize=13)
-colors = dict(
-    zip(
-        docstrings.target_names,
-        ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"],
-        strict=False,
-    )
-)
+# Intents that are alike have a dark and a light shade of one color.
+pairs = [
+    ("card_arrival", "card_delivery_estimate"),
+    ("card_not_working", "declined_card_payment"),
+    ("compromised_card", "lost_or_stolen_card"),
+    ("exchange_charge", "exchange_rate"),
+    ("pending_transfer", "transfer_timing"),
+]
+colors = {
+    intent: plt.color_sequences["tab20"][2 * number + shade]
+    for number, pair in enumerate(pairs)
+    for shade, intent in enumerate(pair)
+}
 for ax, name in zip(axes[1:], embedders, strict=True):
     x, y = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(vectors[name]).T
-    for package in np.unique(y_test):
-        rows = y_test == package
-        ax.scatter(x[rows], y[rows], s=16, color=colors[package], label=package, alpha=0.8)
+    for intent, color in colors.items():
+        rows = y_test == intent
+        ax.scatter(x[rows], y[rows], s=16, color=color, label=intent)
     ax.set_title(f"{name.capitalize()}: accuracy {accuracy[name]:.2f}", fontsize=13)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_color("0.8")
 handles, labels = axes[2].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside lower right", ncols=len(labels), frameon=False)
-fig.suptitle("Docstrings of five packages, before and after fine-tuning", fontsize=16)
+fig.legend(handles, labels, loc="outside lower right", ncols=5, frameon=False)
+fig.suptitle("Messages of bank customers, before and after fine-tuning", fontsize=16)
 
 # Run from the repository's root, or from the folder of this file.
 output = Path("examples" if Path("examples").is_dir() else ".") / "output"

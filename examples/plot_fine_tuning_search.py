@@ -17,18 +17,18 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import FineTuner, SentenceEmbedder
-from sk_sentemb.datasets import load_docstrings
+from sk_sentemb.datasets import load_banking77_sample
 
 # %%
 # The search
 # ----------
 #
-# Which package is a docstring from? The first candidate leaves the model as it is, so that fine-tuning
+# What does a customer of a bank want? The first candidate leaves the model as it is, so that fine-tuning
 # has to earn its place.
 
-docstrings = load_docstrings(max_per_package=24)
-texts = docstrings.data["text"]
-packages = docstrings.target_names[docstrings.target]
+banking = load_banking77_sample()
+texts = banking.data[:120]
+intents = banking.target_names[banking.target[:120]]
 rates = [1e-5, 5e-5, 2e-4]
 epochs = [1, 3]
 
@@ -45,7 +45,7 @@ search = GridSearchCV(
     ],
     cv=3,
 )
-search.fit(texts, packages)
+search.fit(texts, intents)
 print(search.best_params_)
 
 # %%
@@ -79,7 +79,7 @@ axes[1].bar_label(bars, fmt="{:.1f}", fontsize=12)
 axes[1].set_title("Seconds a fit", fontsize=13)
 axes[1].set_yticks([])
 axes[1].spines[["top", "right", "left"]].set_visible(False)
-fig.suptitle(f"GridSearchCV over fine-tuning: {len(texts)} docstrings, 3 folds", fontsize=16)
+fig.suptitle(f"GridSearchCV over fine-tuning: {len(texts)} messages, 3 folds", fontsize=16)
 
 # Run from the repository's root, or from the folder of this file.
 output = Path("examples" if Path("examples").is_dir() else ".") / "output"

@@ -15,23 +15,17 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from sk_sentemb import FineTuner, SentenceEmbedder
-from sk_sentemb.datasets import load_docstrings
+from sk_sentemb.datasets import load_banking77_sample
 from sk_sentemb.tuning import Matryoshka
 
 # %%
 # The texts
 # ---------
 #
-# Which package is a docstring from?
+# What does a customer of a bank want?
 
-docstrings = load_docstrings(max_per_package=120)
-X_train, X_test, y_train, y_test = train_test_split(
-    docstrings.data["text"].to_numpy(),
-    docstrings.target,
-    test_size=0.5,
-    stratify=docstrings.target,
-    random_state=0,
-)
+X, y = load_banking77_sample(return_X_y=True, as_frame=False)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 
 # %%
 # Trained as usual, and as a matryoshka

@@ -3,11 +3,11 @@
 Quickstart
 ==========
 
-Which package is a docstring from, once the package names in it are hidden? A
-:class:`~sk_sentemb.SentenceEmbedder` turns each text into numbers, and everything after it is
-ordinary scikit-learn: a pipeline, cross-validation, a grid search, saving and loading.
+What does a customer of a bank want? A :class:`~sk_sentemb.SentenceEmbedder` turns each message into
+an embedding, and everything after it is ordinary scikit-learn: a pipeline, cross-validation, a grid
+search, saving and loading.
 
-It needs no network, and takes a minute or two on two cores.
+It needs no network, and takes less than a minute on two cores.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline, make_union
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.datasets import load_docstrings
+from sk_sentemb.datasets import load_banking77_sample
 
 started = perf_counter()
 # Run from the repository's root, or from the folder of this file.
@@ -38,33 +38,30 @@ def heading(text):
 
 
 # %%
-# The texts
-# ---------
+# The messages
+# ------------
 #
-# The first paragraphs of docstrings, from the packages that are installed here anyway. Package
-# names are masked, so the meaning has to be read.
+# 500 messages of bank customers, a sample of the Banking77 dataset. Each of the 10 intents has a
+# similar one, so that the words alone do not always tell them apart.
 
-heading("1. The texts")
-docstrings = load_docstrings(max_per_package=100)
-texts = docstrings.data["text"]
-packages = docstrings.target_names[docstrings.target]
+heading("1. The messages")
+banking = load_banking77_sample()
+texts = banking.data
+intents = banking.target_names[banking.target]
 
-print(f"{len(texts)} docstrings, 100 from each of {', '.join(docstrings.target_names)}.")
-print("Which package is a text from?\n")
-for text, package in list(zip(texts, packages, strict=True))[:4]:
-    print(f"  {package:<8} {text if len(text) < 80 else text[:76] + ' ...'}")
+print(
+    f"{len(texts)} messages, 50 for each of {len(banking.target_names)} intents. What do they want?\n"
+)
+for text, intent in list(zip(texts, intents, strict=True))[:6]:
+    print(f"  {intent:<23} {text}")
 
 # %%
 # A pipeline, cross-validated
 # ---------------------------
 #
-# The embedder takes the place that ``TfidfVectorizer`` has in a text pipeline, or stands beside it.
-# It comes pretrained, so it knows words that no training text contains, which counts most where
-# labels are few. With all 2,500 docstrings, counting words is as good or better on its own; the two
-# know different things, and both together are better than either.
-#
-# A few docstrings may be longer than the model reads at once: ``long_text="chunk"`` embeds them in
-# windows. By default they are cut off, and a warning says how many.
+# The embedder replaces ``TfidfVectorizer`` in a text pipeline, or complements it in a union. It is
+# pretrained, so it relates words that no training message contains, which helps most where labels
+# are few.
 
 heading("2. A pipeline, cross-validated (accuracy, 5 folds)")
 
@@ -74,7 +71,7 @@ def classifier():
     return LogisticRegression(C=10, max_iter=1000)
 
 
-embedder = SentenceEmbedder(long_text="chunk")
+embedder = SentenceEmbedder()
 models = {
     "chance": DummyClassifier(),
     "TF-IDF + LogisticRegression": make_pipeline(TfidfVectorizer(), classifier()),
@@ -86,7 +83,7 @@ models = {
 for name, model in models.items():
     print(f"  {name:<40}", end="", flush=True)
     before = perf_counter()
-    scores = cross_val_score(model, texts, packages, cv=5)
+    scores = cross_val_score(model, texts, intents, cv=5)
     seconds = perf_counter() - before
     print(f"{scores.mean():.3f} ± {scores.std():.3f}   {seconds:5.1f} s", flush=True)
 
@@ -100,7 +97,7 @@ for name, model in models.items():
 grid = {"sentenceembedder__pooling": ["mean", "cls"], "logisticregression__C": [1, 10]}
 heading("3. A grid search over pooling and C (300 texts, 4 candidates x 3 folds)")
 search = GridSearchCV(models["SentenceEmbedder + LogisticRegression"], grid, cv=3)
-search.fit(texts[:300], packages[:300])
+search.fit(texts[:300], intents[:300])
 
 results = search.cv_results_
 for candidate, score in zip(results["params"], results["mean_test_score"], strict=True):
@@ -116,15 +113,15 @@ for candidate, score in zip(results["params"], results["mean_test_score"], stric
 # so the file is small. ``weights_in_pickle="embed"`` puts the weights inside.
 
 heading("4. Saved, loaded, predicting")
-model = search.best_estimator_.fit(texts, packages)
+model = search.best_estimator_.fit(texts, intents)
 saved = output / "quickstart.joblib"
 joblib.dump(model, saved)
 print(f"Saved {saved}: {saved.stat().st_size / 1000:.0f} kB.\n")
 
 loaded = joblib.load(saved)
 new_texts = [
-    "Fill the gaps in a table with the average of each column.",
-    "Move a layer and its weights to the graphics card.",
+    "My wallet is gone, with all my cards in it!",
+    "What is the euro worth in dollars today?",
 ]
 for text, probabilities in zip(new_texts, loaded.predict_proba(new_texts), strict=True):
     best = probabilities.argmax()
@@ -134,29 +131,35 @@ for text, probabilities in zip(new_texts, loaded.predict_proba(new_texts), stric
 # A map of the texts
 # ------------------
 #
-# Texts that mean similar things have similar vectors. t-SNE lays them out in two dimensions, and
-# the colours, which it never saw, show what of the packages is in the meaning alone.
+# Texts with similar meanings have similar embeddings. t-SNE arranges them in two dimensions without
+# knowing the intents, which the colors show. Similar intents share a color and differ in the marker.
 
 heading("5. A map of the texts")
-vectors = loaded["sentenceembedder"].transform(texts)
-flat = make_pipeline(PCA(50, random_state=0), TSNE(random_state=0))
-places = flat.fit_transform(vectors)
+embeddings = loaded["sentenceembedder"].transform(texts)
+places = make_pipeline(PCA(50, random_state=0), TSNE(random_state=0)).fit_transform(embeddings)
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart; shapes help further.
-looks = zip(["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"], "os^Dv", strict=True)
+# The colors of Okabe and Ito, which color-blind readers can tell apart.
+looks = {
+    "#0072B2": ("card_arrival", "card_delivery_estimate"),
+    "#E69F00": ("card_not_working", "declined_card_payment"),
+    "#D55E00": ("compromised_card", "lost_or_stolen_card"),
+    "#009E73": ("exchange_charge", "exchange_rate"),
+    "#CC79A7": ("pending_transfer", "transfer_timing"),
+}
 fig, ax = plt.subplots(figsize=(9, 7), layout="constrained")
-for package, (color, marker) in zip(docstrings.target_names, looks, strict=False):
-    of_package = places[packages == package]
-    ax.scatter(*of_package.T, s=36, c=color, marker=marker, ec="white", lw=0.6, label=package)
-fig.suptitle(f"{len(texts)} docstrings, placed by meaning and coloured by package", fontsize=15)
+for color, similar in looks.items():
+    for intent, marker in zip(similar, "o^", strict=True):
+        x, y = places[intents == intent].T
+        ax.scatter(x, y, s=36, c=color, marker=marker, ec="white", lw=0.6, label=intent)
+fig.suptitle(f"{len(texts)} messages, placed by meaning and colored by intent", fontsize=15)
 ax.set_axis_off()
 fig.legend(
     loc="outside lower center",
-    ncols=len(docstrings.target_names),
-    fontsize=13,
+    ncols=5,
+    fontsize=10,
     frameon=False,
-    markerscale=1.6,
-    handletextpad=0.2,
+    handletextpad=0,
+    columnspacing=0.5,
 )
 picture = output / "quickstart.png"
 fig.savefig(picture, dpi=150)

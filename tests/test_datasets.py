@@ -1,223 +1,72 @@
 import functools
 import hashlib
-import inspect
 import os
 import re
 import shutil
-import subprocess
 import sys
 import threading
-import warnings
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
 
-from sk_sentemb.datasets import fetch_banking77, load_docstrings
-from sk_sentemb.datasets._docstrings import _first_paragraph
+from sk_sentemb.datasets import fetch_banking77, load_banking77_sample
 
 DATA = Path(os.environ.get("SK_SENTEMB_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TRAIN_SHA256 = "b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b"
 
 
-@pytest.fixture(scope="module")
-def docstrings():
-    return load_docstrings()
+def test_banking77_sample_has_fifty_messages_of_ten_intents():
+    sample = load_banking77_sample()
+    assert sample.frame.shape == (500, 2)
+    assert len(sample.target_names) == 10
+    assert sample.target_names.tolist() == sorted(sample.target_names)
+    assert np.bincount(sample.target).tolist() == [50] * 10
+    assert sample.data.is_unique
+    assert "CC BY 4.0" in sample.DESCR
 
 
-@pytest.fixture(scope="module")
-def every_docstring():
-    return load_docstrings(max_per_package=None)
+def test_banking77_sample_is_part_of_the_training_messages(published, local):
+    sample, train = load_banking77_sample(), fetch_banking77()
+    known = set(zip(train.data, train.target_names[train.target], strict=True))
+    assert set(zip(sample.data, sample.target_names[sample.target], strict=True)) <= known
 
 
-def test_docstrings_are_balanced(docstrings):
-    assert docstrings.target_names.tolist() == ["numpy", "pandas", "scipy", "sklearn", "torch"]
-    assert np.bincount(docstrings.target).tolist() == [500] * 5
+def test_banking77_sample_mixes_the_intents():
+    assert np.bincount(load_banking77_sample().target[:100], minlength=10).min() >= 5
 
 
-def test_docstrings_bunch_is_consistent(docstrings):
-    assert docstrings.data.columns.tolist() == docstrings.feature_names
-    pd.testing.assert_frame_equal(
-        docstrings.frame, docstrings.data.assign(target=docstrings.target)
-    )
-    for package, version in docstrings.versions.items():
-        assert version == import_module(package).__version__
-        assert f"{package} {version}" in docstrings.DESCR
+def test_banking77_sample_as_arrays():
+    sample, arrays = load_banking77_sample(), load_banking77_sample(as_frame=False)
+    assert type(arrays.data) is type(arrays.target) is np.ndarray
+    assert arrays.data.dtype == object
+    assert arrays.target.dtype == np.int64
+    assert arrays.frame is None
+    np.testing.assert_array_equal(arrays.data, sample.data)
+    np.testing.assert_array_equal(arrays.target, sample.target)
 
 
-def test_docstrings_texts_are_clean_and_distinct(docstrings):
-    texts = docstrings.data["text"]
-    assert texts.is_unique
-    assert (texts == texts.map(lambda text: " ".join(text.split()))).all()
-    assert texts.str.split().str.len().min() == 4
-    assert not texts.str.contains("`").any()
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_banking77_sample_as_X_y(as_frame):
+    sample = load_banking77_sample(as_frame=as_frame)
+    X, y = load_banking77_sample(return_X_y=True, as_frame=as_frame)
+    assert type(X) is type(sample.data)
+    np.testing.assert_array_equal(X, sample.data)
+    np.testing.assert_array_equal(y, sample.target)
 
 
-def test_docstrings_do_not_name_their_package(every_docstring):
-    texts = every_docstring.data["text"]
-    name = r"(?i)numpy|pandas|scipy|scikit.?learn|sklearn|torch|\b(?:np|pd|sp|nn)\.\w"
-    assert texts[texts.str.contains(name)].tolist() == []
-    assert texts.str.contains(r"\blibrary\b").any()
+def test_banking77_sample_names_its_license():
+    text = files("sk_sentemb.datasets").joinpath("data", "banking77_sample.LICENSE.txt").read_text()
+    for part in ("PolyAI", "Casanueva", "CC BY 4.0", "Changes:", "creativecommons.org"):
+        assert part in text
 
 
-def test_docstrings_belong_to_the_objects_named(every_docstring):
-    names, frame = every_docstring.names, every_docstring.frame
-    assert len(set(names)) == len(names)
-    for name, row in zip(names, frame.itertuples(), strict=True):
-        described = _resolve(name)
-        assert name.startswith(f"{every_docstring.target_names[row.target]}.")
-        assert (row.kind == "class") == isinstance(described, type), name
-        assert row.n_lines == len(inspect.getdoc(described).splitlines()), name
-
-
-def _resolve(name):
-    parts = name.split(".")
-    for depth in range(len(parts) - 1, 0, -1):
-        if ".".join(parts[:depth]) in sys.modules:
-            module = sys.modules[".".join(parts[:depth])]
-            return functools.reduce(getattr, parts[depth:], module)
-    raise LookupError(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "kind", "n_parameters"),
-    [
-        ("torch.add", "Adds other, scaled by alpha, to input.", "function", np.nan),
-        ("pandas.DataFrame.rename", "Rename columns or index labels.", "method", 8),
-        (
-            "numpy.cumsum",
-            "Return the cumulative sum of the elements along a given axis.",
-            "function",
-            4,
-        ),
-        (
-            "scipy.stats.rankdata",
-            "Assign ranks to data, dealing with ties appropriately.",
-            "function",
-            4,
-        ),
-        (
-            "sklearn.linear_model.Lasso",
-            "Linear Model trained with L1 prior as regularizer (aka the Lasso).",
-            "class",
-            10,
-        ),
-    ],
-)
-def test_docstrings_of_well_known_objects(every_docstring, name, text, kind, n_parameters):
-    row = every_docstring.data[every_docstring.names == name].iloc[0]
-    assert row["text"] == text
-    assert row["kind"] == kind
-    np.testing.assert_equal(row["n_parameters"], n_parameters)
-    assert row["n_examples"] == inspect.getdoc(_resolve(name)).count(">>> ")
-
-
-@pytest.mark.parametrize(
-    ("docstring", "text"),
-    [
-        ("One line,\n  and another.\n\nMore.", "One line, and another."),
-        ("f(x, /)\n\nf(x, out=None)\n\nWhat it does.", "What it does."),
-        ("f(x,\n  y=())\n\nWhat it does.", "What it does."),
-        ("f(x) -> Tensor\nWhat it does.", "What it does."),
-        ("f(x) -> Tensor", ""),
-        ("cos(x) - 1 for small `x`.", "cos(x) - 1 for small x."),
-        ("Like :func:`~torch.nn.functional.relu` of PyTorch.", "Like library.relu of library."),
-        (
-            "A :class:`frame <pandas.DataFrame>`, not ``np.ndarray``.",
-            "A frame, not library.ndarray.",
-        ),
-        ("Use scikit-learn, SciPy or TorchScript.", "Use library, library or library."),
-        ("A DataFrame or tensor np or pd.", "A DataFrame or tensor np or pd."),
-    ],
-)
-def test_first_paragraph_is_plain_and_masked(docstring, text):
-    assert _first_paragraph(docstring) == text
-
-
-def test_docstrings_shared_by_two_packages_are_left_out():
-    shared = "Matrix or vector norm."
-    assert shared in load_docstrings(packages=["numpy", "torch"], max_per_package=None).data.values
-    both = load_docstrings(packages=["numpy", "scipy"], max_per_package=None)
-    assert shared not in both.data["text"].tolist()
-
-
-def test_fewer_docstrings_are_a_subset():
-    few = load_docstrings(packages=["numpy", "pandas"], max_per_package=20)
-    many = load_docstrings(packages=["numpy", "pandas"], max_per_package=60)
-    assert len(few.data) == 40
-    assert set(few.names) < set(many.names)
-
-
-def test_docstrings_rows_are_mixed(docstrings):
-    counts = np.bincount(docstrings.target[:500], minlength=5)
-    assert counts.min() > 50
-
-
-def test_docstrings_are_the_same_in_another_process():
-    program = (
-        "import torch.nn.functional, scipy.stats\n"
-        "from sk_sentemb.datasets import load_docstrings\n"
-        "print(load_docstrings(packages={'scipy', 'numpy'}).frame.to_csv())"
-    )
-    there = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    here = load_docstrings(packages=("numpy", "scipy")).frame.to_csv()
-    assert there.stdout.split() == here.split()
-
-
-def test_docstrings_as_X_y(docstrings):
-    X, y = load_docstrings(return_X_y=True)
-    pd.testing.assert_frame_equal(X, docstrings.data)
-    pd.testing.assert_series_equal(y, docstrings.target)
-
-
-def test_docstrings_are_read_without_warnings_or_random_numbers():
-    state = np.random.get_state()[1].copy()  # noqa: NPY002, the global state is what is tested
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        load_docstrings()
-    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
-
-
-def test_package_can_be_told_from_text(docstrings):
-    model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
-    scores = cross_val_score(model, docstrings.data["text"], docstrings.target, cv=3)
-    assert 0.7 < scores.mean() < 0.95
-
-
-def test_absent_package_is_left_out(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)  # what Python takes for "not installed"
-    docstrings = load_docstrings(packages=["torch", "numpy", "pandas"], max_per_package=5)
-    assert docstrings.target_names.tolist() == ["numpy", "pandas"]
-    with pytest.raises(ValueError, match=r"at least two packages.*\['numpy'\] can be imported"):
-        load_docstrings(packages=["torch", "numpy"])
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"packages": ["numpy"]}, "at least two packages"),
-        ({"packages": ["numpy", "jax"]}, "got jax"),
-        ({"packages": "numpy"}, "'packages' parameter"),
-        ({"max_per_package": 0}, "'max_per_package' parameter"),
-        ({"max_per_package": 1.5}, "'max_per_package' parameter"),
-    ],
-)
-def test_load_docstrings_refuses(parameters, message):
-    with pytest.raises(ValueError, match=message):
-        load_docstrings(**parameters)
+def test_banking77_sample_refuses_other_values():
+    with pytest.raises(ValueError, match="'as_frame' parameter"):
+        load_banking77_sample(as_frame="auto")
 
 
 @pytest.fixture
@@ -284,6 +133,8 @@ def test_banking77_as_X_y(published, local):
     pd.testing.assert_series_equal(X, banking.data)
     pd.testing.assert_series_equal(y, banking.target)
     pd.testing.assert_frame_equal(banking.frame, pd.DataFrame({"text": X, "target": y}))
+    arrays = fetch_banking77(subset="test", return_X_y=True, as_frame=False)
+    assert [type(part) for part in arrays] == [np.ndarray, np.ndarray]
 
 
 def test_banking77_is_downloaded_once(published, mirror, tmp_path):
@@ -323,7 +174,7 @@ def test_no_network(mirror, tmp_path, monkeypatch):
 
 def test_nothing_is_downloaded_unless_allowed(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("SK_SENTEMB_DATA", str(tmp_path / "elsewhere"))
-    with pytest.raises(OSError, match="not on this machine") as error:
+    with pytest.raises(OSError, match="Banking77 was not found at") as error:
         fetch_banking77(data_home=tmp_path / "home", download_if_missing=False)
     for folder in (tmp_path / "elsewhere", tmp_path / "home" / "sk_sentemb"):
         assert str(folder / "banking77" / "train.csv") in str(error.value)
@@ -342,7 +193,7 @@ def test_corrupted_file_on_disk_is_refused(mirror, tmp_path, monkeypatch, place)
     found = hashlib.sha256((folder / "train.csv").read_bytes()).hexdigest()
     with pytest.raises(OSError, match=re.escape(str(folder / "train.csv"))) as error:
         fetch_banking77(data_home=tmp_path / "home")
-    for part in (found, TRAIN_SHA256, "Delete it"):
+    for part in (found, TRAIN_SHA256, "Delete the file"):
         assert part in str(error.value)
 
 

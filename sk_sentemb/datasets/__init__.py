@@ -1,6 +1,5 @@
-"""Real text to try things on: ``load_*`` needs no network, ``fetch_*`` downloads and checks."""
+"""Datasets for examples: ``load_*`` reads files of the package, ``fetch_*`` downloads them."""
 
-from sk_sentemb.datasets._banking77 import fetch_banking77
-from sk_sentemb.datasets._docstrings import load_docstrings
+from ._banking77 import fetch_banking77, load_banking77_sample
 
-__all__ = ["fetch_banking77", "load_docstrings"]
+__all__ = ["fetch_banking77", "load_banking77_sample"]
