@@ -122,11 +122,12 @@ def add_note_without_data(app, docname, source):
 
 
 def skip_foreign_member(app, what, name, obj, skip, options):
-    """Leave out members that scikit-learn documents, and attributes, which docstrings list."""
+    """Leave out members that scikit-learn documents, and attributes that are no properties."""
     if what not in {"class", "exception"}:
         return None
-    module = getattr(obj, "__module__", None) or ""
-    return True if not callable(obj) or not module.startswith("sk_sentemb") else None
+    function = obj.fget if isinstance(obj, property) else obj
+    module = getattr(function, "__module__", None) or ""
+    return None if callable(function) and module.startswith("sk_sentemb") else True
 
 
 def setup(app):

@@ -271,7 +271,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
             The columns' vectors side by side.
         """
         n_tasks = self._n_epochs + N_TASKS
@@ -313,7 +313,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
             The columns' vectors side by side.
 
         Raises
@@ -336,7 +336,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
 
         Returns
         -------
-        ndarray of shape (n_columns * embedding_dim_,), object
+        ndarray of shape (n_columns * `embedding_dim_`,), object
             One name for each output column.
         """
         check_is_fitted(self)

@@ -32,7 +32,8 @@ class DiskCache:
     Embeddings that were looked up stay in the process's memory, too, within ``max_bytes`` and the bound
     of the memory cache that all embedders share (``open_cache("memory").max_bytes``). Nothing that
     happens to the file gives a wrong vector or an error: every record is checked when it is read, and
-    what cannot be read or written costs a :class:`CacheWarning` and the time to embed again.
+    what cannot be read or written costs a :class:`~sk_sentemb.exceptions.CacheWarning` and the time
+    to embed again.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def load_encoder(
     Parameters
     ----------
     model : str or path-like
-        A folder or a hub id; see :func:`~sk_sentemb.encoder.resolve_model`.
+        A folder or a hub id; see :ref:`model-resolution`.
     revision : str, default=None
         A branch, tag or commit of the hub's repository.
     device : str, default=None
@@ -111,7 +111,7 @@ def load_image_encoder(
     Parameters
     ----------
     model : str or path-like
-        A folder or a hub id; see :func:`~sk_sentemb.encoder.resolve_model`.
+        A folder or a hub id; see :ref:`model-resolution`.
     revision : str, default=None
         A branch, tag or commit of the hub's repository.
     device : str, default=None

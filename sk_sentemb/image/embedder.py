@@ -265,7 +265,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
             The columns' vectors side by side.
         """
         with self._task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
@@ -281,7 +281,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * embedding_dim_), float32
+        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
             The columns' vectors side by side.
 
         Raises
@@ -305,7 +305,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
 
         Returns
         -------
-        ndarray of shape (n_columns * embedding_dim_,), object
+        ndarray of shape (n_columns * `embedding_dim_`,), object
             One name for each output column.
         """
         check_is_fitted(self)

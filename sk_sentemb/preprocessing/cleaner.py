@@ -85,7 +85,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     See Also
     --------
-    SentenceEmbedder : Reads what comes out.
+    sk_sentemb.SentenceEmbedder : Reads what comes out.
 
     Notes
     -----

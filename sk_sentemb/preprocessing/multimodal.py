@@ -43,7 +43,8 @@ def make_multimodal_transformer(
         shows. Leave the target out. None where all columns are listed.
 
     text : str, list of str or callable, default=None
-        All the columns of text, or what returns them for ``X``, such as :class:`text_column_selector`.
+        All text columns, or a callable that returns them for ``X``, such as
+        :class:`~sk_sentemb.text_column_selector`.
         None to go by the rules; without ``X``, for none.
 
     categorical : str, list of str or callable, default=None
@@ -110,7 +111,7 @@ def make_multimodal_transformer(
 
     See Also
     --------
-    text_column_selector : The columns of text alone.
+    sk_sentemb.text_column_selector : The columns of text alone.
     sklearn.compose.make_column_transformer : The same with transformers of your own.
 
     Notes

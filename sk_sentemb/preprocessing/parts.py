@@ -63,7 +63,7 @@ class DateParts(TransformerMixin, BaseEstimator):
 
     See Also
     --------
-    make_multimodal_transformer : Uses it for columns of dates.
+    sk_sentemb.make_multimodal_transformer : Uses it for columns of dates.
 
     Notes
     -----

@@ -38,7 +38,7 @@ def read_numbers(X: Any) -> np.ndarray:
 
     See Also
     --------
-    make_multimodal_transformer : Uses it for columns of numbers.
+    sk_sentemb.make_multimodal_transformer : Uses it for columns of numbers.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def read_categories(X: Any, *, fill: str | None = None) -> np.ndarray:
 
     See Also
     --------
-    make_multimodal_transformer : Uses it for columns of categories.
+    sk_sentemb.make_multimodal_transformer : Uses it for columns of categories.
 
     Examples
     --------

@@ -77,7 +77,7 @@ def describe_columns(
     See Also
     --------
     column_roles : The columns of each role.
-    text_column_selector : The columns of text, for a column transformer.
+    sk_sentemb.text_column_selector : The columns of text, for a column transformer.
 
     Notes
     -----
@@ -165,7 +165,8 @@ def column_roles(
         of each column.
 
     text : str, list of str or callable, default=None
-        All the columns of text, or what returns them for ``X``, such as :class:`text_column_selector`.
+        All text columns, or a callable that returns them for ``X``, such as
+        :class:`~sk_sentemb.text_column_selector`.
         Columns that are text by the rules and not listed become ``"other"``. None to go by the rules.
 
     categorical : str, list of str or callable, default=None

@@ -43,7 +43,7 @@ class text_column_selector(BaseEstimator):
     See Also
     --------
     sklearn.compose.make_column_selector : Select columns by dtype and name.
-    make_multimodal_transformer : A column transformer for all the columns of a table.
+    sk_sentemb.make_multimodal_transformer : A column transformer for all the columns of a table.
 
     Examples
     --------
