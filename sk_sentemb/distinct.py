@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ._types import Text
 from .columns import TextColumns
-from .encoder import Text
 
 NO_TEXT = -1
 

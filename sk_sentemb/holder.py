@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from ._types import Text
 from ._warn import warn
 from .cache import DiskCache, MemoryCache, open_cache
 from .cache.key import space_of
@@ -22,7 +23,6 @@ from .distinct import DistinctTexts
 from .encoder import (
     Embedded,
     Encoder,
-    Text,
     load_encoder,
     new_folder,
     warn_of_literal_prompt,

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
+from ._types import Text
 from .cache.once import Embed
-from .encoder import Embedded, Encoder, Text, assemble, dismantle, n_characters
+from .encoder import Embedded, Encoder, assemble, dismantle, n_characters
 from .exceptions import TextTooLongError
 
 # So many blocks for each worker even out that some are faster than others.

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..encoder import Embedded, Encoder, ImageEncoder, Text, bytes_of
+from .._types import Text
+from ..encoder import Embedded, Encoder, ImageEncoder, bytes_of
 
 # Counts up whenever the same recipe and text would give another vector, or a record another layout.
 FORMAT = 1

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from .._types import Text
 from .._warn import warn
-from ..encoder import Embedded, Text, n_characters
+from ..encoder import Embedded, n_characters
 from ..exceptions import CacheWarning, TextTooLongError
 from .key import Space
 

@@ -3,6 +3,7 @@
 from .atomic_folder import new_folder
 from .device import pick_dtype
 from .encoder import Embedded, Encoder
+from .errors import is_out_of_memory
 from .forks import ForkSafeLock
 from .head import SequenceHead
 from .patches import IMAGE_POOLINGS
@@ -12,9 +13,9 @@ from .portable import assemble, dismantle
 from .prompts import warn_of_literal_prompt
 from .registry import load_encoder, load_image_encoder, release_models
 from .resolve import resolve_model
-from .running import is_out_of_memory, unit_rows
+from .running import unit_rows
 from .save import write_encoder
-from .tokens import LONG_TEXT, Text, Tokens, bytes_of, n_characters
+from .tokens import LONG_TEXT, Tokens, bytes_of, n_characters
 from .torch_state import isolated
 from .trainable import TrainableEncoder, UsedRows
 from .vision import ImageEncoder
@@ -31,7 +32,6 @@ __all__ = [
     "ForkSafeLock",
     "ImageEncoder",
     "SequenceHead",
-    "Text",
     "Tokens",
     "TrainableEncoder",
     "UsedRows",

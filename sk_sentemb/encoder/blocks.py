@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from .._types import Text
 from ..exceptions import TextTooLongError
-from .tokens import Text, Tokens, n_characters
+from .tokens import Tokens, n_characters
 
 # Large enough that a block's packs are full of texts of like length, small enough that memory does
 # not grow with the number of texts.

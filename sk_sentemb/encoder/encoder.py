@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from .._types import Text
 from ..exceptions import CheckpointError
 from .backbone import Backbone, StaticBackbone
 from .blocks import tokenized_blocks
@@ -22,9 +23,8 @@ from .pooling import POOLINGS, Pooling, WeightedLayerPooling
 from .prompts import find_prompt
 from .running import join_windows, run_packs
 from .tokenizer import TextTokenizer
-from .tokens import LONG_TEXT, Text, Tokens
+from .tokens import LONG_TEXT, Tokens
 from .torch_state import isolated
-from .towers import TwoTowers
 
 # A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
 AUTO_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
@@ -99,7 +99,7 @@ class Encoder:
     source: Source | None = None
     origin: "Encoder | None" = None
     saved_tokenizer: PreTrainedTokenizerBase | None = None
-    towers: TwoTowers | None = None
+    towers: Any = None
     unsaved: bool = False
     carried: str = ""
 

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from ..exceptions import CheckpointError
-from .running import is_out_of_memory
+
+# An architecture that packing does not fit fails in its own way, or not at all: then the comparison
+# of the results tells.
+PROBE_ERRORS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 @contextmanager
@@ -28,3 +33,10 @@ def wrap_loading_errors(what: str) -> Iterator[None]:
     advice = "If a file is cut short or missing, fetch the model again."
     with wrap_errors(f"transformers cannot load {what}", advice):
         yield
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether memory ran out, on the processor or on an accelerator."""
+    # On the processor torch and oneDNN raise plain RuntimeErrors.
+    messages = ("can't allocate memory", "could not create a primitive")
+    return isinstance(error, torch.OutOfMemoryError) or any(m in str(error) for m in messages)

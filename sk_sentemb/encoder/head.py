@@ -11,10 +11,10 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from ..exceptions import CheckpointError
+from .errors import PROBE_ERRORS
 from .pooling import POOLINGS, Pooling
 from .quiet import quiet_transformers
 from .torch_state import isolated
-from .ways import DOES_NOT_FIT
 
 # How the transformers classifiers pool their tokens, the commonest first.
 _POOLINGS = ("cls", "lasttoken", "mean")
@@ -219,7 +219,7 @@ def pooling_of(head: SequenceHead, dim: int) -> Pooling:
             pool: Any = POOLINGS[name]
             if torch.allclose(head(pool(states)), expected, atol=1e-5, rtol=1e-4):
                 return Pooling(dim, [name])
-    except DOES_NOT_FIT as error:
+    except PROBE_ERRORS as error:
         raise CheckpointError(
             f"the head of {type(head.network).__name__} does not run as those of other cross-encoders "
             f"do: {type(error).__name__}: {error}"

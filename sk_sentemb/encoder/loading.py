@@ -22,7 +22,7 @@ from transformers import (
 from .._warn import warn
 from ..exceptions import CheckpointError, CheckpointWarning, NoHeadError
 from .backbone import Backbone
-from .errors import wrap_loading_errors
+from .errors import is_out_of_memory, wrap_loading_errors
 from .fields import Fields
 from .head import SequenceHead, has_decoder, pooling_of, split
 from .layout import config_of
@@ -31,7 +31,6 @@ from .modules import activation_of
 from .packing import Pack
 from .pooling import Pooling
 from .quiet import quiet_transformers
-from .running import is_out_of_memory
 from .torch_state import SETTINGS_LOCK
 from .ways import TOLERANCE, best_way, made_up_texts, relative_distance
 from .weights import read_tensors

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .._warn import warn
+from .errors import is_out_of_memory
 from .packing import Pack, make_packs
 from .tokens import Tokens
 
@@ -108,10 +109,3 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Scale each row to length one; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Say whether memory ran out, on the processor or on an accelerator."""
-    # On the processor torch and oneDNN raise plain RuntimeErrors.
-    messages = ("can't allocate memory", "could not create a primitive")
-    return isinstance(error, torch.OutOfMemoryError) or any(m in str(error) for m in messages)

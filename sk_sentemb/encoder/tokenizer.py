@@ -10,9 +10,10 @@ import numpy as np
 from tokenizers import Tokenizer, normalizers
 from transformers import PreTrainedTokenizerBase
 
+from .._types import Text
 from ..exceptions import TextTooLongError
 from .template import Template, find_template, without_special_tokens
-from .tokens import Text, Tokens
+from .tokens import Tokens
 
 # A text is cut before it is tokenised, so that ten megabytes cost no more than the few hundred
 # tokens that are kept. The margin is there for the cut itself: it may split a word, and a tokenizer

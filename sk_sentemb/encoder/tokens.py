@@ -5,10 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-LONG_TEXT = ("truncate", "chunk", "error")
+from .._types import Text
 
-# What an encoder reads: a text, or two that it reads together.
-Text = str | tuple[str, str]
+LONG_TEXT = ("truncate", "chunk", "error")
 
 
 @dataclass(frozen=True)

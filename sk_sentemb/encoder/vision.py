@@ -14,13 +14,12 @@ from transformers import PreTrainedModel
 from .._warn import warn
 from .ahead import prepared_ahead
 from .encoder import AUTO_BATCH_TOKENS, Source
+from .errors import is_out_of_memory
 from .forks import ForkSafeLock
 from .modules import Dense, Normalize, digest_of
 from .patches import IMAGE_POOLINGS, Pooler, pixels_of, pooling_named, run_tower, tower_of
 from .plain import to_plain
-from .running import is_out_of_memory
 from .torch_state import isolated
-from .towers import TwoTowers
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ class ImageEncoder:
     truncate_dim: int | None = None
     source: Source | None = None
     origin: "ImageEncoder | None" = None
-    towers: TwoTowers | None = None
+    towers: Any = None
     carried: str = ""
     lock: ForkSafeLock = field(default_factory=ForkSafeLock)
 

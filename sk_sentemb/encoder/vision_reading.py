@@ -10,7 +10,7 @@ from transformers import AutoModel, CLIPVisionModelWithProjection, PreTrainedMod
 from ..exceptions import CheckpointError
 from .checkpoint import read_towers
 from .encoder import Source
-from .errors import wrap_errors, wrap_loading_errors
+from .errors import is_out_of_memory, wrap_errors, wrap_loading_errors
 from .fields import Fields
 from .forks import ForkSafeLock
 from .layout import (
@@ -28,7 +28,6 @@ from .modules import MODULES
 from .patches import ImageStates, Pooler, states_of_a_blank, tower_of
 from .pooling import Pooling
 from .quiet import quiet_transformers
-from .running import is_out_of_memory
 from .towers import dense_of
 from .vision import ImageEncoder
 

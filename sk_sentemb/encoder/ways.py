@@ -8,16 +8,13 @@ from transformers import PreTrainedModel
 
 from .attention import NAME as PACKED
 from .backbone import Backbone
+from .errors import PROBE_ERRORS
 from .packing import Pack
 from .quiet import quiet_transformers
 
 # How far the states of a packed run may be from those of a padded one, relative to their size. Texts
 # that see each other, or stand at wrong positions, are off by far more.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-
-# An architecture that packing does not fit fails in its own way, or not at all: then the comparison
-# of the results tells.
-DOES_NOT_FIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 # Beyond that it takes too long to try whether a pass may have more tokens than there are positions.
@@ -49,7 +46,7 @@ def _fastest(model: PreTrainedModel) -> Backbone:
             _run_more_than_one_text_may_have(packed, texts)
             if _agrees(packed, texts, others, expected):
                 return packed
-        except DOES_NOT_FIT:
+        except PROBE_ERRORS:
             pass
         model.set_attn_implementation(before)
     return padded if _agrees(padded, texts, others, expected) else alone
@@ -77,7 +74,7 @@ def _agrees_on_first_tokens(backbone: Backbone, texts: list[np.ndarray]) -> bool
     expected = torch.stack([states[0] for states in _run(backbone, texts)])
     try:
         found = backbone(ids, pack, first_only=True).hidden.float()
-    except DOES_NOT_FIT:
+    except PROBE_ERRORS:
         return False
     tolerance = TOLERANCE[backbone.model.dtype]
     return found.shape == expected.shape and bool(relative_distance(found, expected) <= tolerance)

@@ -9,10 +9,10 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
+from .._types import Text
 from .._warn import warn
 from ..columns import TextColumns
 from ..distinct import NO_TEXT, distinct_texts
-from ..encoder import Text
 from ..exceptions import AmbiguousTargetWarning, MissingTextWarning
 from .arguments import check_no_missing, check_query_id
 from .kinds import Kind

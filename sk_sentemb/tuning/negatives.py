@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..encoder import Text
+from .._types import Text
 from .examples import Examples
 
 # Draws before the documents of other queries are listed, to draw from these.

@@ -9,8 +9,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from .._types import Text
 from .._warn import warn
-from ..encoder import Encoder, Text, Tokens, isolated, unit_rows
+from ..encoder import Encoder, Tokens, isolated, unit_rows
 from ..exceptions import FineTuningWarning, TextTooLongError
 from ..progress import progress_bar
 from ..truncation import count_truncated, warn_truncated
