@@ -15,8 +15,8 @@ from transformers import AutoModel
 
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.encoder import Encoder, unit_rows
-from sk_sentemb.encoder.packing import make_packs
-from sk_sentemb.encoder.tokens import Tokens
+from sk_sentemb.encoder.packing.packs import make_packs
+from sk_sentemb.encoder.tokenization.tokenized import Tokens
 
 OURS, PEER, ONNX = "sk_sentemb", "sentence-transformers", "onnxruntime"
 REFERENCE = f"{PEER} float32"

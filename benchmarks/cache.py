@@ -16,7 +16,7 @@ from _common import OUTPUT, data_file, fresh, machine, show, write_json
 
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.cache import DiskCache, MemoryCache
-from sk_sentemb.cache.key import Space
+from sk_sentemb.cache.namespace import Space
 from sk_sentemb.encoder import Embedded
 
 SIZES = [10**3, 10**4, 10**5]

@@ -4,7 +4,7 @@ Short vectors that are good
 ===========================
 
 Half of the dimensions are half of the memory and half of the time of what follows. A model trained as
-usual spreads what it knows over all dimensions; with :class:`~sk_sentemb.tuning.Matryoshka` the first
+usual spreads what it knows over all dimensions; with :class:`~sk_sentemb._training.Matryoshka` the first
 ones learn to be good alone, and ``truncate_dim`` costs little.
 """
 
@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sk_sentemb import FineTuner, SentenceEmbedder
 from sk_sentemb.datasets import load_banking77_sample
-from sk_sentemb.tuning import Matryoshka
+from sk_sentemb.losses import Matryoshka
 
 # %%
 # The texts

@@ -15,21 +15,18 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from ._atomic_fit import atomic_fit
+from ._base import ModelHolder, has_a_fine_tuner
+from ._inputs import TextColumns, check_features, distinct_texts, read_text_columns
+from ._pretrained import with_callbacks
+from ._progress import N_TASKS
+from ._training import OF_TEXTS, Data, FineTuner
+from ._truncation import CellCounts, count_truncated
 from ._warn import warn
-from .atomic import atomic_fit
 from .cache import DiskCache, MemoryCache
-from .columns import TextColumns, read_text_columns
-from .distinct import distinct_texts
 from .encoder import Encoder, unit_rows
 from .exceptions import MissingTextWarning
-from .features import check_features
-from .holder import ModelHolder, has_a_fine_tuner, with_callbacks
-from .progress import N_TASKS
-from .truncation import CellCounts, count_truncated
-from .tuning import FineTuner
-from .tuning.data import Data
-from .tuning.kinds import OF_TEXTS
-from .tuning.losses import SCORES
+from .losses import SCORES
 
 
 class EmbeddedRows(NamedTuple):

@@ -18,7 +18,7 @@ from checkpoints import (
 from sentence_transformers import SentenceTransformer
 
 from sk_sentemb.encoder import POOLINGS, Encoder, load_encoder, write_encoder
-from sk_sentemb.encoder.layers import layers_of
+from sk_sentemb.encoder.packing.last_layer import layers_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

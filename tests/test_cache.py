@@ -27,11 +27,11 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import DiskCache, MemoryCache, open_cache, prewarm
-from sk_sentemb.cache.key import Space, space_of
 from sk_sentemb.cache.memory import ENTRY_BYTES
-from sk_sentemb.cache.once import embed_once
+from sk_sentemb.cache.namespace import Space, space_of
+from sk_sentemb.cache.single_flight import embed_once
 from sk_sentemb.encoder import Embedded
-from sk_sentemb.encoder.modules import Dense
+from sk_sentemb.encoder.modules.layers import Dense
 from sk_sentemb.exceptions import CacheWarning, TruncationWarning
 
 TEXTS = ["the ferry passed the pier", "Harbour", "Nobody remembers the storm?"]

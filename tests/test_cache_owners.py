@@ -14,7 +14,7 @@ from processes import ends_within
 
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import open_cache, processes
-from sk_sentemb.cache.key import space_of
+from sk_sentemb.cache.namespace import space_of
 from sk_sentemb.cache.processes import is_running, this_process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="nothing is known of processes here")

@@ -19,8 +19,8 @@ from sk_sentemb import (
     SentenceEmbedder,
 )
 from sk_sentemb.cache import DiskCache, open_cache
-from sk_sentemb.cache.key import sealed
-from sk_sentemb.cache.shelf import shelf_of
+from sk_sentemb.cache.namespace import sealed
+from sk_sentemb.cache.resilient_store import shelf_of
 from sk_sentemb.exceptions import CacheWarning
 
 TEXTS = [f"the ferry passed pier {i}" for i in range(8)]

@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, processors
 
 from sk_sentemb import load_encoder
-from sk_sentemb.encoder.tokenizer import TextTokenizer
+from sk_sentemb.encoder.tokenization.tokenizer import TextTokenizer
 from sk_sentemb.exceptions import CheckpointError
 
 LONG = " ".join(TEXTS)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sk_sentemb.columns import read_text_columns
+from sk_sentemb._inputs.text import read_text_columns
 
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
@@ -594,7 +594,7 @@ def test_rows_among_texts_are_refused():
 
 def test_a_list_of_text_loads_no_data_frame_library():
     code = (
-        "import sys; from sk_sentemb.columns import read_text_columns; read_text_columns(['a']); "
+        "import sys; from sk_sentemb._inputs.text import read_text_columns; read_text_columns(['a']); "
         "heavy = {'narwhals', 'pandas', 'polars', 'pyarrow', 'sklearn', 'torch', 'transformers'}; "
         "loaded = heavy & sys.modules.keys(); assert not loaded, loaded"
     )

@@ -38,23 +38,21 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from sk_sentemb import CrossEncoderClassifier, CrossEncoderScorer, FineTuner, load_encoder
-from sk_sentemb.columns import read_text_columns
+from sk_sentemb._inputs.text import read_text_columns
+from sk_sentemb._training.batch_sampler import batches_of_epoch
+from sk_sentemb._training.dataset import read_examples
+from sk_sentemb._training.random_negatives import with_negatives
+from sk_sentemb._training.task import OF_SCORES
 from sk_sentemb.exceptions import FineTuningWarning, NewHeadWarning, TruncationWarning
-from sk_sentemb.tuning import (
+from sk_sentemb.losses import CoSENT, Loss, Matryoshka
+from sk_sentemb.losses.base import LISTS
+from sk_sentemb.losses.cross_encoder import (
     PAIR_LOSSES,
     BinaryCrossEntropy,
-    CoSENT,
     CrossEntropy,
     LambdaLoss,
-    Loss,
-    Matryoshka,
     RandomNegatives,
 )
-from sk_sentemb.tuning.examples import read_examples
-from sk_sentemb.tuning.kinds import OF_SCORES
-from sk_sentemb.tuning.losses.base import LISTS
-from sk_sentemb.tuning.negatives import with_negatives
-from sk_sentemb.tuning.sampling import batches_of_epoch
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -1153,7 +1151,7 @@ def test_an_interruption_before_the_training_leaves_the_classes_of_the_last_one(
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sk_sentemb.tuning.tune.read_data", interrupted)
+    monkeypatch.setattr("sk_sentemb._training.fine_tune.read_data", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fitted.fit(PAIRS, ["x", "y", "z"] * 8)
     assert fitted.predict(PAIRS).tolist() == before.tolist()

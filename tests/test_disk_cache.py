@@ -20,9 +20,11 @@ import pytest
 from embedding import OTHER, TINY, assert_same_rows
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.cache import DiskCache, shelf, store
-from sk_sentemb.cache.key import FORMAT, Space
-from sk_sentemb.cache.once import embed_once
+from sk_sentemb.cache import DiskCache
+from sk_sentemb.cache import resilient_store as shelf
+from sk_sentemb.cache import sqlite_store as store
+from sk_sentemb.cache.namespace import FORMAT, Space
+from sk_sentemb.cache.single_flight import embed_once
 from sk_sentemb.encoder import Embedded
 from sk_sentemb.exceptions import CacheWarning
 

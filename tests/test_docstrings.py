@@ -9,8 +9,8 @@ from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 
 import sk_sentemb
-from sk_sentemb.cache.once import Cache
-from sk_sentemb.tuning import Loss
+from sk_sentemb.cache.single_flight import Cache
+from sk_sentemb.losses import Loss
 
 MODULES = [
     "sk_sentemb",
@@ -19,7 +19,8 @@ MODULES = [
     "sk_sentemb.datasets",
     "sk_sentemb.display",
     "sk_sentemb.preprocessing",
-    "sk_sentemb.tuning",
+    "sk_sentemb.losses",
+    "sk_sentemb.losses.cross_encoder",
 ]
 
 # See Also and a longer description are there where they help.
@@ -30,9 +31,8 @@ NOT_CONSTRUCTED = {
     "sk_sentemb.Encoder",
     "sk_sentemb.bulk.EmbeddedDataset",
     "sk_sentemb.cache.CacheStatistics",
-    "sk_sentemb.preprocessing.UnreadableCellWarning",
-    "sk_sentemb.tuning.Batch",
-    "sk_sentemb.tuning.Loss",
+    "sk_sentemb.losses.Batch",
+    "sk_sentemb.losses.Loss",
 }
 
 

@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from sk_sentemb import FineTuner, SentenceEmbedder
-from sk_sentemb.progress import N_TASKS
+from sk_sentemb._progress import N_TASKS
 
 TEXTS = [f"the ferry passed the pier {i} times" for i in range(30)]
 TARGET = np.arange(len(TEXTS)) % 2

@@ -21,9 +21,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import FineTuner, SentenceEmbedder, load_encoder
+from sk_sentemb._training.batch_sampler import batches_of_epoch
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
-from sk_sentemb.tuning import LOSSES, CoSENT, Matryoshka
-from sk_sentemb.tuning.sampling import batches_of_epoch
+from sk_sentemb.losses import LOSSES, CoSENT, Matryoshka
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -119,7 +119,7 @@ def test_only_vectors_of_tokens_that_occur_change():
 def test_the_table_of_used_rows_learns_what_the_whole_table_learns(monkeypatch):
     """The same steps with plain torch: a dense gradient for the whole table."""
     expected = weights(tuned(dtype="float32"))
-    tune_module = sys.modules["sk_sentemb.tuning.building"]
+    tune_module = sys.modules["sk_sentemb._training.builder"]
     monkeypatch.setattr(tune_module, "UsedRows", lambda table, used: table)
     found = weights(tuned(dtype="float32"))
     assert all(torch.allclose(found[k], expected[k], atol=1e-6) for k in expected)

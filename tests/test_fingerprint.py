@@ -17,8 +17,8 @@ from vision_checkpoints import make_clip
 
 from sk_sentemb import SentenceEmbedder, release_models
 from sk_sentemb.encoder import load_encoder, load_image_encoder
-from sk_sentemb.encoder.files import DEFINING_FILES, matches_any
-from sk_sentemb.encoder.layout import fingerprint
+from sk_sentemb.encoder.checkpoint.layout import fingerprint
+from sk_sentemb.encoder.model_files.names import DEFINING_FILES, matches_any
 from sk_sentemb.exceptions import CheckpointError, ModelChangedError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

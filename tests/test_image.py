@@ -31,11 +31,11 @@ from test_embedder_progress import Recorder
 from vision_checkpoints import HIDDEN, PROJECTED, VISION
 
 from sk_sentemb import Encoder, ImageEmbedder, SentenceEmbedder
+from sk_sentemb._progress import N_TASKS
 from sk_sentemb.cache import MemoryCache, open_cache
 from sk_sentemb.encoder import ImageEncoder, load_image_encoder
 from sk_sentemb.exceptions import CorruptImageError, CorruptImageWarning, MissingImageWarning
-from sk_sentemb.image.pixels import eight_bits
-from sk_sentemb.progress import N_TASKS
+from sk_sentemb.image.rgb import eight_bits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -339,7 +339,7 @@ def test_elongated_images_are_measured_as_the_model_enlarges_them(embedder):
 
 
 def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, embedder):
-    from sk_sentemb.image import contents
+    from sk_sentemb.image import unique_images as contents
 
     path, read = tmp_path / "a.png", contents.image_of
     PICTURES[0].save(path)

@@ -14,7 +14,7 @@ from test_supervised import LABELS, NUMBERS, SEVERAL, SHOP, TEXTS
 
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder, SentenceRegressor
 from sk_sentemb.datasets import load_banking77_sample
-from sk_sentemb.supervised.linear import solve_linear_head
+from sk_sentemb.end_to_end.linear_head import solve_linear_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

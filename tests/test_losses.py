@@ -9,10 +9,15 @@ from sentence_transformers.sentence_transformer import losses as theirs
 from torch import nn
 from transformers import AutoTokenizer
 
-from sk_sentemb.tuning import (
+from sk_sentemb.losses import (
+    BINARY,
     GIST,
+    LABELS,
     LOSSES,
     MSE,
+    PAIRS,
+    TRIPLETS,
+    VECTORS,
     AnglE,
     Batch,
     BatchHardTriplet,
@@ -31,8 +36,7 @@ from sk_sentemb.tuning import (
     SupervisedContrastive,
     Triplet,
 )
-from sk_sentemb.tuning.finding import find_loss
-from sk_sentemb.tuning.losses import BINARY, LABELS, PAIRS, TRIPLETS, VECTORS
+from sk_sentemb.losses.registry import find_loss
 
 N_ROWS, DIM = 12, 16
 

@@ -18,7 +18,7 @@ from sk_sentemb import (
     SentenceEmbedder,
     SentenceRegressor,
 )
-from sk_sentemb.columns import read_text_columns
+from sk_sentemb._inputs.text import read_text_columns
 
 TEXTS = ["The ferry passed.", "Gulls cried over the pier.", "Rain.", "The market was closed today."]
 PAIRS = [(text, "a pier") for text in TEXTS]

@@ -22,7 +22,7 @@ from embedding import assert_other_rows, assert_same_rows
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 
-from sk_sentemb.cache.key import space_of
+from sk_sentemb.cache.namespace import space_of
 from sk_sentemb.encoder import (
     Encoder,
     TrainableEncoder,
@@ -31,8 +31,8 @@ from sk_sentemb.encoder import (
     load_encoder,
     write_encoder,
 )
-from sk_sentemb.encoder.checkpoint import read_encoder
-from sk_sentemb.encoder.tokenizer import TextTokenizer
+from sk_sentemb.encoder.checkpoint.text_checkpoint import read_encoder
+from sk_sentemb.encoder.tokenization.tokenizer import TextTokenizer
 from sk_sentemb.exceptions import CheckpointError, NoHeadError, TextTooLongError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

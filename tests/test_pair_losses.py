@@ -10,35 +10,35 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import losses as theirs
 from torch import nn
 
-from sk_sentemb.tuning import (
-    LOSSES,
-    PAIR_LOSSES,
-    Batch,
-    BinaryCrossEntropy,
-    CoSENT,
-    CrossEntropy,
-    LambdaLoss,
-    ListNet,
-    Loss,
-    MarginMSE,
-    Matryoshka,
-    MeanSquaredError,
-    MultipleNegatives,
-    RandomNegatives,
-    RankNet,
-)
-from sk_sentemb.tuning.finding import find_loss, find_pair_loss
-from sk_sentemb.tuning.losses import (
+from sk_sentemb.losses import (
     BINARY,
     CLASSES,
     LABELS,
     LISTS,
+    LOSSES,
     MARGINS,
     PAIRS,
     SCORES,
     TRIPLETS,
+    Batch,
+    CoSENT,
+    Loss,
+    MarginMSE,
+    Matryoshka,
+    MultipleNegatives,
 )
-from sk_sentemb.tuning.pair_losses import PAIR_SHAPES
+from sk_sentemb.losses.cross_encoder import (
+    PAIR_LOSSES,
+    PAIR_SHAPES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    LambdaLoss,
+    ListNet,
+    MeanSquaredError,
+    RandomNegatives,
+    RankNet,
+)
+from sk_sentemb.losses.registry import find_loss, find_pair_loss
 
 N_ROWS = 12
 

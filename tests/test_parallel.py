@@ -21,9 +21,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import SentenceEmbedder, load_encoder
+from sk_sentemb._parallel import count_workers, spread
 from sk_sentemb.cache import DiskCache, MemoryCache
 from sk_sentemb.exceptions import TruncationWarning
-from sk_sentemb.parallel import count_workers, spread
 
 BACKENDS = ["loky", "threading", "multiprocessing", "sequential"]
 TEXTS = [

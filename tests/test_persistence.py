@@ -252,7 +252,7 @@ def test_sentence_transformers_loads_what_is_saved(tmp_path):
     ],
     ids=str,
 )
-@pytest.mark.filterwarnings("ignore::sk_sentemb.encoder.tokens.TruncationWarning")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.encoder.tokenization.tokenized.TruncationWarning")
 def test_what_is_saved_is_loaded_with_equal_rows(settings, tmp_path):
     embedder = SentenceEmbedder(PROMPTED, **settings).fit(TEXTS)
     embedder.save_pretrained(tmp_path / "deep" / "saved")

@@ -41,7 +41,7 @@ TABLE = pd.DataFrame(
     }
 )
 TUNER = FineTuner(epochs=1, batch_size=8, random_state=0)
-TRUSTED_TUNER = "sk_sentemb.tuning.fine_tuner.FineTuner"
+TRUSTED_TUNER = "sk_sentemb._training.fine_tuner.FineTuner"
 
 
 def make_head(n_inputs, n_outputs):

@@ -28,7 +28,7 @@ from sk_sentemb import (
 from sk_sentemb.cache import open_cache
 from sk_sentemb.exceptions import MissingTextWarning, UnreadableCellWarning
 from sk_sentemb.preprocessing import DateParts, column_roles, read_categories, read_numbers
-from sk_sentemb.preprocessing.cells import number
+from sk_sentemb.preprocessing.patterns import number
 
 N = 40
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 from embedding import TINY, TINY_SCORER
 from tqdm import tqdm
 
-from sk_sentemb.progress import progress_bar
+from sk_sentemb._progress import progress_bar
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -16,7 +16,7 @@ import os, random, signal, sys, threading, time
 import tqdm.std
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceEmbedder
 from sk_sentemb.bulk import embed_dataset
-from sk_sentemb.mining import mine_hard_negatives
+from sk_sentemb.hard_negatives import mine_hard_negatives
 model, scorer, folder = sys.argv[1:4]
 texts = [f"ferry {i}" for i in range(8)]
 
@@ -56,7 +56,7 @@ assert [thread.name for thread in threading.enumerate()] == ["MainThread"], thre
 
 # A thread is in the lock of the bars while another one forks.
 _FORK_IN_THE_LOCK = """
-from sk_sentemb.progress import _Bar
+from sk_sentemb._progress import _Bar
 embedder = SentenceEmbedder(model, verbose=1, cache=None).fit(texts)
 embedder.transform(texts)
 inside, leave = threading.Event(), threading.Event()

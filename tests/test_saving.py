@@ -15,8 +15,8 @@ from checkpoints import contents, make_checkpoint, make_static_checkpoint
 from embedding import OTHER, TINY
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.encoder.atomic_folder import MANIFEST, new_folder
-from sk_sentemb.encoder.layout import fingerprint
+from sk_sentemb.encoder.checkpoint.layout import fingerprint
+from sk_sentemb.encoder.model_files.atomic_folder import MANIFEST, new_folder
 
 TEXTS = ["the ferry passed the pier", "Nobody remembers the storm?"]
 OF_THE_USER = {

@@ -19,9 +19,9 @@ from sk_sentemb import (
     SentenceEmbedder,
     mine_hard_negatives,
 )
+from sk_sentemb._inputs.text import read_text_columns
 from sk_sentemb.bulk import embed_dataset
 from sk_sentemb.cache import MemoryCache, prewarm
-from sk_sentemb.columns import read_text_columns
 from sk_sentemb.preprocessing import TextCleaner
 
 datasets = pytest.importorskip("datasets")

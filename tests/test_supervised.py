@@ -45,8 +45,8 @@ from sk_sentemb import (
     release_models,
 )
 from sk_sentemb.cache import MemoryCache
+from sk_sentemb.end_to_end.fusion import ACTIVATIONS, FUSIONS
 from sk_sentemb.exceptions import MissingImageWarning, ModelNotFoundError, TruncationWarning
-from sk_sentemb.supervised.fusion import ACTIVATIONS, FUSIONS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -306,7 +306,7 @@ def test_a_row_does_not_depend_on_its_neighbours(of_shop):
 
 def test_more_rows_than_go_through_the_head_at_once(monkeypatch, of_shop):
     expected = of_shop.decision_function(SHOP)
-    monkeypatch.setattr("sk_sentemb.supervised.holder._ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("sk_sentemb.end_to_end._base._ROWS_AT_ONCE", 5)
     assert_same_rows(of_shop.decision_function(SHOP), expected)
     assert of_shop.predict_proba(SHOP[:20]).shape == (20, 2)
 

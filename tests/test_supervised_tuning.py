@@ -27,19 +27,13 @@ from test_supervised import (
     regressor,
 )
 
-from sk_sentemb import (
-    FineTuner,
-    ImageEmbedder,
-    SentenceClassifier,
-    SentenceEmbedder,
-    load_encoder,
-)
+from sk_sentemb import FineTuner, ImageEmbedder, SentenceClassifier, SentenceEmbedder, load_encoder
+from sk_sentemb._training.batch_sampler import batches_of_epoch
+from sk_sentemb._training.optimizer import make_optimizer
 from sk_sentemb.cache import DiskCache, MemoryCache
 from sk_sentemb.encoder import TrainableEncoder
+from sk_sentemb.end_to_end.fusion import FUSIONS
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
-from sk_sentemb.supervised.fusion import FUSIONS
-from sk_sentemb.tuning.optimizing import make_optimizer
-from sk_sentemb.tuning.sampling import batches_of_epoch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -30,7 +30,7 @@ from sk_sentemb import (
 from sk_sentemb.exceptions import UnreadableCellWarning
 from sk_sentemb.preprocessing import DateParts, column_roles, read_categories, read_numbers
 from sk_sentemb.preprocessing.categories import CategoryReader
-from sk_sentemb.preprocessing.components import TextPCA
+from sk_sentemb.preprocessing.text_pca import TextPCA
 
 N = 12
 TEXTS = [f"The {['red', 'blue'][i % 2]} dress number {i} fits me" for i in range(N)]

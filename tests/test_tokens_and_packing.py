@@ -12,8 +12,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from sk_sentemb.encoder.packing import make_packs
-from sk_sentemb.encoder.tokenizer import TextTokenizer, _windows, fast_tokenizer
+from sk_sentemb.encoder.packing.packs import make_packs
+from sk_sentemb.encoder.tokenization.tokenizer import TextTokenizer, _windows, fast_tokenizer
 from sk_sentemb.exceptions import TextTooLongError
 
 # WordPiece, Unigram with and without a normaliser, byte-level BPE; special tokens around and after.
@@ -260,7 +260,7 @@ MEMORY_OF_LONG_TEXTS = """
 import resource, sys
 from pathlib import Path
 from transformers import AutoTokenizer
-from sk_sentemb.encoder.tokenizer import fast_tokenizer
+from sk_sentemb.encoder.tokenization.tokenizer import fast_tokenizer
 
 tokenizer = fast_tokenizer(AutoTokenizer.from_pretrained(sys.argv[1]), lowercase=False)
 texts = ["the ferry passed the pier. " * 400_000, "東京!" * 3_000_000, "a.b" * 3_500_000]

@@ -14,9 +14,9 @@ import torch
 from embedding import OTHER, TINY
 
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder
+from sk_sentemb._training.identity import compute_digest
 from sk_sentemb.exceptions import FineTuningWarning
-from sk_sentemb.tuning import MSE, CosinePairs, MultipleNegatives
-from sk_sentemb.tuning.identity import compute_digest
+from sk_sentemb.losses import MSE, CosinePairs, MultipleNegatives
 
 TEXTS = [f"{'harbour ferry' if i % 2 else 'nets market'} number {i}" for i in range(16)]
 LABELS = np.array([0, 1] * 8)
@@ -226,7 +226,7 @@ def without_checksum(file):
 
 
 def save_sealed(content, file):
-    from sk_sentemb.tuning.saved import _seal
+    from sk_sentemb._training.checkpointing import _seal
 
     torch.save(content, file)
     _seal(str(file))

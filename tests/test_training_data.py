@@ -11,11 +11,9 @@ from embedding import NO_DROPOUT, TINY, TINY_SCORER
 from scipy.sparse import csr_matrix
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
+from sk_sentemb._training.task import OF_SCORES, OF_TEXTS
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
-from sk_sentemb.tuning import Batch, Matryoshka, Softmax, SupervisedContrastive
-from sk_sentemb.tuning.finding import find_loss
-from sk_sentemb.tuning.kinds import OF_SCORES, OF_TEXTS
-from sk_sentemb.tuning.losses import (
+from sk_sentemb.losses import (
     BINARY,
     CLASSES,
     LABELS,
@@ -23,8 +21,13 @@ from sk_sentemb.tuning.losses import (
     MARGINS,
     SCORES,
     VECTORS,
+    Batch,
+    Matryoshka,
     PairSoftmax,
+    Softmax,
+    SupervisedContrastive,
 )
+from sk_sentemb.losses.registry import find_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,7 +17,7 @@ from sk_sentemb import (
 )
 from sk_sentemb.bulk import embed_dataset
 from sk_sentemb.exceptions import TruncationWarning
-from sk_sentemb.tuning import RandomNegatives
+from sk_sentemb.losses.cross_encoder import RandomNegatives
 
 LONG = "the ferry passed the pier and the gulls cried over the harbour"
 # Four cells of one long text and two of another; six cells that are short.

@@ -9,11 +9,12 @@ import pytest
 from embedding import TINY, TINY_SCORER, assert_same_rows
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
+from sk_sentemb._training.batch_sampler import batches_of_epoch
+from sk_sentemb._training.dataset import Examples
+from sk_sentemb._training.task import OF_SCORES, OF_TEXTS
+from sk_sentemb._training.validation_split import split
 from sk_sentemb.exceptions import FineTuningWarning
-from sk_sentemb.tuning import MultipleNegatives, SupervisedContrastive
-from sk_sentemb.tuning.examples import Examples
-from sk_sentemb.tuning.kinds import OF_SCORES, OF_TEXTS
-from sk_sentemb.tuning.losses import (
+from sk_sentemb.losses import (
     BINARY,
     LABELS,
     LISTS,
@@ -22,12 +23,12 @@ from sk_sentemb.tuning.losses import (
     SCORES,
     VECTORS,
     CoSENT,
+    MultipleNegatives,
     OnlineContrastive,
     Softmax,
+    SupervisedContrastive,
 )
-from sk_sentemb.tuning.pair_losses import BinaryCrossEntropy, LambdaLoss
-from sk_sentemb.tuning.sampling import batches_of_epoch
-from sk_sentemb.tuning.splitting import split
+from sk_sentemb.losses.cross_encoder import BinaryCrossEntropy, LambdaLoss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from .durable import write_text
+from .atomic_io import write_text
 
 # Tells a manifest from the JSON files of others.
 LAYOUT = "sk_sentemb.bulk 2"

@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from .._progress import progress_bar
 from .._warn import warn
 from ..embedder import SentenceEmbedder
 from ..exceptions import CorruptShardWarning
-from ..progress import progress_bar
-from .array import ArrayFile
+from .array_writer import ArrayFile
 from .manifest import Counts, Manifest, check_same, read_manifest
 from .overlap import check_no_overlap
-from .rows import embed_rows
+from .row_embedding import embed_rows
 from .shards import Shard, ShardFolder
 from .source import Source
 
@@ -89,7 +89,7 @@ def embed_rest(
     Parameters
     ----------
     embedder : SentenceEmbedder
-        From :func:`~sk_sentemb.bulk.rows.prepared`.
+        From :func:`~sk_sentemb.bulk.row_embedding.prepared`.
     rows : Source
         What to read.
     manifest : Manifest

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from .columns import check_columns, read_schema
-from .files import Paths, find_files
-from .parts import DatasetPart, FilePart
+from .readers import DatasetPart, FilePart
+from .schema import check_columns, read_schema
+from .source_files import Paths, find_files
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from .key import Space
 from .memory import checked_bytes
-from .privacy import absolute_folder, default_folder
-from .shelf import Shelf, shelf_of
+from .namespace import Space
+from .paths import absolute_folder, default_folder
+from .resilient_store import Shelf, shelf_of
+from .sqlite_store import Store
 from .statistics import CacheStatistics, SpaceUse, is_of
-from .store import Store
 
 _NOTHING: dict[bytes, bytes] = {}
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 from weakref import WeakSet, WeakValueDictionary
 
 from ..encoder import ForkSafeLock
-from .claims import Claims
-from .key import Space, prefix_of
+from .leases import Claims
+from .namespace import Space, prefix_of
 from .statistics import CacheStatistics, SpaceUse, is_of
 
 # What Python takes for an entry beside the record itself: two objects' heads, the key, the place in

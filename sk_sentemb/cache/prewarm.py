@@ -7,8 +7,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing, gen_batches, get_tags
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..containers import make_sliceable
-from .opening import open_cache
+from .._inputs import make_sliceable
+from .factory import open_cache
 
 
 def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:

@@ -11,14 +11,13 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from ..atomic import atomic_fit
+from .._atomic_fit import atomic_fit
+from .._pretrained import with_callbacks
+from .._training import OF_CLASSES, Data, FineTuner
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
-from ..holder import with_callbacks
-from ..tuning import FineTuner
-from ..tuning.data import Data
-from ..tuning.kinds import OF_CLASSES
-from .classes import (
+from ._base import PairModelHolder
+from .class_labels import (
     classes_of_checkpoint,
     classes_to_learn,
     fits,
@@ -26,7 +25,6 @@ from .classes import (
     in_order_of_logits,
     n_logits_for,
 )
-from .holder import PairModelHolder
 
 
 class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):

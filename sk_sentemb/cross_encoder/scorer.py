@@ -18,21 +18,18 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .._atomic_fit import atomic_fit
+from .._inputs import TextColumns, check_query_id
+from .._pretrained import with_callbacks
+from .._progress import N_TASKS
+from .._training import OF_SCORES, Data, FineTuner, Kind
 from .._warn import warn
-from ..atomic import atomic_fit
 from ..cache import DiskCache, MemoryCache
-from ..columns import TextColumns
 from ..encoder import Encoder
 from ..exceptions import IgnoredParameterWarning
-from ..holder import with_callbacks
-from ..progress import N_TASKS
-from ..tuning import FineTuner
-from ..tuning.arguments import check_query_id
-from ..tuning.data import Data
-from ..tuning.kinds import OF_SCORES, Kind
-from ..tuning.losses import BINARY, SCORES, Loss
-from .holder import PairModelHolder
-from .ranking import Place, check_lists, rank_candidates, read_column
+from ..losses import BINARY, SCORES, Loss
+from ._base import PairModelHolder
+from .reranking import Place, check_lists, rank_candidates, read_column
 
 
 class CrossEncoderScorer(

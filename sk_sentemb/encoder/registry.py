@@ -12,16 +12,13 @@ from weakref import WeakValueDictionary
 import torch
 
 from ..exceptions import ModelChangedError
-from .checkpoint import read_encoder
+from .checkpoint import fingerprint, read_encoder, read_image_encoder, resolve_model
 from .device import pick_device, pick_dtype
-from .encoder import Encoder, Source
-from .forks import ForkSafeLock
-from .layout import fingerprint
-from .plain import to_plain
-from .resolve import resolve_model
+from .fork_safety import ForkSafeLock
+from .image_encoder import ImageEncoder
+from .python_scalars import to_plain
+from .text_encoder import Encoder, Source
 from .torch_state import isolated
-from .vision import ImageEncoder
-from .vision_reading import read_image_encoder
 
 E = TypeVar("E", Encoder, ImageEncoder)
 

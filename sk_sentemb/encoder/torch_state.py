@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from .forks import ForkSafeLock, is_fork
+from .fork_safety import ForkSafeLock, is_fork
 
 P = ParamSpec("P")
 T = TypeVar("T")

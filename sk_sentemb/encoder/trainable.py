@@ -11,12 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone, StaticBackbone
-from .encoder import Encoder
-from .forks import ForkSafeLock
-from .layers import layers_of
-from .packing import Pack, make_packs
-from .tokens import Tokens
+from .fork_safety import ForkSafeLock
+from .packing import Backbone, Pack, StaticBackbone, layers_of, make_packs
+from .text_encoder import Encoder
+from .tokenization import Tokens
 
 
 class TrainableEncoder:

@@ -15,11 +15,20 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from .._atomic_fit import atomic_fit
+from .._inputs import ImageColumns, check_features, read_image_columns
+from .._parallel import count_workers
+from .._pretrained import SharesModel, with_callbacks
+from .._progress import N_TASKS, reporting
 from .._warn import warn
-from ..atomic import atomic_fit
-from ..cache import DiskCache, MemoryCache, open_cache
-from ..cache.key import space_of_recipe
-from ..cache.once import CHARACTERS_PER_TOKEN, embed_once
+from ..cache import (
+    CHARACTERS_PER_TOKEN,
+    DiskCache,
+    MemoryCache,
+    embed_once,
+    open_cache,
+    space_of_recipe,
+)
 from ..encoder import (
     IMAGE_POOLINGS,
     Embedded,
@@ -33,13 +42,8 @@ from ..encoder import (
     write_image_encoder,
 )
 from ..exceptions import CorruptImageWarning, MissingImageWarning
-from ..features import check_features
-from ..parallel import count_workers
-from ..progress import N_TASKS, reporting
-from ..sharing import SharesModel, with_callbacks
-from .columns import ImageColumns, read_image_columns
-from .contents import Contents, WithoutDamaged
-from .reading import DIGEST_CHARACTERS, READING
+from .decoding import DIGEST_CHARACTERS, READING
+from .unique_images import Contents, WithoutDamaged
 
 # `embed_once` cuts its turns by the lengths of texts.
 _TOKENS = DIGEST_CHARACTERS // CHARACTERS_PER_TOKEN

@@ -1,11 +1,11 @@
 """Tables with text: which column is what, a transformer for all of them, and cleaning."""
 
-from .cleaner import TextCleaner
+from .column_roles import column_roles, describe_columns
+from .date_features import DateParts
 from .multimodal import make_multimodal_transformer
-from .parts import DateParts
-from .reading import read_categories, read_numbers
-from .roles import column_roles, describe_columns
+from .parsing import read_categories, read_numbers
 from .selector import text_column_selector
+from .text_cleaner import TextCleaner
 
 __all__ = [
     "DateParts",

@@ -7,9 +7,9 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from ..atomic import atomic_fit
-from .reading import read_categories
-from .table import validate_table
+from .._atomic_fit import atomic_fit
+from .._inputs import validate_table
+from .parsing import read_categories
 
 # Equal values that different readers of files give different names.
 _EQUAL = {"True": "1", "False": "0", "1": "True", "0": "False"}

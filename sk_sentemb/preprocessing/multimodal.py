@@ -6,12 +6,19 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 
+from .._inputs import named_columns
 from .._warn import warn
 from ..exceptions import ColumnRoleWarning
-from .roles import Columns, column_roles
-from .rules import FEATURES, RoleRules
-from .steps import categories_step, dates_step, entry_name, image_step, numbers_step, text_step
-from .table import named_columns
+from .column_pipelines import (
+    categories_step,
+    dates_step,
+    entry_name,
+    image_step,
+    numbers_step,
+    text_step,
+)
+from .column_roles import Columns, column_roles
+from .role_rules import FEATURES, RoleRules
 
 
 def make_multimodal_transformer(

@@ -5,8 +5,8 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from .roles import column_roles
-from .rules import RoleRules, check_pattern
+from .column_roles import column_roles
+from .role_rules import RoleRules, check_pattern
 
 
 # Named as scikit-learn's make_column_selector, which is a class as well.

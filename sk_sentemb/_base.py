@@ -1,0 +1,312 @@
+"""What estimators that hold a model of texts share: load it, run it, fine-tune it."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from numbers import Integral
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from ._inputs import DistinctTexts, TextColumns, check_sample_weight
+from ._parallel import count_workers, spread
+from ._pretrained import SharesModel
+from ._progress import EpochTasks, reporting
+from ._training import Data, FineTuner, Kind, Tuned, find_shapes, most_epochs, tune
+from ._truncation import CellCounts, warn_truncated
+from ._types import Text
+from ._warn import warn
+from .cache import DiskCache, MemoryCache, embed_once, open_cache, space_of
+from .encoder import (
+    Embedded,
+    Encoder,
+    load_encoder,
+    new_folder,
+    warn_of_literal_prompt,
+    write_encoder,
+)
+from .exceptions import IgnoredParameterWarning, TextTooLongError
+from .losses import SCORES
+
+
+class ModelHolder(SharesModel):
+    """An estimator around a model, which it has as ``encoder_`` once it is fitted."""
+
+    prompt: str | None
+    prompt_name: str | None
+    max_length: int | None
+    long_text: str
+    missing: str
+    batch_tokens: int | str
+    cache: Any
+    n_jobs: int | None
+    fine_tuner: FineTuner | None
+    warm_start: bool
+    verbose: int
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "model": [str, os.PathLike, Encoder],
+        "revision": [str, None],
+        "prompt": [str, None],
+        "prompt_name": [str, None],
+        "max_length": [Interval(Integral, 1, None, closed="left"), None],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
+        "device": [str, None],
+        "batch_tokens": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
+        "n_jobs": [Integral, None],
+        "fine_tuner": [FineTuner, None],
+        "warm_start": ["boolean"],
+        "weights_in_pickle": [StrOptions({"reference", "embed"})],
+        "verbose": ["verbose"],
+    }
+
+    # What there is to choose from, the likeliest first.
+    _missing_policies: ClassVar[tuple[str, ...]]
+    _long_text_policies: ClassVar[tuple[str, ...]]
+
+    # What a bar says is done, and with what.
+    _work: ClassVar[str] = "embedding"
+    _unit: ClassVar[str] = "text"
+
+    # Whether it is fitted as part of a search, a cross-validation or the like, which fit clones.
+    _is_clone: bool = False
+
+    # The numbers of `y` that stand for 0 and 1, once a fit learned from scores; warm starts keep them.
+    _y_range: tuple[float, float] | None = None
+
+    # The parameters that the model was loaded with, which a warm start continues with.
+    _loaded_with: Mapping[str, str | None] = MappingProxyType({})
+
+    def __sklearn_clone__(self) -> Self:
+        cloned = super().__sklearn_clone__()
+        cloned._is_clone = True
+        return cloned
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_is_clone", None)  # joblib hashes a clone as its original
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if not self._is_fitted():  # a clone that was sent to a worker, not a model that was saved
+            self._is_clone = True
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model as a folder that sentence-transformers and this class load.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            A new folder, or one with a checkpoint. Its files are replaced; files that no earlier save
+            of this package wrote stay, such as a README.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds no checkpoint but something else, or files of another program that
+            would be read as part of the saved model.
+        """
+        check_is_fitted(self)
+        with new_folder(Path(folder).expanduser()) as fresh:
+            write_encoder(self._saved_encoder(), fresh)
+
+    def _saved_encoder(self) -> Encoder:
+        """Return the encoder with the settings that a checkpoint can say."""
+        return self.encoder_.derived(
+            max_length=self.encoder_.length_limit(self.max_length),
+            default_prompt=self.encoder_.resolve_prompt(self.prompt, self.prompt_name),
+        )
+
+    def _load(self, *, pairs: bool = False) -> Encoder:
+        encoder = self._loaded(load_encoder, pairs=pairs)
+        self._loaded_with = self._loading_parameters()
+        encoder.length_limit(self.max_length)  # says now whether the model has so many positions
+        encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
+        warn_of_literal_prompt(encoder.prompts, self.prompt)
+        return encoder
+
+    def _goes_on(self, go_on: bool = False) -> bool:
+        """Say whether a fit begins with the weights of the last one."""
+        return (go_on or self.warm_start) and self._learner is not None and self._is_fitted()
+
+    def _loading_parameters(self) -> dict[str, str | None]:
+        """Return the parameters that decide which model is loaded, as plain values."""
+        model = self.model
+        if isinstance(model, Encoder):
+            model = f"an Encoder with the fingerprint {model.fingerprint}"
+        others = {name: getattr(self, name) for name in ("revision", "dtype", "device")}
+        return {"model": os.fspath(model), **others}
+
+    def _warm_encoder(self) -> Encoder:
+        """Return the encoder of the last fit, unless the parameters have come to name another model."""
+        for name, value in self._loading_parameters().items():
+            before = self._loaded_with.get(name, value)
+            # A pickle may be loaded where there is another device.
+            is_there = name in ("dtype", "device") and value in (
+                None,
+                str(getattr(self.encoder_, name)),
+            )
+            if value != before and not is_there:
+                raise ValueError(
+                    f"with warm_start or partial_fit, training continues from the model of the last "
+                    f"fit, which was loaded with {name}={before!r}, and now it is {value!r}. Pass what "
+                    "it was, or call fit with warm_start=False, or fit a clone."
+                )
+        return self.encoder_
+
+    @property
+    def _learner(self) -> FineTuner | None:
+        """How the model is fine-tuned, if it is."""
+        return self.fine_tuner
+
+    def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        weight = check_sample_weight(sample_weight, columns.missing)
+        if not weight.any():
+            raise ValueError("sample_weight is zero in all rows; pass one that is not.")
+        if self._learner is None:
+            warn(
+                "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
+                IgnoredParameterWarning,
+            )
+        return weight
+
+    def _check_missing(self, columns: TextColumns) -> None:
+        if self.missing == "error" and columns.missing.any():
+            row, column = np.argwhere(columns.missing)[0]
+            raise ValueError(
+                f"row {row}, column {column} of X has no text ({columns.missing.sum()} cells have "
+                f"none). Fill them, or pass missing={_others(self._missing_policies)}."
+            )
+
+    def _tune(self, encoder: Encoder, data: Data, kind: Kind, listener: Any) -> Tuned:
+        """Fine-tune, and keep the history."""
+        assert self._learner is not None
+        self._check_missing(data.columns)
+        learner = self._learner
+        if self._y_range is not None and learner.score_range is None:
+            learner._validate_params()  # its loss among them
+            shapes = find_shapes(learner, kind)
+            # A loss of anything else than scores has no use for their range.
+            if shapes is None or SCORES in shapes:
+                learner = copy(learner)
+                learner.score_range = self._y_range
+        tuned = tune(
+            learner,
+            encoder,
+            data,
+            kind=kind,
+            prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
+            max_length=self.max_length,
+            long_text=self.long_text,
+            missing_is_empty=self.missing == "empty",
+            embed=lambda texts: self._read_once(encoder, texts).vectors,
+            listener=listener,
+            keep_interrupted=not self._is_clone,
+        )
+        self.history_ = tuned.history
+        return tuned
+
+    def _listener(self, context: Any, X: Any, y: Any) -> EpochTasks | None:
+        return context and EpochTasks(self, context, X, y, self._as_fitted)
+
+    def _as_fitted(
+        self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
+    ) -> dict[str, Any]:
+        """Return the attributes of an estimator that has been fitted to that encoder and head."""
+        del score_range
+        fitted = self._copied(self.__dict__)
+        fitted._take(encoder)
+        fitted._take_head(head)
+        return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
+
+    def _take(self, encoder: Encoder) -> None:
+        self.encoder_ = encoder
+        self.fingerprint_ = encoder.fingerprint
+
+    def _take_head(self, head: nn.Module | None) -> None:
+        """Keep what was trained along, if that is needed."""
+
+    @property
+    def _n_epochs(self) -> int:
+        """How many epochs scikit-learn's callbacks shall expect."""
+        return 0 if self._learner is None else most_epochs(self._learner)
+
+    def _run(
+        self,
+        distinct: DistinctTexts,
+        context: Any = None,
+        place: Callable[[int], str] | None = None,
+    ) -> Embedded:
+        """Let the model read distinct texts, and say which row has one that is too long."""
+        try:
+            return self._read_once(self.encoder_, distinct.texts, context)
+        except TextTooLongError as error:
+            row, column = distinct.place_of(error.position)
+            where = place(row) if place else f"{self._place(row, column)} of X"
+            raise ValueError(
+                f"{where} has more than {error.max_length} tokens, and long_text='error'. Shorten it, "
+                f"or pass long_text={_others(self._long_text_policies)}."
+            ) from None
+
+    def _read_once(self, encoder: Encoder, texts: Sequence[Text], context: Any = None) -> Embedded:
+        """Let a model read texts, those that the cache does not know."""
+        settings: dict[str, Any] = {
+            "prompt": encoder.resolve_prompt(self.prompt, self.prompt_name),
+            "max_length": self.max_length,
+            "long_text": self.long_text,
+        }
+        cache = open_cache(self.cache)
+        if encoder.unsaved and isinstance(cache, DiskCache):
+            cache = open_cache("memory")
+        workers = spread(encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings)
+        shown = reporting(
+            self,
+            len(texts),
+            bar=self.verbose > 0,
+            work=self._work,
+            unit=self._unit,
+            context=context,
+        )
+        with shown as report, workers as embed:
+            if cache is None:
+                return embed(texts, report)
+            return embed_once(
+                cache,
+                space_of(encoder, **settings),
+                texts,
+                embed,
+                tokens_per_run=encoder.token_budget(self.batch_tokens),
+                n_workers=count_workers(self.n_jobs),
+                on_progress=report,
+            )
+
+    def _place(self, row: int, column: int) -> str:
+        return f"row {row}, column {column}"
+
+    def _warn_truncated(self, counts: CellCounts, todo: str) -> None:
+        warn_truncated(
+            counts,
+            unit=self._unit,
+            limit=self.encoder_.length_limit(self.max_length),
+            advice=f"what is beyond was not read. {todo}",
+        )
+
+
+def has_a_fine_tuner(estimator: ModelHolder) -> bool:
+    """Say whether an estimator learns, for what it has only then."""
+    return estimator.fine_tuner is not None
+
+
+def _others(policies: tuple[str, ...]) -> str:
+    """Name what can be passed instead of "error"."""
+    *but_last, last = (repr(policy) for policy in policies if policy != "error")
+    return f"{', '.join(but_last)} or {last}" if but_last else last

@@ -1,0 +1,112 @@
+"""Draw the batches of training and validation that the loss and the parameters ask for."""
+
+import numpy as np
+
+from .._warn import warn
+from ..exceptions import FineTuningWarning
+from ..losses import BINARY, PAIRS, POSITIVES, TEXTS, TRIPLETS, BatchRows, Loss, Need
+from .batch_sampler import batches_of_epoch
+from .dataset import Examples
+from .task import OF_TEXTS, Kind
+
+
+def draw_batches(
+    sampling: str,
+    batch_size: int,
+    kind: Kind,
+    loss: Loss,
+    examples: Examples,
+    draw: np.random.Generator,
+    *,
+    spread: bool = False,
+) -> list[np.ndarray]:
+    """Draw the batches of one epoch.
+
+    Parameters
+    ----------
+    sampling : str
+        As in :class:`FineTuner`.
+    batch_size : int
+        Rows of a batch.
+    kind : Kind
+        The kind of model.
+    loss : Loss
+        The loss of the training.
+    examples : Examples
+        The rows.
+    draw : numpy.random.Generator
+        The random generator.
+    spread : bool, default=False
+        Whether each class is spread evenly over the batches.
+
+    Returns
+    -------
+    list of ndarray of shape (n_batch_rows,)
+        Numbers of rows.
+    """
+    labels = examples.target if examples.classes is not None else None
+    if examples.shape == BINARY and examples.target is not None:
+        labels = examples.target.astype(np.int64)
+    if sampling in ("grouped", "balanced") and labels is None:
+        raise ValueError(f"sampling={sampling!r}, but y holds no classes; pass 'auto'.")
+    return batches_of_epoch(
+        draw,
+        examples.columns,
+        batch_size=batch_size,
+        labels=labels,
+        grouped=sampling == "grouped" or (sampling != "shuffle" and loss.groups_classes),
+        spread=spread,
+        balanced=sampling == "balanced",
+        # There the rows of a batch are each other's negatives.
+        distinct=kind is OF_TEXTS and examples.shape in (PAIRS, TRIPLETS, TEXTS),
+        lists=examples.lists,
+    )
+
+
+def is_informative(need: Need, examples: Examples, rows: np.ndarray) -> bool:
+    """Return whether a batch has what a loss compares."""
+    target, lists = examples.target, examples.lists
+    return need.is_met(
+        BatchRows(
+            n_columns=len(examples.columns),
+            n_rows=len(rows),
+            target=None if target is None else target[rows],
+            lists=None if lists is None else lists[rows],
+        )
+    )
+
+
+def check_informative(loss: Loss, examples: Examples, batches: list[np.ndarray]) -> None:
+    """Warn of batches in which the loss has nothing to compare.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss of the training.
+    examples : Examples
+        The rows to learn from.
+    batches : list of ndarray of shape (n_batch_rows,)
+        The batches of one epoch.
+
+    Raises
+    ------
+    ValueError
+        If no batch has what the loss compares.
+    """
+    if not any(is_informative(loss.needs, examples, rows) for rows in batches):
+        raise ValueError(
+            f"there is nothing to learn: loss={loss} needs {loss.needs.words} in a batch, and no batch "
+            f"of the {len(examples)} rows has that. Pass other rows, a larger batch_size or another "
+            "loss."
+        )
+    if examples.lists is not None:
+        return  # those of one grade have been counted one by one
+    # By chance, a small batch may have one class. It teaches little, but more than nothing.
+    need = POSITIVES if loss.groups_classes else loss.needs
+    if n_useless := sum(not is_informative(need, examples, rows) for rows in batches):
+        warn(
+            f"in {n_useless} of the {len(batches)} batches of an epoch there is nothing to compare: "
+            f"loss={loss} needs {need.words} in a batch. Pass other rows, a larger batch_size or "
+            "another loss.",
+            FineTuningWarning,
+        )

@@ -1,0 +1,219 @@
+"""A training on the disk, so that it can go on after a kill."""
+
+import hashlib
+import io
+import os
+import pickle
+import platform
+import re
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from .. import __version__
+from .._warn import warn
+from ..encoder import Encoder, bytes_of, to_plain
+from ..exceptions import FineTuningWarning
+from .dataset import Examples
+from .fine_tuner import FineTuner
+from .identity import FUNCTIONS, compute_digest
+from .loop import Progress
+from .step import Trainer
+
+_FILE = "training.pt"
+_UNFINISHED = f".{_FILE}-"
+_SEAL_BYTES = hashlib.sha256().digest_size
+
+# Parameters that do not change what a training is: it can be gone on with others. The rows of
+# `validation_data` are among the examples.
+_NOT_PART = {"checkpoint_dir", "checkpoint_steps", "validation_data", "verbose"}
+
+
+def folder_of(
+    fine_tuner: FineTuner,
+    encoder: Encoder,
+    examples: Examples,
+    *,
+    prompt: str,
+    max_length: int | None,
+    long_text: str,
+    **others: Any,
+) -> Path:
+    """Return the folder of one training, by all that it depends on.
+
+    Parameters
+    ----------
+    fine_tuner : FineTuner
+        With a `checkpoint_dir`.
+    encoder : Encoder
+        The encoder before training.
+    examples : Examples
+        What is learnt from and validated on.
+    prompt, max_length, long_text
+        As in :meth:`Encoder.encode`.
+    **others : object
+        Further values that decide the training.
+
+    Returns
+    -------
+    Path
+        Another one for other data, models or settings, so that searches and folds do not mix.
+
+    Raises
+    ------
+    TypeError
+        If nothing identifies one of these values.
+    """
+    settings = {k: v for k, v in fine_tuner.get_params().items() if k not in _NOT_PART}
+    if not isinstance(fine_tuner.random_state, Integral):
+        settings["random_state"] = None  # it goes on with the seed that was drawn
+    if callable(settings["metric"]) and not isinstance(settings["metric"], FUNCTIONS):
+        # An object may count its calls, which makes no other training.
+        settings["metric"] = type(settings["metric"]), _repr_of(settings["metric"])
+    recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
+    texts: Any = [bytes_of(text) for text in examples.texts]
+    digest = compute_digest([settings, recipe, replace(examples, texts=texts), others])
+    assert fine_tuner.checkpoint_dir is not None
+    return Path(fine_tuner.checkpoint_dir).expanduser() / digest[:32]
+
+
+def _repr_of(value: Any) -> str:
+    """Return a value's repr without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
+    """Write all that is needed to go on, in one step; where that fails, say so and train on."""
+    content = {
+        "versions": _versions(),
+        "seed": trainer.seed,
+        "weights": weights_of(trainer),
+        "optimizer": trainer.optimizer.state_dict(),
+        "scheduler": trainer.scheduler.state_dict(),
+        "progress": asdict(progress),
+    }
+    unfinished = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
+        os.close(descriptor)
+        # As plain numbers, because `weights_only` reads nothing else.
+        torch.save(to_plain(content), unfinished)
+        _seal(unfinished)
+        os.replace(unfinished, folder / _FILE)
+    except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
+        if unfinished is not None:
+            with suppress(OSError):
+                os.unlink(unfinished)
+        warn(
+            f"step {progress.step} could not be kept in checkpoint_dir: {error}. Training goes on.",
+            FineTuningWarning,
+        )
+
+
+def load_training(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """Read what `save_training` wrote, if it did; nothing is unpickled but tensors and numbers."""
+    file = folder / _FILE
+    if not file.exists():
+        return None
+    try:
+        content = torch.load(_unsealed(file), map_location=device, weights_only=True)
+        if content["versions"] != _versions():
+            raise ValueError(f"it is of other versions: {content['versions']}")
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        warn(f"{file} cannot be read, and the training starts again: {error}", FineTuningWarning)
+        return None
+    return content
+
+
+def forget_training(folder: Path) -> None:
+    """Remove what `save_training` wrote, and its folder if nothing else is in it."""
+    with suppress(OSError):
+        for file in (folder / _FILE, *folder.glob(f"{_UNFINISHED}*")):
+            file.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def resume(trainer: Trainer, content: dict[str, Any]) -> Progress:
+    """Restore the state of a training; if it does not fit, warn and start again."""
+    if not _fits(trainer, content):
+        warn(
+            "what checkpoint_dir holds of this training has tensors of other shapes, and the training "
+            "starts again.",
+            FineTuningWarning,
+        )
+        return Progress()
+    set_weights(trainer, content["weights"])
+    trainer.optimizer.load_state_dict(content["optimizer"])
+    trainer.scheduler.load_state_dict(content["scheduler"])
+    return Progress(**content["progress"])
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of all that may change the results or the format of the file."""
+    return {
+        "sk_sentemb": __version__,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _seal(file: str) -> None:
+    """Append a checksum to a file."""
+    with open(file, "r+b") as stream:
+        checksum = hashlib.file_digest(stream, "sha256").digest()
+        stream.seek(0, os.SEEK_END)
+        stream.write(checksum)
+
+
+def _unsealed(file: Path) -> io.BytesIO:
+    """Return the content of a file without its checksum, which must be right."""
+    if not file.is_file():
+        raise OSError("it is not a regular file")
+    content = memoryview(file.read_bytes())
+    inside, checksum = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    if hashlib.sha256(inside).digest() != checksum:
+        raise ValueError("it is damaged: its checksum does not match")
+    return io.BytesIO(inside)
+
+
+def _fits(trainer: Trainer, content: dict[str, Any]) -> bool:
+    """Return whether the tensors of a saved training have the names and shapes of this one."""
+    shapes = {name: tensor.shape for name, tensor in _trained(trainer)}
+    states = [content["weights"], content["progress"]["best_state"]]
+    optimized = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+    return all(
+        state is None or {name: tensor.shape for name, tensor in state.items()} == shapes
+        for state in states
+    ) and all(
+        tensor.ndim == 0 or (at < len(optimized) and tensor.shape == optimized[at].shape)
+        for at, state in content["optimizer"]["state"].items()
+        for tensor in state.values()
+    )
+
+
+def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """Copy the weights that are trained."""
+    return {name: p.detach().clone() for name, p in _trained(trainer)}
+
+
+def set_weights(trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:
+    """Put weights back."""
+    with torch.no_grad():
+        for name, parameter in _trained(trainer):
+            parameter.copy_(weights[name])
+
+
+def _trained(trainer: Trainer) -> list[tuple[str, torch.Tensor]]:
+    found: list[tuple[str, torch.Tensor]] = list(trainer.model.named_parameters())
+    if trainer.head is not None:
+        # What a normalisation counts is no parameter, but learnt as well.
+        found += [*trainer.head.named_parameters("head"), *trainer.head.named_buffers("head")]
+    return found

@@ -1,0 +1,147 @@
+"""A target that is one NumPy array on the disk, with the kept columns in a Parquet file beside it."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.lib.format import open_memmap
+
+from .atomic_io import check_no_link, compute_digest, create, flush, move, scratch_of
+from .manifest import Manifest
+from .shards import Shard
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """A ``.npy`` file that is filled range by range.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    kept : pyarrow.Schema
+        The columns to keep, perhaps none, with what is to be said of the vectors as metadata.
+    n_dimensions : int
+        Length of a vector.
+    """
+
+    path: Path
+    kept: pa.Schema
+    n_dimensions: int
+
+    @property
+    def manifest(self) -> Path:
+        """Where the manifest is."""
+        return self.path.with_name(f"{self.path.name}.manifest.json")
+
+    @property
+    def lock(self) -> Path:
+        """Where the lock is."""
+        return self.path.with_name(f"{self.path.name}.lock")
+
+    @property
+    def part(self) -> Path:
+        """Where the array is until it is whole."""
+        return self.path.with_name(f"{self.path.name}.part")
+
+    @property
+    def kept_file(self) -> Path:
+        """Where the kept columns go."""
+        return self.path.with_suffix(".parquet")
+
+    def found_files(self) -> list[Path]:
+        """Return what is in the way of a new run."""
+        return [file for file in self._files(keeps=bool(self.kept.names)) if file.exists()]
+
+    def own_files(self, manifest: Manifest) -> list[Path]:
+        """Return what a run may have written, beside its manifest."""
+        return self._files(keeps=bool(manifest.asked["keep"]))
+
+    def writes(self, own: Iterable[Path]) -> tuple[Path | None, Iterable[Path]]:
+        """Return the folder and the further files that may not be read while this target is written."""
+        files = [*own, *self._files(keeps=bool(self.kept.names)), self.manifest, self.lock]
+        return None, [*files, scratch_of(self.manifest)]
+
+    def open(self, manifest: Manifest) -> None:
+        """Make the array, or see that it is still there."""
+        if self.path.exists() or (manifest.shards and self.part.exists()):
+            return
+        if manifest.shards:
+            raise FileNotFoundError(
+                f"{self.part} was begun and is gone; pass overwrite=True to start again."
+            )
+        shape = (sum(manifest.n_rows), self.n_dimensions)
+        create(self.part).close()
+        open_memmap(self.part, mode="w+", dtype=np.float32, shape=shape).flush()
+        # Writing to a hole of a mapped file kills the process when the disk is full; this raises.
+        if hasattr(os, "posix_fallocate"):
+            with self.part.open("rb+") as stream:
+                os.posix_fallocate(stream.fileno(), 0, os.path.getsize(self.part))
+        flush(self.part)
+
+    def damaged(self, manifest: Manifest) -> list[int]:
+        """Return the numbers of the shards whose rows are not as they were written."""
+        ends = np.cumsum([0, *(shard.n_rows for shard in manifest.shards)])
+        return [
+            number
+            for number, digest in enumerate(manifest.digests)
+            if _compute_digest_of_rows(self._map("r")[ends[number] : ends[number + 1]]) != digest
+        ]
+
+    def write(self, shard: Shard) -> str:
+        """Write rows to the disk, and return their digest."""
+        # Opened anew each time: pages that stay mapped count as memory of the process.
+        array = self._map("r+")
+        array[shard.first_row : shard.first_row + len(shard.vectors)] = shard.vectors
+        array.flush()
+        return _compute_digest_of_rows(shard.vectors)
+
+    def publish(self, number: int) -> None:
+        """Need nothing: the rows are where they belong."""
+
+    def has_kept(self, manifest: Manifest) -> bool:
+        """Say whether the kept columns, if there are to be any, are as they were written."""
+        if not self.kept.names:
+            return True
+        return self.kept_file.is_file() and compute_digest(self.kept_file) == manifest.kept_digest
+
+    def write_kept(self, tables: Iterable[pa.Table]) -> str:
+        """Write the kept columns, and return the digest of their file."""
+        scratch = scratch_of(self.kept_file)
+        with create(scratch) as stream, pq.ParquetWriter(stream, self.kept) as writer:
+            for table in tables:
+                writer.write_table(table)
+        flush(scratch)
+        move(scratch, self.kept_file)
+        return compute_digest(self.kept_file)
+
+    def finish(self) -> None:
+        """Give the array its name."""
+        if not self.path.exists():
+            move(self.part, self.path)
+
+    def _map(self, mode: Literal["r", "r+"]) -> np.memmap:
+        """Open the array, whether or not it has its name yet."""
+        file = self.path if self.path.exists() else self.part
+        check_no_link(file)
+        try:
+            array = open_memmap(file, mode=mode)
+        except ValueError as error:
+            raise ValueError(
+                f"{file} is damaged: {error}. Pass overwrite=True to start again."
+            ) from error
+        return array
+
+    def _files(self, *, keeps: bool) -> list[Path]:
+        kept = [self.kept_file, scratch_of(self.kept_file)] if keeps else []
+        return [self.path, self.part, *kept]
+
+
+def _compute_digest_of_rows(rows: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<f4").data).hexdigest()

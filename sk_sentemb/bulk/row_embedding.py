@@ -1,0 +1,112 @@
+"""Tables of rows in, vectors out: the embedder of a run."""
+
+import copy
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from .._inputs import read_text_columns
+from ..cache import MemoryCache, load_fitted
+from ..embedder import EmbeddedRows, SentenceEmbedder
+
+_ROW = re.compile(r"\brow (\d+)")
+
+
+def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> SentenceEmbedder:
+    """Return a fitted embedder for a run; the caller's stays as it is.
+
+    Parameters
+    ----------
+    embedder : SentenceEmbedder
+        Fitted or not.
+    column : str or sequence of str
+        The columns of text.
+
+    Returns
+    -------
+    SentenceEmbedder
+        It shares the model. It is silent, and remembers no texts of earlier shards: their vectors
+        may differ in the last bits, and a resumed run would not have them.
+
+    Raises
+    ------
+    TypeError
+        If it is no SentenceEmbedder.
+    NotFittedError
+        If it has a ``fine_tuner`` and is not fitted.
+    ValueError
+        If it was fitted to other columns.
+    """
+    if not isinstance(embedder, SentenceEmbedder):
+        raise TypeError(
+            f"embedder is of type {type(embedder).__name__}; pass a SentenceEmbedder, fitted or not."
+        )
+    # Fitting loads the model and learns the columns, so that any text will do. One column that is
+    # not in a list has no name to learn or check, as a Series has none.
+    sample = [""] if isinstance(column, str) else pa.table({name: [""] for name in column})
+    ready = load_fitted(embedder, sample)
+    if ready is embedder:
+        ready = copy.copy(embedder)
+        ready._read(sample, reset=False)
+    ready.verbose = 0
+    if ready.cache == "memory" or isinstance(ready.cache, MemoryCache):
+        ready.cache = None
+    return ready
+
+
+def what_shapes_vectors(embedder: SentenceEmbedder) -> dict[str, Any]:
+    """Return the model and the settings that decide a text's vector, for JSON."""
+    encoder = embedder.encoder_
+    limit = encoder.length_limit(embedder.max_length)
+    return {
+        "model": encoder.source.model if encoder.source else None,
+        "revision": encoder.source.revision if encoder.source else None,
+        "fingerprint": encoder.fingerprint,
+        "embedding_dim": int(embedder.embedding_dim_),
+        "pooling": list(encoder.pooling),
+        "normalize": encoder.normalizes,
+        "prompt": encoder.resolve_prompt(embedder.prompt, embedder.prompt_name),
+        "max_length": limit if limit is None else int(limit),
+        "long_text": embedder.long_text,
+        "missing": embedder.missing,
+        "dtype": encoder.dtype,
+    }
+
+
+def embed_rows(
+    embedder: SentenceEmbedder, texts: pa.Table, first_row: int, place_of: Callable[[int], str]
+) -> EmbeddedRows:
+    """Embed some rows of a dataset.
+
+    Parameters
+    ----------
+    embedder : SentenceEmbedder
+        From :func:`prepared`.
+    texts : pyarrow.Table
+        The columns of text.
+    first_row : int
+        The number of the first row in the dataset.
+    place_of : callable
+        Says where a row of the dataset stands.
+
+    Returns
+    -------
+    EmbeddedRows
+        Vectors and counts.
+
+    Raises
+    ------
+    ValueError
+        If a row has no text or too much of it and the embedder does not allow that.
+    """
+    try:
+        return embedder._rows(read_text_columns(texts))
+    except ValueError as error:
+        found = _ROW.search(str(error))
+        if not found:
+            raise
+        row = first_row + int(found[1])
+        message = _ROW.sub(f"row {row}", str(error), count=1)
+        raise ValueError(f"{message} It is {place_of(row)}, counting from 0.") from None

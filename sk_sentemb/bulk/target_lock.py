@@ -1,0 +1,41 @@
+"""One run at a time writes a target."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .atomic_io import check_no_link
+
+
+@contextmanager
+def locked(file: Path, target: Path) -> Iterator[None]:
+    """Keep other runs out; the system lets go of the lock of a process that was killed.
+
+    Parameters
+    ----------
+    file : Path
+        Which the lock is on.
+    target : Path
+        What it protects, for the message.
+
+    Raises
+    ------
+    BlockingIOError
+        If another run has the lock.
+    FileExistsError
+        If the file is a link.
+    """
+    check_no_link(file)  # older releases of filelock empty the file that a link leads to
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BlockingIOError(
+            f"another run is writing {target}; wait until it ends, or pass another target."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

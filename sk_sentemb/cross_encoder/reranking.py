@@ -1,0 +1,121 @@
+"""Candidates of queries, in the order of their scores."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from narwhals.stable.v2.dependencies import is_into_dataframe
+
+from .._inputs import TextColumns, read_argument
+
+# What errors call a row.
+Place = Callable[[int], str]
+
+
+def rank_candidates(
+    score: Callable[[TextColumns, Place], tuple[np.ndarray, np.ndarray]],
+    queries: TextColumns,
+    candidates: Sequence[TextColumns],
+    *,
+    top_k: int | None,
+    return_documents: bool,
+) -> pd.DataFrame:
+    """Score each query with each of its candidates, and put these in order.
+
+    Parameters
+    ----------
+    score : callable
+        Gives two numbers for each row of two columns, the higher the better: one to show, and one that
+        tells rows apart where the first are equal. It is also told how errors name a row.
+    queries : TextColumns
+        One column.
+    candidates : sequence of TextColumns
+        The documents of each query, one column each.
+    top_k : int or None
+        How many to keep for each query; None for all.
+    return_documents : bool
+        Whether to return their texts.
+
+    Returns
+    -------
+    DataFrame
+        With the columns query, index and score, and document if asked for. What is equal in both is
+        in the order of the candidates, NaN is last.
+    """
+    is_number = isinstance(top_k, Integral) and not isinstance(top_k, bool)
+    if top_k is not None and not (is_number and top_k > 0):
+        raise ValueError(f"top_k={top_k!r}: pass an int above 0, or None for all.")
+    if len(candidates) != len(queries.missing):
+        raise ValueError(
+            f"candidates has {len(candidates)} lists of documents, and there are "
+            f"{len(queries.missing)} queries; pass one for each."
+        )
+    sizes = [len(documents.missing) for documents in candidates]
+    query = np.repeat(np.arange(len(sizes)), sizes)
+    texts = [text for documents in candidates for text in documents.texts[0]]
+    missing = [gone for documents in candidates for gone in documents.missing[:, 0]]
+    pairs = TextColumns(
+        [[queries.texts[0][i] for i in query], texts],
+        np.column_stack([queries.missing[query, 0], np.array(missing, dtype=bool)]),
+        None,
+    )
+    index = np.concatenate([np.arange(0), *map(np.arange, sizes)])
+    scores, finer = score(pairs, lambda row: f"document {index[row]} of query {query[row]}")
+    found = pd.DataFrame({"query": query, "index": index, "score": scores})
+    if return_documents:
+        found["document"] = [
+            None if gone else text for text, gone in zip(texts, missing, strict=True)
+        ]
+    ranked = found.iloc[np.lexsort((-finer, -scores, query))]
+    if top_k is not None:
+        ranked = ranked.groupby("query").head(top_k)
+    return ranked.reset_index(drop=True)
+
+
+def check_lists(candidates: Any) -> None:
+    """Raise for what is no list of lists: a frame, whose columns could be meant, or its rows."""
+    is_frame = is_into_dataframe(candidates)
+    if is_frame or isinstance(candidates, (str, Mapping)) or not isinstance(candidates, Iterable):
+        raise TypeError(
+            f"candidates is of type {type(candidates).__name__}; pass a list that has the documents of "
+            "each query, such as [['a', 'b'], ['c']]."
+        )
+
+
+def read_column(X: Any, name: str, *, may_be_missing: bool) -> TextColumns:
+    """Read queries or documents.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_texts,)
+        Texts.
+    name : str
+        Of the argument.
+    may_be_missing : bool
+        Whether some may be missing.
+
+    Returns
+    -------
+    TextColumns
+        One column.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a single string.
+    ValueError
+        If it has several columns, or a text is missing that may not be.
+    """
+    if isinstance(X, str):
+        raise TypeError(f"{name} is a single str; pass a list of texts.")
+    column = read_argument(X, name)
+    if (n_columns := column.missing.shape[1]) != 1:
+        raise ValueError(f"{name} has {n_columns} columns; pass one of texts.")
+    if column.missing.any() and not may_be_missing:
+        raise ValueError(
+            f"{name}[{column.missing[:, 0].argmax()}] has no text. Leave it out, or pass "
+            "missing='empty' or 'nan'."
+        )
+    return column

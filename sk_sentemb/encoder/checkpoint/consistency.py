@@ -1,0 +1,91 @@
+"""Whether the parts of a checkpoint fit together, checked when it is loaded, not at the first text."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from ...exceptions import CheckpointError
+from ..errors import wrap_errors
+from ..model_files import Fields
+from ..packing import Backbone, StaticBackbone
+from ..text_encoder import Encoder
+from ..tokenization import TextTokenizer
+
+# A word, and characters that hardly any vocabulary has.
+_SAMPLE = "a harbour \U0001f642 \ue000"
+
+
+def check_token_ids(
+    tokenizer: TextTokenizer, backbone: Backbone | StaticBackbone, folder: Path
+) -> None:
+    """Make sure that the model has an embedding for every token that the tokenizer can give."""
+    if isinstance(backbone, StaticBackbone):
+        table: Any = backbone.embedding
+    else:
+        table = backbone.model.get_input_embeddings()
+    n_rows, highest = table.weight.shape[0], tokenizer.highest_id
+    if highest >= n_rows:
+        raise CheckpointError(
+            f"the tokenizer in {folder} has token ids up to {highest}, but the weights have embeddings "
+            f"for the ids below {n_rows} only. If tokens were added, call "
+            "model.resize_token_embeddings(len(tokenizer)) and save both again; otherwise the files "
+            "are of two models: fetch the model again."
+        )
+
+
+def resolve_max_length(
+    settings: Fields,
+    tokenizer: TextTokenizer,
+    saved: PreTrainedTokenizerBase | None,
+    backbone: Backbone | StaticBackbone,
+    *,
+    pairs: bool,
+) -> int | None:
+    """Return the most tokens of a text that are read, which must leave room for one of its own."""
+    asked = settings.size("max_seq_length", default=None)
+    name = f"max_seq_length in {settings.file}"
+    if asked is None:
+        asked = getattr(saved, "model_max_length", tokenizer.own_limit)
+        name = f"model_max_length in {settings.file.parent / 'tokenizer_config.json'}"
+    if asked is not None and (isinstance(asked, bool) or not isinstance(asked, int | float)):
+        raise CheckpointError(f"{name} is {asked!r}, but it must be a number of tokens.")
+    positions = "max_position_embeddings in " + str(settings.file.parent / "config.json")
+    limits = [(backbone.max_length, positions), (asked, name)]
+    # transformers says "no limit" with a number beyond any text.
+    known = [(int(limit), said) for limit, said in limits if limit is not None and limit < 10**9]
+    if not known:
+        return None
+    shortest, said = min(known)
+    least = tokenizer.count_special_tokens(2 if pairs else 1) + (2 if pairs else 1)
+    if shortest < least:
+        raise CheckpointError(
+            f"{said} allows {shortest} tokens, but the special tokens and one token of each text are "
+            f"{least}. Correct the file, or fetch the model again."
+        )
+    return shortest
+
+
+def check_encoding(encoder: Encoder, folder: Path) -> None:
+    """Encode a text, or a pair, through all modules."""
+    text: Any = _SAMPLE if encoder.head is None else (_SAMPLE, _SAMPLE)
+    labels = ["embedding"]
+    mismatch = (
+        "Its modules, its tokenizer and its weights do not fit together: fetch the model again."
+    )
+    with wrap_errors(f"the model in {folder} cannot encode a text", mismatch):
+        try:
+            encoder.encode([text])
+            labels = encoder.head.labels if encoder.head is not None else labels
+        except FloatingPointError as error:
+            if encoder.dtype != "float32":
+                return  # another dtype may hold the values; if not, transform raises
+            raise CheckpointError(
+                f"the model in {folder} computes values that are not finite, though its weights are. "
+                "Its config.json is of another model: fetch the model again."
+            ) from error
+    if not labels or not all(isinstance(label, str) for label in labels):
+        raise CheckpointError(
+            f"{folder / 'config.json'} names the labels {labels!r:.80}, but a model that scores pairs "
+            "has one or more strings. Fetch the model again, or correct id2label."
+        )

@@ -1,0 +1,77 @@
+"""Files of another program in the folder of a model that would be read as part of the model."""
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from .names import DEFINING_FILES, TOKENIZER_FILES, matches_any
+
+_OF_MODEL = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json")
+
+
+def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) -> None:
+    """Raise if a folder holds files that would make another model of the one to be moved there.
+
+    Parameters
+    ----------
+    fresh : Path
+        The new model.
+    target : Path
+        Where it is to go.
+    known : collection of str
+        The files in ``target`` that will be replaced or removed.
+
+    Raises
+    ------
+    FileExistsError
+        If there are such files.
+    """
+    folders = [fresh, *(path for path in fresh.iterdir() if path.is_dir())]
+    for folder in folders:
+        inside = folder.relative_to(fresh)
+        there = target / inside
+        found = [
+            file
+            for file in (sorted(there.iterdir()) if there.is_dir() else [])
+            if (inside / file.name).as_posix() not in known and matches_any(file.name, _OF_MODEL)
+        ]
+        other = [file for file in found if not matches_any(file.name, TOKENIZER_FILES)]
+        if not other and found and not _is_same_tokenizer(folder, found):
+            other = found
+        if other:
+            names = [(inside / file.name).as_posix() for file in other]
+            raise FileExistsError(
+                f"{target} holds {names[:5]}, which this package did not write, does not remove, and "
+                "would read as part of the saved model. Remove them, or pass a new folder."
+            )
+
+
+def _is_same_tokenizer(fresh: Path, foreign: list[Path]) -> bool:
+    """Return whether a tokenizer stays the same beside files of another one."""
+    if not (fresh / "tokenizer_config.json").is_file():
+        return True  # nothing but tokenizer.json is read
+    with TemporaryDirectory() as scratch:
+        both = Path(scratch)
+        for file in fresh.iterdir():
+            if file.name == "config.json" or matches_any(file.name, TOKENIZER_FILES):
+                shutil.copy(file, both)
+        alone = _describe_tokenizer(both)
+        for file in foreign:
+            if not file.is_file():
+                return False
+            shutil.copy(file, both)
+        return alone == _describe_tokenizer(both)
+
+
+def _describe_tokenizer(folder: Path) -> tuple[object, ...] | None:
+    """Return what decides on the token ids of texts; None for a tokenizer that cannot be read."""
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return None
+    names = ("special_tokens_map", "model_max_length", "padding_side", "chat_template")
+    return tokenizer.backend_tokenizer.to_str(), *(getattr(tokenizer, name) for name in names)

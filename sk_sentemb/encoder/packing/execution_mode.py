@@ -1,0 +1,118 @@
+"""Which way a model can run: the fastest in which no text depends on its neighbours."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from ..errors import PROBE_ERRORS
+from ..transformers_logging import quiet_transformers
+from .backbone import Backbone
+from .packs import Pack
+from .varlen_attention import NAME as PACKED
+
+# How far the states of a packed run may be from those of a padded one, relative to their size. Texts
+# that see each other, or stand at wrong positions, are off by far more.
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+# Beyond that it takes too long to try whether a pass may have more tokens than there are positions.
+_FEW_POSITIONS = 256
+
+
+@torch.inference_mode()
+def best_way(model: PreTrainedModel) -> Backbone:
+    """Return the fastest way of running a model in which no text depends on its neighbours."""
+    backbone = _fastest(model)
+    if not backbone.packed:
+        return backbone
+    early = replace(backbone, stops_early=True)
+    return early if _agrees_on_first_tokens(early, made_up_texts(model, seed=0)) else backbone
+
+
+def _fastest(model: PreTrainedModel) -> Backbone:
+    before = model.config._attn_implementation
+    alone = Backbone(model, packed=False, equal_lengths=True)
+    padded = Backbone(model, packed=False)
+    packed = Backbone(model, packed=True)
+    texts, others = made_up_texts(model, seed=0), made_up_texts(model, seed=1)
+    expected = [_run(alone, [text])[0] for text in texts]
+    if _depends_on_the_longest(model):
+        return alone
+    with quiet_transformers():
+        try:
+            model.set_attn_implementation(PACKED)
+            _run_more_than_one_text_may_have(packed, texts)
+            if _agrees(packed, texts, others, expected):
+                return packed
+        except PROBE_ERRORS:
+            pass
+        model.set_attn_implementation(before)
+    return padded if _agrees(padded, texts, others, expected) else alone
+
+
+def _agrees(
+    backbone: Backbone,
+    texts: list[np.ndarray],
+    others: list[np.ndarray],
+    expected: list[torch.Tensor],
+) -> bool:
+    """Say whether texts give the same states together as alone, and beside any others."""
+    together = _run(backbone, texts)
+    # Same shapes, so that nothing but a text's neighbours can make a difference to it.
+    beside_others = _run(backbone, [texts[0], others[1], texts[2], others[3]])
+    tolerance = TOLERANCE[backbone.model.dtype]
+    return all(
+        bool(relative_distance(together[i], expected[i]) <= tolerance) for i in range(len(texts))
+    ) and all(bool(relative_distance(beside_others[i], together[i]) <= 1e-6) for i in (0, 2))
+
+
+def _agrees_on_first_tokens(backbone: Backbone, texts: list[np.ndarray]) -> bool:
+    """Say whether the first tokens' states are the same where the last layer runs for no others."""
+    ids, pack = np.concatenate(texts), Pack.of(texts)
+    expected = torch.stack([states[0] for states in _run(backbone, texts)])
+    try:
+        found = backbone(ids, pack, first_only=True).hidden.float()
+    except PROBE_ERRORS:
+        return False
+    tolerance = TOLERANCE[backbone.model.dtype]
+    return found.shape == expected.shape and bool(relative_distance(found, expected) <= tolerance)
+
+
+def _run_more_than_one_text_may_have(backbone: Backbone, texts: list[np.ndarray]) -> None:
+    """Run into the error of models that take all tokens of a pass for those of one text (CLIP's)."""
+    most, n = backbone.max_length, sum(map(len, texts))
+    if most is not None and most <= _FEW_POSITIONS:
+        _run(backbone, sorted(texts * (most // n + 1), key=len, reverse=True))
+
+
+def relative_distance(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """Return the largest error of a token, relative to the largest token; NaN stays NaN."""
+    norms = torch.linalg.norm(expected, dim=1)
+    return torch.linalg.norm(found - expected, dim=1).max() / norms.max()
+
+
+def _run(backbone: Backbone, texts: list[np.ndarray]) -> list[torch.Tensor]:
+    pack = Pack.of(texts)
+    return list(backbone(np.concatenate(texts), pack).hidden.float().split(pack.lengths.tolist()))
+
+
+def made_up_texts(model: PreTrainedModel, seed: int) -> list[np.ndarray]:
+    """Return token ids of a few texts, longest first, one of them beyond a sliding window."""
+    lengths = [44, 9, 9, 5]
+    window = getattr(model.config, "sliding_window", None)
+    if window and window < 256:
+        lengths[0] = 2 * window + 9
+    longest = Backbone(model, packed=False).max_length or lengths[0]
+    # From the middle of the vocabulary: special tokens stand at its ends.
+    vocabulary = model.config.vocab_size
+    draw = np.random.default_rng(seed).integers
+    return [draw(vocabulary // 4, vocabulary // 2 + 1, min(n, longest)) for n in lengths]
+
+
+def _depends_on_the_longest(model: PreTrainedModel) -> bool:
+    """Say whether rotary positions are scaled by the longest text of a pass."""
+    config = model.config
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    return any(kind in str(rope) for kind in ("'dynamic'", "'longrope'"))

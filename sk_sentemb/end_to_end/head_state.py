@@ -1,0 +1,71 @@
+"""A trained head as plain data, for pickles and skops files."""
+
+from typing import Any
+
+from safetensors.torch import load, save
+
+from .._training import seeded
+from .fusion import Head, HeadSpec
+
+
+def dismantle_head(head: Head) -> dict[str, Any]:
+    """Return the plain data from which :func:`assemble_head` builds a head again.
+
+    Parameters
+    ----------
+    head : Head
+        A head made by a :class:`HeadSpec`, on any device.
+
+    Returns
+    -------
+    dict
+        The number of outputs, and the tensors as the bytes of a safetensors file.
+
+    Raises
+    ------
+    TypeError
+        If the state of a module has anything but tensors.
+    """
+    state = head.state_dict()
+    # Copies, because safetensors takes no two tensors in one piece of memory.
+    tensors = {name: t.detach().cpu().clone() for name, t in state.items() if hasattr(t, "detach")}
+    if others := sorted(state.keys() - tensors.keys()):
+        raise TypeError(
+            f"the head's state {others[0]!r} is of type {type(state[others[0]]).__name__}, and only "
+            "tensors can be saved. Return a tensor from the module's get_extra_state."
+        )
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return {"n_outputs": head.n_outputs, "tensors": save(contiguous)}
+
+
+def assemble_head(plain: dict[str, Any], spec: HeadSpec, dim: int) -> Head:
+    """Build a head from plain data, on the CPU.
+
+    Parameters
+    ----------
+    plain : dict
+        The result of :func:`dismantle_head`.
+    spec : HeadSpec
+        The specification that the head was built from.
+    dim : int
+        The dimension of embeddings.
+
+    Returns
+    -------
+    Head
+        The head, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the user's function returns another module than it did in ``fit``.
+    """
+    with seeded(0):  # the random weights that it begins with leave torch's generators as they are
+        head = spec.make(dim, plain["n_outputs"])
+    try:
+        head.load_state_dict(load(plain["tensors"]))
+    except RuntimeError as error:
+        raise ValueError(
+            f"head={spec.factory!r} builds another module than the one that was trained: {error}"
+        ) from error
+    return head.eval().requires_grad_(False)

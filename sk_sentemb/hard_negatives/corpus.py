@@ -1,0 +1,116 @@
+"""The texts to mine among: each once, by number."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._inputs import TextColumns, distinct_texts, read_argument
+
+
+@dataclass(frozen=True)
+class NumberedTexts:
+    """Queries and documents, and which of them stand in which row.
+
+    Attributes
+    ----------
+    queries : list of str
+        Each once.
+    documents : list of str
+        Each once: the corpus, and then the positives that are not in it.
+    n_corpus : int
+        How many of them are the corpus.
+    query, positive : ndarray of shape (n_rows,), intp
+        Numbers of a query and of a document.
+    """
+
+    queries: list[str]
+    documents: list[str]
+    n_corpus: int
+    query: np.ndarray
+    positive: np.ndarray
+
+    def rows_of(self, block: slice) -> np.ndarray:
+        """Return the rows of some queries, query by query."""
+        rows = np.flatnonzero((self.query >= block.start) & (self.query < block.stop))
+        return rows[np.argsort(self.query[rows], kind="stable")]
+
+    def never_negative(self) -> np.ndarray:
+        """Pair each query with the texts of the corpus that are its positives or the query itself.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs, 2), intp
+            Numbers of queries and of documents, in ascending order.
+
+        Raises
+        ------
+        ValueError
+            If nothing else is left, for no query.
+        """
+        number = {text: i for i, text in enumerate(self.documents)}
+        itself = [(i, number[text]) for i, text in enumerate(self.queries) if text in number]
+        pairs = [*zip(self.query.tolist(), self.positive.tolist(), strict=True), *itself]
+        distinct = np.unique(np.array(pairs, dtype=np.intp), axis=0)
+        distinct = distinct[distinct[:, 1] < self.n_corpus]
+        n_left = self.n_corpus - np.bincount(distinct[:, 0], minlength=len(self.queries))
+        if not n_left.any():
+            raise ValueError(
+                f"corpus has nothing but positives: of its {self.n_corpus} distinct texts, each query "
+                "has them all as positives, or is one itself. Pass a corpus with other texts."
+            )
+        return distinct
+
+
+def number_texts(queries: Any, positives: Any, corpus: Any) -> NumberedTexts:
+    """Read the texts that a user passes.
+
+    Parameters
+    ----------
+    queries, positives : array-like of shape (n_rows,)
+        Pairs.
+    corpus : array-like of shape (n_texts,) or None
+        None for the positives.
+
+    Returns
+    -------
+    NumberedTexts
+        In the order in which they first appear.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is no column of texts, or they do not fit together.
+    """
+    asked, answers = _read("queries", queries), _read("positives", positives)
+    if len(asked) != len(answers):
+        raise ValueError(
+            f"queries has {len(asked)} rows and positives has {len(answers)}. Pass a positive for "
+            "each query; a query with several positives has several rows."
+        )
+    pool = answers if corpus is None else _read("corpus", corpus)
+    distinct_queries, query = _distinct(asked)
+    documents, document = _distinct(pool + answers)
+    n_corpus = int(document[: len(pool)].max()) + 1
+    return NumberedTexts(distinct_queries, documents, n_corpus, query, document[len(pool) :])
+
+
+def _read(name: str, X: Any) -> list[str]:
+    columns = read_argument(X, name)
+    n_rows, n_columns = columns.missing.shape
+    if n_columns != 1:
+        raise ValueError(f"{name} has {n_columns} columns; pass one column of texts.")
+    if not n_rows:
+        raise ValueError(f"{name} has no rows; pass one text or more.")
+    if columns.missing.any():
+        raise ValueError(
+            f"row {int(columns.missing.argmax())} of {name} has no text ({columns.missing.sum()} of "
+            f"{n_rows} rows have none). Leave such rows out."
+        )
+    return columns.texts[0]
+
+
+def _distinct(texts: list[str]) -> tuple[list[str], np.ndarray]:
+    columns = TextColumns([texts], np.zeros((len(texts), 1), dtype=bool), None)
+    distinct = distinct_texts(columns, missing_is_empty=True)
+    return distinct.texts, distinct.which[0]

@@ -1,0 +1,38 @@
+"""Which loss of a cross-encoder is for which data."""
+
+from ..base import BINARY, CLASSES, LISTS, MARGINS, PAIRS, SCORES, TRIPLETS, Loss
+from ..lookup import LossTable
+from ..margin_mse import MarginMSE
+from .binary_cross_entropy import BinaryCrossEntropy
+from .cross_entropy import CrossEntropy
+from .in_batch_negatives import RandomNegatives
+from .lambda_loss import LambdaLoss
+from .list_net import ListNet
+from .mean_squared_error import MeanSquaredError
+from .rank_net import RankNet
+
+PAIR_LOSSES: dict[str, type[Loss]] = {
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "mean_squared_error": MeanSquaredError,
+    "cross_entropy": CrossEntropy,
+    "multiple_negatives": RandomNegatives,
+    "margin_mse": MarginMSE,
+    "lambda": LambdaLoss,
+    "ranknet": RankNet,
+    "listnet": ListNet,
+}
+
+# The shape of the data -> in words, and the loss for it
+PAIR_SHAPES = {
+    SCORES: ("two columns and a score for each pair", "binary_cross_entropy"),
+    BINARY: ("two columns and 0 or 1 for each pair", "binary_cross_entropy"),
+    CLASSES: ("two columns and a class for each pair", "cross_entropy"),
+    PAIRS: ("two columns and no y", "multiple_negatives"),
+    TRIPLETS: ("three columns and no y", "multiple_negatives"),
+    MARGINS: ("three columns and a margin for each triplet", "margin_mse"),
+    LISTS: ("two columns and a grade for each pair, in lists", "lambda"),
+}
+
+CROSS_ENCODER_LOSSES = LossTable(
+    "CrossEncoderScorer and CrossEncoderClassifier", PAIR_LOSSES, PAIR_SHAPES
+)
