@@ -2,8 +2,6 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
-from embedding import ORDERED_NLI, TINY, TINY_SCORER
-from images import TINY_VIT
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.estimator_checks import (
@@ -26,6 +24,8 @@ from sk_sentemb import (
     SentenceRegressor,
     TextCleaner,
 )
+from tests.helpers.images import TINY_VIT
+from tests.helpers.tiny_models import ORDERED_NLI, TINY, TINY_SCORER
 
 
 class CleanerOfNumbers(TextCleaner):

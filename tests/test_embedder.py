@@ -9,8 +9,6 @@ import pyarrow as pa
 import pytest
 import sklearn
 import torch
-from checkpoints import HIDDEN, MAX_TOKENS, make_checkpoint
-from embedding import OTHER, PROMPTED, PROMPTS, TINY, assert_other_rows, assert_same_rows
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
@@ -19,6 +17,15 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.encoder import POOLINGS
 from sk_sentemb.exceptions import MissingTextWarning, ModelNotFoundError, TruncationWarning
+from tests.helpers.checkpoints import HIDDEN, MAX_TOKENS, make_checkpoint
+from tests.helpers.tiny_models import (
+    OTHER,
+    PROMPTED,
+    PROMPTS,
+    TINY,
+    assert_other_rows,
+    assert_same_rows,
+)
 
 TEXTS = ["the ferry passed the pier", "Harbour", "Nobody remembers the storm?"]
 # Each question mark is one token, so the windows of a long row of them are all alike.

@@ -3,13 +3,13 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from embedding import TINY
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from sk_sentemb import FineTuner, SentenceEmbedder
 from sk_sentemb._progress import N_TASKS
+from tests.helpers.tiny_models import TINY
 
 TEXTS = [f"the ferry passed the pier {i} times" for i in range(30)]
 TARGET = np.arange(len(TEXTS)) % 2

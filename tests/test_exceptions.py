@@ -4,13 +4,13 @@ import inspect
 import warnings
 
 import pytest
-from embedding import TINY
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import SentenceEmbedder, exceptions
+from tests.helpers.tiny_models import TINY
 
 ONE_MISSING = ["a text", None, "another", "a third"]
 

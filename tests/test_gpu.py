@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from checkpoints import TEXTS, make_checkpoint
 
 from sk_sentemb import SentenceEmbedder, load_encoder
+from tests.helpers.checkpoints import TEXTS, make_checkpoint
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-from embedding import TINY, TINY_SCORER
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -28,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb.exceptions import FineTuningWarning
+from tests.helpers.tiny_models import TINY, TINY_SCORER
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,13 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
-from checkpoints import contents
-from embedding import NLI, TINY, TINY_NLI, TINY_SCORER
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from vision_checkpoints import VISION
 
 from sk_sentemb import (
     CrossEncoderClassifier,
@@ -21,6 +18,9 @@ from sk_sentemb import (
     SentenceEmbedder,
 )
 from sk_sentemb.cache import DiskCache, MemoryCache
+from tests.helpers.checkpoints import contents
+from tests.helpers.tiny_models import NLI, TINY, TINY_NLI, TINY_SCORER
+from tests.helpers.vision_checkpoints import VISION
 
 TEXTS = [f"the {'ferry' if i % 2 else 'market'} opens at {i}" for i in range(12)]
 LABELS = np.array([0, 1] * 6)

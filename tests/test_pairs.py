@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from embedding import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -25,6 +24,7 @@ from sklearn.utils import get_tags
 
 from sk_sentemb import FineTuner, PairFeatures, PairSimilarity, SentenceEmbedder
 from sk_sentemb.exceptions import MissingTextWarning
+from tests.helpers.tiny_models import TINY
 
 N_ROWS, DIM = 1500, 7
 

@@ -13,9 +13,6 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from checkpoints import HIDDEN, make_checkpoint
-from embedding import assert_same_rows
-from processes import ends_within, models_read, witnesses
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -24,6 +21,9 @@ from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb._parallel import count_workers, spread
 from sk_sentemb.cache import DiskCache, MemoryCache
 from sk_sentemb.exceptions import TruncationWarning
+from tests.helpers.checkpoints import HIDDEN, make_checkpoint
+from tests.helpers.processes import ends_within, models_read, witnesses
+from tests.helpers.tiny_models import assert_same_rows
 
 BACKENDS = ["loky", "threading", "multiprocessing", "sequential"]
 TEXTS = [

@@ -5,11 +5,11 @@ import shutil
 
 import joblib
 import pytest
-from checkpoints import make_checkpoint, make_cross_encoder
-from embedding import assert_same_rows
-from processes import ends_within
 
 from sk_sentemb import CrossEncoderScorer, SentenceEmbedder
+from tests.helpers.checkpoints import make_checkpoint, make_cross_encoder
+from tests.helpers.processes import ends_within
+from tests.helpers.tiny_models import assert_same_rows
 
 TEXTS = [f"the ferry passed the pier {i} times" for i in range(30)]
 PAIRS = [(text, TEXTS[0]) for text in TEXTS]

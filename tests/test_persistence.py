@@ -12,8 +12,6 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from checkpoints import make_checkpoint
-from embedding import PROMPTED, TINY, assert_same_rows
 from safetensors import SafetensorError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict, cross_val_score
@@ -21,6 +19,8 @@ from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import SentenceEmbedder, load_encoder, release_models
 from sk_sentemb.exceptions import ModelChangedError, ModelNotFoundError
+from tests.helpers.checkpoints import make_checkpoint
+from tests.helpers.tiny_models import PROMPTED, TINY, assert_same_rows
 
 TEXTS = [
     "the ferry passed the pier",
@@ -252,7 +252,7 @@ def test_sentence_transformers_loads_what_is_saved(tmp_path):
     ],
     ids=str,
 )
-@pytest.mark.filterwarnings("ignore::sk_sentemb.encoder.tokenization.tokenized.TruncationWarning")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 def test_what_is_saved_is_loaded_with_equal_rows(settings, tmp_path):
     embedder = SentenceEmbedder(PROMPTED, **settings).fit(TEXTS)
     embedder.save_pretrained(tmp_path / "deep" / "saved")

@@ -7,10 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from checkpoints import BACKBONES, make_checkpoint
-from embedding import NLI, OTHER, TINY, TINY_NLI, TINY_SCORER, assert_same_outputs, outputs_of
 from sklearn.base import clone
-from vision_checkpoints import VISION
 
 import sk_sentemb
 from sk_sentemb import (
@@ -25,6 +22,17 @@ from sk_sentemb import (
 )
 from sk_sentemb.cache import MemoryCache
 from sk_sentemb.encoder import load_encoder
+from tests.helpers.checkpoints import BACKBONES, make_checkpoint
+from tests.helpers.tiny_models import (
+    NLI,
+    OTHER,
+    TINY,
+    TINY_NLI,
+    TINY_SCORER,
+    assert_same_outputs,
+    outputs_of,
+)
+from tests.helpers.vision_checkpoints import VISION
 
 sio = pytest.importorskip("skops.io")
 

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from embedding import TINY, TINY_SCORER
 from tqdm import tqdm
 
 from sk_sentemb._progress import progress_bar
+from tests.helpers.tiny_models import TINY, TINY_SCORER
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 

@@ -6,8 +6,6 @@ import warnings
 import joblib
 import numpy as np
 import pytest
-from checkpoints import make_checkpoint, make_cross_encoder
-from embedding import NO_DROPOUT, assert_same_rows
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -24,6 +22,8 @@ from sk_sentemb import (
     load_encoder,
 )
 from sk_sentemb.cache import MemoryCache, prewarm
+from tests.helpers.checkpoints import make_checkpoint, make_cross_encoder
+from tests.helpers.tiny_models import NO_DROPOUT, assert_same_rows
 
 TEXTS = ["The ferry passed.", "Gulls cried over the pier.", "Rain.", "The market was closed today."]
 PAIRS = [(text, "Harbour gulls") for text in TEXTS]

@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from checkpoints import MAX_TOKENS, make_checkpoint
-from processes import ends_within, models_read, witnesses
 from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -40,6 +38,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import DiskCache, MemoryCache, open_cache
 from sk_sentemb.exceptions import TruncationWarning
+from tests.helpers.checkpoints import MAX_TOKENS, make_checkpoint
+from tests.helpers.processes import ends_within, models_read, witnesses
 
 TEXTS = [f"the {['ferry', 'market'][i % 2]} passed the pier {i} times" for i in range(40)]
 # Half of the texts twice, so that most folds have the same text on both sides.

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-import text_checks
-from embedding import TINY
 from sklearn.base import clone
-from text_checks import TEXT_CHECKS
 
 from sk_sentemb import SentenceEmbedder
+from tests.checks import text_checks
+from tests.checks.text_checks import TEXT_CHECKS
+from tests.helpers.tiny_models import TINY
 
 # Add an estimator that reads text here, and every check runs on it.
 TEXT_ESTIMATORS = [

@@ -5,7 +5,6 @@ import warnings
 
 import pandas as pd
 import pytest
-from embedding import NO_DROPOUT, TINY, TINY_SCORER
 
 from sk_sentemb import (
     CrossEncoderClassifier,
@@ -18,6 +17,7 @@ from sk_sentemb import (
 from sk_sentemb.bulk import embed_dataset
 from sk_sentemb.exceptions import TruncationWarning
 from sk_sentemb.losses.cross_encoder import RandomNegatives
+from tests.helpers.tiny_models import NO_DROPOUT, TINY, TINY_SCORER
 
 LONG = "the ferry passed the pier and the gulls cried over the harbour"
 # Four cells of one long text and two of another; six cells that are short.

@@ -1,0 +1,671 @@
+import pickle
+import warnings
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sk_sentemb import (
+    SentenceEmbedder,
+    TextCleaner,
+    make_multimodal_transformer,
+    text_column_selector,
+)
+from sk_sentemb.cache import open_cache
+from sk_sentemb.exceptions import MissingTextWarning, UnreadableCellWarning
+from sk_sentemb.preprocessing import DateParts, column_roles, read_categories, read_numbers
+from sk_sentemb.preprocessing.patterns import number
+from tests.helpers.tiny_models import OTHER, TINY
+
+N = 40
+RNG = np.random.default_rng(0)
+
+FRAME = pd.DataFrame(
+    {
+        "Title": [f"Love this dress {i}!" for i in range(N)],
+        "Review Text": [f"The {['red', 'blue'][i % 2]} one of {i} fits me" for i in range(N)],
+        "size": ["S", "M", "L", None] * 10,
+        "member": [True, False] * 20,
+        "price": [*RNG.normal(30, 9, N - 1), np.nan],
+        "stars": RNG.integers(1, 6, N),
+        "bought": [None, *(f"2024-{i % 12 + 1:02d}-03" for i in range(N - 1))],
+        "order_id": np.arange(N) * 7,
+        "tags": [["a"]] * N,
+        "empty": [None] * N,
+    }
+).loc[::-1]
+Y = np.arange(N) % 2
+EMBEDDER = SentenceEmbedder(TINY)
+DIM = 32
+
+FRAMES = {
+    "pandas": FRAME,
+    "polars": pl.from_pandas(FRAME),
+    "pyarrow": pa.Table.from_pandas(FRAME, preserve_index=False),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_models(one_thread):
+    pass
+
+
+def entries(transformer):
+    return {name: columns for name, _, columns in transformer.transformers}
+
+
+def steps(transformer):
+    return {name: step for name, step, _ in transformer.transformers}
+
+
+def make(X=FRAME, **how):
+    return make_multimodal_transformer(X, embedder=EMBEDDER, **how)
+
+
+def test_every_column_has_its_entry():
+    transformer = make()
+    assert type(transformer) is ColumnTransformer
+    assert entries(transformer) == {
+        "text-Title": "Title",
+        "text-Review Text": "Review Text",
+        "categorical": ["size", "member"],
+        "numeric": ["price", "stars"],
+        "date": ["bought"],
+        "left-out": ["order_id", "empty", "tags"],
+    }
+    kinds = {name: type(step) for name, step in steps(transformer).items()}
+    assert kinds["text-Title"] is kinds["text-Review Text"] is SentenceEmbedder
+    assert kinds["categorical"] is kinds["numeric"] is kinds["date"] is Pipeline
+    assert steps(transformer)["left-out"] == "drop"
+    # Two embedders, for they may be searched over one by one.
+    assert steps(transformer)["text-Title"] is not steps(transformer)["text-Review Text"]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("encoder", ["onehot", "target"])
+@pytest.mark.parametrize("components", [None, 3])
+def test_features_are_those_of_its_parts(kind, encoder, components):
+    X = FRAMES[kind]
+    how = {"categorical_encoder": encoder, "text_components": components, "random_state": 0}
+    transformer = make(X, **how)
+    features = transformer.fit_transform(X, Y)
+    n_of_categories = 4 + 2 if encoder == "onehot" else 2
+    n_of_text = components or DIM
+    # Two numbers and an indicator for one; seven parts of a date.
+    assert features.shape == (N, 2 * n_of_text + n_of_categories + 3 + 7)
+    assert np.isfinite(features).all()
+    assert features.shape[1] == len(transformer.get_feature_names_out())
+    assert transformer.transform(X).shape == features.shape
+    by_hand = make(FRAME, **how).fit_transform(FRAME, Y)
+    np.testing.assert_allclose(features, by_hand, atol=1e-6)
+    if components is None:
+        expected = EMBEDDER.fit_transform(FRAME[["Title", "Review Text"]])
+        np.testing.assert_allclose(features[:, : 2 * DIM], expected, atol=1e-6)
+
+
+def test_names_of_features():
+    names = make(text_components=2).fit(FRAME).get_feature_names_out()
+    assert list(names) == [
+        "text-Title__pca0",
+        "text-Title__pca1",
+        "text-Review Text__pca0",
+        "text-Review Text__pca1",
+        "categorical__size_L",
+        "categorical__size_M",
+        "categorical__size_S",
+        "categorical__size_missing",
+        "categorical__member_False",
+        "categorical__member_True",
+        "numeric__price",
+        "numeric__stars",
+        "numeric__missingindicator_price",
+        *(f"date__bought_{part}" for part in DateParts().parts),
+        "date__bought_missing",
+    ]
+    assert make().fit(FRAME).get_feature_names_out()[0] == "text-Title__Title_0"
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_frames_out(kind):
+    transformer = make().set_output(transform=kind)
+    rows = transformer.fit_transform(FRAMES[kind])
+    assert type(rows) is type(FRAMES[kind])
+    assert list(rows.columns) == list(transformer.get_feature_names_out())
+    np.testing.assert_allclose(rows.to_numpy(), make().fit_transform(FRAME), atol=1e-6)
+    if kind == "pandas":
+        assert list(rows.index) == list(FRAME.index)
+
+
+def test_columns_that_are_listed():
+    lists = {"text": "Title", "categorical": ["stars", "size"], "numeric": ["price"]}
+    assert entries(make(None, **lists)) == {
+        "text-Title": "Title",
+        "categorical": ["stars", "size"],
+        "numeric": ["price"],
+    }
+    assert entries(make(**lists)) == {
+        "text-Title": "Title",
+        "categorical": ["size", "stars"],
+        "numeric": ["price"],
+        "date": ["bought"],
+        "left-out": ["order_id", "empty", "Review Text", "member", "tags"],
+    }
+    by_selector = make(text=text_column_selector(pattern="Review"), roles={"stars": "categorical"})
+    assert list(entries(by_selector)) == [
+        "text-Review Text",
+        "categorical",
+        "numeric",
+        "date",
+        "left-out",
+    ]
+    assert entries(by_selector)["categorical"] == ["size", "member", "stars"]
+    assert make(None, **lists).fit_transform(FRAME).shape == (N, DIM + 5 + 4 + 2)
+
+
+@pytest.mark.filterwarnings("ignore:columns of X are left out")
+def test_rules_are_those_of_column_roles():
+    for rules in ({}, {"min_words": 9}, {"id_names": None}, {"min_share": 1, "max_unique": 0}):
+        roles = column_roles(FRAME, **rules)
+        found = entries(make(**rules))
+        assert [found[name] for name in found if name.startswith("text-")] == roles["text"]
+        for role in ("categorical", "numeric", "date"):
+            assert found.get(role, []) == roles[role]
+
+
+def test_nothing_to_transform():
+    for how in ({}, {"text": []}):
+        with pytest.raises(ValueError, match="no column has a role; pass X or list columns"):
+            make(None, **how)
+    with pytest.raises(ValueError, match="no column has a role"):
+        make(FRAME[["order_id", "empty"]])
+    with pytest.raises(ValueError, match="'Title' is listed twice"):
+        make(None, text="Title", categorical=["Title"])
+    with pytest.raises(ValueError, match="text is a callable, which needs a table"):
+        make(None, text=text_column_selector())
+    for how in ({"roles": {"Title": "text"}}, {"min_words": 3}):
+        with pytest.raises(ValueError, match="no effect without X"):
+            make(None, text="Title", **how)
+    with pytest.raises(
+        TypeError,
+        match=r"make_multimodal_transformer\(\) got an unexpected keyword argument 'texts'",
+    ):
+        make(texts="Title")
+    with pytest.raises(
+        ValueError, match="categorical_encoder='ordinal'; pass 'onehot', 'target' or"
+    ):
+        make(categorical_encoder="ordinal")
+
+
+def test_what_is_no_estimator():
+    with pytest.raises(
+        TypeError, match=r"embedder='minilm' is a string; .* SentenceEmbedder\('minilm'\)"
+    ):
+        make_multimodal_transformer(FRAME, embedder="minilm")
+    with pytest.raises(TypeError, match=r"image_embedder='clip' is a string; .*ImageEmbedder"):
+        make(None, image="photo", image_embedder="clip")
+    with pytest.raises(TypeError, match=r"embedder=<class .* is no estimator; pass an object"):
+        make_multimodal_transformer(FRAME, embedder=SentenceEmbedder)
+    with pytest.raises(TypeError, match="categorical_encoder=3 is no estimator"):
+        make(categorical_encoder=3)
+
+
+def test_ids_that_nobody_named_are_left_out_with_a_warning():
+    X = FRAME.assign(person=[f"Ann{i} Lee{i}" for i in range(N)], row=range(N))
+    with pytest.warns(
+        UserWarning, match=r"look like ids: 'person', 'row'\. describe_columns"
+    ) as met:
+        transformer = make(X)
+    assert met[0].filename == __file__
+    assert {"person", "row", "order_id"} < set(entries(transformer)["left-out"])
+    with pytest.warns(UserWarning, match="look like ids: 'row'"):
+        make(X, roles={"person": "text"})
+    lists = {"text": [], "categorical": [], "numeric": "price", "date": [], "image": []}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(X, roles={"person": "id", "row": "id"})
+        make(X, id_names="person|row|id$")
+        make(X, **lists)
+        make()
+
+
+def test_names_of_columns_that_scikit_learn_would_part():
+    X = FRAME[["Title"]].rename(columns={"Title": "the__title_"})
+    X["the_title"] = X["the____title"] = X["the__title_"]
+    transformer = make(X)
+    assert list(entries(transformer)) == [
+        "text-the_title",
+        "text-the_title-2",
+        "text-the_title-3",
+    ]
+    transformer.set_params(**{"text-the_title-2__truncate_dim": 4})
+    assert transformer.fit_transform(X).shape == (N, 2 * DIM + 4)
+
+
+def test_steps_are_searched():
+    model = make_pipeline(make(), LogisticRegression())
+    of_text = "columntransformer__text-Review Text__"
+    grid = {f"{of_text}model": [TINY, OTHER], f"{of_text}missing": ["zero", "empty"]}
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(FRAME, Y)
+    scores = search.cv_results_["mean_test_score"]
+    for params, score in zip(search.cv_results_["params"], scores, strict=True):
+        alone = clone(model).set_params(**params)
+        assert cross_val_score(alone, FRAME, Y, cv=2).mean() == pytest.approx(score)
+
+    model = make_pipeline(make(text_components=2), LogisticRegression())
+    grid = {
+        "columntransformer__text-Title__embedder__model": [TINY, OTHER],
+        "columntransformer__text-Title__pca__n_components": [1, 2],
+        "columntransformer__text-Review Text": ["drop", EMBEDDER],
+        "columntransformer__categorical__encode__min_frequency": [1, 15],
+        "columntransformer__numeric__impute__strategy": ["mean"],
+        "columntransformer__date__parts__parts": [("year",), ("month", "elapsed")],
+    }
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(FRAME, Y)
+    assert len(search.cv_results_["params"]) == 32
+
+
+def test_each_text_is_embedded_once():
+    model = make_pipeline(make(), LogisticRegression())
+    cache = open_cache("memory")
+    before = cache.statistics().misses
+    grid = {
+        "columntransformer__numeric__impute__strategy": ["mean", "median"],
+        "logisticregression__C": [0.1, 1],
+    }
+    GridSearchCV(model, grid, cv=4, error_score="raise").fit(FRAME, Y)
+    assert cache.statistics().misses - before == 2 * N
+
+
+def test_new_categories_are_the_rare_ones_or_none():
+    X = FRAME.assign(size=["XS", *["S"] * 20, *["M"] * 19])
+    fitted = make(text=[]).fit(X)
+    new = X.assign(size="XXL")
+    names = fitted.get_feature_names_out()
+    of_size = [name.startswith("categorical__size") for name in names]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert not fitted.transform(new)[:, of_size].any()
+    fitted = make(text=[]).set_params(categorical__encode__min_frequency=2).fit(X)
+    names = list(fitted.get_feature_names_out())
+    rows = fitted.transform(new)
+    assert (rows[:, names.index("categorical__size_infrequent_sklearn")] == 1).all()
+
+
+def test_many_categories_stay_few_columns():
+    X = pd.DataFrame({"word": [f"w{i % 150}" for i in range(600)]})
+    assert entries(make(X)) == {"categorical": ["word"]}
+    assert make(X).fit_transform(X).shape == (600, 100)
+
+
+def test_categories_are_the_same_whatever_their_dtype():
+    fitted = make(None, categorical="c").fit(pd.DataFrame({"c": [1, 2, 3, 3]}))
+    expected = fitted.transform(pd.DataFrame({"c": [1, 2]}))
+    for cells in ([1.0, 2.0], ["1", "2"], pd.array([1, 2], dtype="Int64"), np.array([1, 2], "O")):
+        np.testing.assert_array_equal(fitted.transform(pd.DataFrame({"c": cells})), expected)
+    fitted.transform(pd.DataFrame({"c": pd.Series([1, None])}))
+
+
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.MissingTextWarning")
+def test_missing_cells_of_every_kind_of_column():
+    gone = FRAME.copy()
+    for name in ("Title", "Review Text", "size", "member", "price", "stars", "bought"):
+        gone[name] = gone[name].astype(object)
+        gone.loc[[0, 1], name] = None
+    for X, new in ((FRAME, gone), (gone, FRAME), (gone, gone)):
+        fitted = make().set_params(**{"text-Title__missing": "empty"}).fit(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rows = fitted.transform(new)
+        assert rows.shape[1] == len(fitted.get_feature_names_out())
+        assert np.isfinite(rows).all()
+    with pytest.warns(MissingTextWarning, match="2 of 40 cells have no text"):
+        make().fit_transform(gone)
+
+
+def test_a_column_that_has_nothing_in_a_fold():
+    X = FRAME.copy()
+    for name in ("price", "bought", "size", "Title"):
+        X[name] = X[name].astype(object)
+        X.loc[X.index[:30], name] = None
+    train, test = X[:30], X[30:]
+    lists = {"text": "Title", "categorical": "size", "numeric": "price", "date": "bought"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingTextWarning)
+        fitted = make(None, **lists).fit(train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rows = fitted.transform(test)
+    assert rows.shape == (10, DIM + 1 + 2 + 7)
+    assert np.isfinite(rows).all()
+
+
+def test_columns_that_are_not_there():
+    fitted = make().fit(FRAME)
+    for name in ("Title", "size", "price", "bought"):
+        with pytest.raises(ValueError, match=f"columns are missing: {{'{name}'}}"):
+            fitted.transform(FRAME.drop(columns=name))
+    # In another order, with more columns, and without those that are left out.
+    other = FRAME[FRAME.columns[::-1]].assign(more=1).drop(columns=["order_id", "empty", "tags"])
+    np.testing.assert_array_equal(fitted.transform(other), fitted.transform(FRAME))
+
+
+def test_no_rows_give_no_rows_and_one_class_is_a_class():
+    fitted = make().fit(FRAME)
+    # scikit-learn's own transformers want one row at least.
+    of_text = make(text=["Title", "Review Text"], categorical=[], numeric=[], date=[]).fit(FRAME)
+    assert of_text.transform(FRAME[:0]).shape == (0, 2 * DIM)
+    assert fitted.transform(FRAME[:1]).shape[0] == 1
+    rows = make(categorical_encoder="target").fit_transform(FRAME, np.zeros(N))
+    assert np.isfinite(rows).all()
+
+
+def test_copies_and_pickles():
+    fitted = make(text_components=3, random_state=0).fit(FRAME)
+    copied = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copied.transform(FRAME), fitted.transform(FRAME))
+    again = clone(fitted).fit(FRAME)
+    np.testing.assert_allclose(again.transform(FRAME), fitted.transform(FRAME), atol=1e-6)
+    parallel = make(n_jobs=2)
+    assert parallel.n_jobs == 2
+
+
+def test_random_state_makes_the_encoding_of_targets_repeatable():
+    y = RNG.normal(size=N)
+    how = {"text": [], "categorical_encoder": "target", "random_state": 3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        once, again = (make(**how).fit_transform(FRAME, y) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    other = make(**{**how, "random_state": 4}).fit_transform(FRAME, y)
+    assert np.abs(other - once).max() > 1e-3
+
+
+def test_transformers_of_ones_own():
+    clean = TextCleaner(missing="empty")
+    both = FeatureUnion([("meaning", EMBEDDER), ("words", make_pipeline(clean, TfidfVectorizer()))])
+    transformer = make_multimodal_transformer(
+        FRAME,
+        embedder=both,
+        categorical_encoder=OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+    )
+    X = FRAME.copy()
+    X.loc[3, "Title"] = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingTextWarning)
+        rows = transformer.fit_transform(X)
+    assert rows.shape == (N, len(transformer.get_feature_names_out()))
+    assert "text-Title__words__love" in transformer.get_feature_names_out()
+    assert steps(transformer)["text-Title"].transformer_list[0][1] is not EMBEDDER
+
+
+class MeanOfPixels(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return np.array([[np.mean(picture)] for picture in X.iloc[:, 0]])
+
+
+def test_pictures_have_an_entry_a_column():
+    X = pd.DataFrame({name: [np.full((2, 2, 3), i, np.uint8) for i in range(3)] for name in "ab"})
+    transformer = make(X, image_embedder=MeanOfPixels())
+    assert entries(transformer) == {"image-a": ["a"], "image-b": ["b"]}
+    np.testing.assert_array_equal(transformer.fit_transform(X), [[0, 0], [1, 1], [2, 2]])
+
+
+def test_pictures_are_embedded_by_the_package():
+    image = pytest.importorskip("sk_sentemb.image")
+    transformer = make(None, image=["photo"])
+    assert type(steps(transformer)["image-photo"]) is image.ImageEmbedder
+
+
+def test_numbers_of_any_dtype():
+    X = pd.DataFrame(
+        {
+            "float": [1.5, np.nan, -2],
+            "integer": pd.array([1, None, 3], dtype="Int64"),
+            "bool": [True, None, False],
+            "text": [" 1,200.5", "", "$3"],
+            "percent": ["12 %", "7e-3", None],
+            "decimal": [Decimal("1.5"), None, Decimal("NaN")],
+            "duration": [timedelta(minutes=1), None, timedelta(days=-1)],
+            "category": pd.Categorical([3, None, 4]),
+        }
+    )
+    nan = np.nan
+    expected = [
+        [1.5, 1, 1, 1200.5, 12, 1.5, 60, 3],
+        [nan, nan, nan, nan, 0.007, nan, nan, nan],
+        [-2, 3, 0, 3, nan, nan, -86400, 4],
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(read_numbers(X), expected)
+        np.testing.assert_array_equal(
+            read_numbers(pl.from_pandas(X[["float", "integer", "bool", "text", "percent"]])),
+            np.array(expected)[:, :5],
+        )
+        np.testing.assert_array_equal(read_numbers(["1", None, 2]), [[1], [nan], [2]])
+        assert read_numbers(X[:0]).shape == (0, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12.50 €", 12.5),
+        ("12€", 12),
+        ("€ 1,200", 1200),
+        ("-$5.00", -5),
+        ("$-5.00", -5),
+        ("$ +5", 5),
+        ("(5.00)", -5),
+        (" ( $1,200.50 ) ", -1200.5),
+        ("0.5", 0.5),
+        ("007", 7),
+        ("100,000", 100_000),
+        # Decimal commas, and what has two signs or two currencies.
+        *[(text, None) for text in ("0,512", "00,123", "12,50€", "1,23")],
+        *[(text, None) for text in ("--5", "-$-5", "(-5)", "$5€", "(5", "5)", "()", "$", "")],
+    ],
+)
+def test_numbers_in_text(text, value):
+    assert number(text) == value
+
+
+def test_numbers_in_hostile_text():
+    for text in (" " * 100_000 + "x", "$" + " " * 100_000, "1" * 100_000 + "x", "1,111" * 20_000):
+        assert number(text) is None
+
+
+def test_mostly_numbers_are_read_and_the_others_counted():
+    X = pd.DataFrame({"n": [f"{i}.5" if i % 10 else "?" for i in range(N)]})
+    transformer = make(X)
+    assert entries(transformer) == {"numeric": ["n"]}
+    with pytest.warns(UnreadableCellWarning, match="4 of 40 cells of 'n' are no numbers"):
+        assert transformer.fit_transform(X).shape == (N, 2)
+
+
+def test_cells_that_are_no_numbers_are_counted():
+    with pytest.warns(UnreadableCellWarning, match="2 of 4 cells of 'n' are no numbers and became"):
+        found = read_numbers(pd.DataFrame({"n": ["1", "unknown", None, "1e999"]}))
+    np.testing.assert_array_equal(found, [[1], [np.nan], [np.nan], [np.nan]])
+
+
+def test_categories_of_any_dtype():
+    X = pd.DataFrame({"a": [1, 2.0, "S", " ", None, pd.NA, np.nan, True]}, dtype=object)
+    found = read_categories(X, fill="?")
+    assert found[:, 0].tolist() == ["1", "2", "S", "?", "?", "?", "?", "True"]
+    assert [cell is np.nan for cell in read_categories(X)[:, 0]] == [cell == "?" for cell in found]
+
+
+PARTS_OF = {
+    # year, month, day, weekday, hour, elapsed
+    "2024-05-31": (2024, 5, 31, 4, 0, 19874),
+    "2024-05-31 18:00": (2024, 5, 31, 4, 18, 19874.75),
+    "31.5.2024": (2024, 5, 31, 4, 0, 19874),
+    "5/31/24": (2024, 5, 31, 4, 0, 19874),
+    "31/5/1999 6:00 pm": (1999, 5, 31, 0, 18, 10742.75),
+    "May 31st, 2024": (2024, 5, 31, 4, 0, 19874),
+    "31 May 2024": (2024, 5, 31, 4, 0, 19874),
+    "20240531": (2024, 5, 31, 4, 0, 19874),
+    "2024-05": (2024, 5, 1, 2, 0, 19844),
+    "31-May-24": (2024, 5, 31, 4, 0, 19874),
+    "31-may-99 6:00 pm": (1999, 5, 31, 0, 18, 10742.75),
+    "1-Jan-68": (2068, 1, 1, 6, 0, 35794),
+    "9999-12-31": (9999, 12, 31, 4, 0, 2932896),
+    "1500-01-01": (1500, 1, 1, 0, 0, -171664),
+    "Fri, 31 May 2024 20:00:00 +0200": (2024, 5, 31, 4, 18, 19874.75),
+    "2024-05-31T18:00:00.123456789Z": (2024, 5, 31, 4, 18, 19874.75),
+    " ": (np.nan,) * 6,
+}
+
+
+@pytest.mark.parametrize(("text", "parts"), PARTS_OF.items())
+def test_parts_of_dates_in_text(text, parts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = DateParts().fit_transform([[text], [None]])
+    np.testing.assert_allclose(found, [parts, [np.nan] * 6], atol=1e-5)
+
+
+WHEN = datetime(2024, 5, 31, 18)
+IN_BERLIN = pd.Series([WHEN, None]).dt.tz_localize("Europe/Berlin")
+
+DATES = {
+    "datetime64": (pd.DataFrame({"d": [WHEN, None]}), 19874.75),
+    "zone": (pd.DataFrame({"d": IN_BERLIN}), 19874.75 - 2 / 24),
+    "objects": (pd.DataFrame({"d": [WHEN, None]}, dtype=object), 19874.75),
+    "objects with a zone": (pd.DataFrame({"d": IN_BERLIN.astype(object)}), 19874.75 - 2 / 24),
+    "array": (np.array([[WHEN], ["NaT"]], dtype="M8[s]"), 19874.75),
+    "seconds": (np.array([[1717178400], [np.nan]]), 19874.75),
+    "polars": (pl.DataFrame({"d": [WHEN, None]}), 19874.75),
+    "polars with a zone": (
+        pl.DataFrame({"d": pl.Series([WHEN, None]).dt.replace_time_zone("Europe/Berlin")}),
+        19874.75 - 2 / 24,
+    ),
+    "pyarrow": (pa.table({"d": [WHEN, None]}), 19874.75),
+}
+
+
+@pytest.mark.parametrize(("X", "elapsed"), DATES.values(), ids=DATES)
+def test_parts_of_dates_of_any_dtype(X, elapsed):
+    found = DateParts().fit_transform(X)
+    np.testing.assert_allclose(found, [[2024, 5, 31, 4, 18, elapsed], [np.nan] * 6])
+
+
+def test_parts_of_days():
+    for X in (pd.DataFrame({"d": [date(2024, 5, 31)]}), pl.DataFrame({"d": [date(2024, 5, 31)]})):
+        assert DateParts().fit_transform(X).tolist() == [[2024, 5, 31, 4, 0, 19874]]
+
+
+NEVER = date(9999, 12, 31)
+
+FAR_OFF = {
+    "date": pd.DataFrame({"d": pd.Series([NEVER, None, date(1500, 1, 1)], dtype=object)}),
+    "datetime": pd.DataFrame({"d": [datetime(9999, 12, 31), None, datetime(1500, 1, 1)]}),
+    "seconds": pd.DataFrame({"d": np.array(["9999-12-31", "NaT", "1500-01-01"], dtype="M8[s]")}),
+    "polars": pl.DataFrame({"d": [NEVER, None, date(1500, 1, 1)]}),
+    "text": pd.DataFrame({"d": ["9999-12-31", None, "1500-01-01"]}),
+    "periods": pd.DataFrame({"d": pd.PeriodIndex(["9999-12-31", "NaT", "1500-01-01"], freq="D")}),
+}
+
+
+@pytest.mark.parametrize("X", FAR_OFF.values(), ids=FAR_OFF)
+def test_dates_beyond_nanoseconds(X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = DateParts(parts=(*DateParts().parts, "missing")).fit_transform(X)
+    never, missing, early = found
+    assert never.tolist() == [9999, 12, 31, 4, 0, 2932896, 0]
+    np.testing.assert_array_equal(missing, [*[np.nan] * 6, 1])
+    assert early.tolist() == [1500, 1, 1, 0, 0, -171664, 0]
+
+
+def test_dates_far_off_beside_nanoseconds():
+    cells = [pd.Timestamp(1, unit="ns"), pd.Timestamp("9999-12-31"), pd.NaT]
+    found = DateParts(parts=["year"]).fit_transform(pd.DataFrame({"d": cells}, dtype=object))
+    np.testing.assert_array_equal(found, [[1970], [9999], [np.nan]])
+
+
+def test_periods_count_from_their_beginning():
+    X = pd.DataFrame({"d": pd.PeriodIndex(["2024-05", "NaT"], freq="M")})
+    assert column_roles(X)["date"] == ["d"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = DateParts().fit_transform(X)
+    np.testing.assert_array_equal(found, [PARTS_OF["2024-05"], [np.nan] * 6])
+
+
+def test_whole_numbers_that_look_like_days():
+    whole = pd.DataFrame({"d": [20240531, 19991231, 45000]})
+    read = [[2024, 5, 31], [1999, 12, 31], [1970, 1, 1]]
+    dates = DateParts(parts=["year", "month", "day"])
+    for X in (whole, whole.astype(float), whole.astype(object), pl.from_pandas(whole)):
+        assert dates.fit_transform(X).tolist() == read
+    # As text is, months and days that are none are seconds, and days that do not exist are no dates.
+    assert dates.fit_transform([[20241331]])[0].tolist() == [1970, 8, 23]
+    with pytest.warns(UnreadableCellWarning, match="1 of 1 cells"):
+        assert np.isnan(dates.fit_transform([[20240230]])).all()
+    assert dates.fit_transform([[20240531.5]])[0].tolist() == [1970, 8, 23]
+
+
+def test_day_and_month_are_told_by_the_other_dates():
+    X = pd.DataFrame({"a": ["3/4/2024", "13/4/2024"], "b": ["3/4/2024", "3/13/2024"]})
+    dates = DateParts(parts=["month"]).fit(X)
+    assert dates.day_first_ == [True, False]
+    assert dates.transform(X).tolist() == [[4, 3], [4, 3]]
+    # As it was learnt, whatever comes.
+    with pytest.warns(UnreadableCellWarning, match="1 of 2 cells of 'b' are no dates"):
+        found = dates.transform(X.assign(b=["3/4/2024", "13/4/2024"]))
+    np.testing.assert_array_equal(found, [[4, 3], [4, np.nan]])
+    slashes, dots = [["3/4/2024"]], [["3.4.2024"]]
+    assert DateParts(parts=["day"]).fit_transform(slashes) == 4
+    assert DateParts(parts=["day"]).fit_transform(dots) == 3
+    assert DateParts(parts=["day"], day_first=True).fit_transform(slashes) == 3
+    assert DateParts(parts=["day"], day_first=False).fit_transform(dots) == 4
+
+
+def test_parts_in_the_order_asked():
+    dates = DateParts(parts=("missing", "year")).set_output(transform="pandas")
+    found = dates.fit_transform(
+        pd.DataFrame({"a": ["2024-05-31", None], "b": [None, "2023-01-01"]})
+    )
+    assert list(found.columns) == ["a_missing", "a_year", "b_missing", "b_year"]
+    np.testing.assert_array_equal(found, [[0, 2024, 1, np.nan], [1, np.nan, 0, 2023]])
+
+
+def test_bad_parts_and_bad_dates():
+    X = [["2024-05-31"]]
+    with pytest.raises(ValueError, match=r"parts has \['minute'\], which are not among"):
+        DateParts(parts=["minute"]).fit(X)
+    for parts in ([], ["day", "day"]):
+        with pytest.raises(ValueError, match="pass one or more names, each once"):
+            DateParts(parts=parts).fit(X)
+    with pytest.raises(ValueError, match="The 'day_first' parameter of DateParts must be"):
+        DateParts(day_first="yes").fit(X)
+    with pytest.raises(NotFittedError):
+        DateParts().transform(X)
+    with pytest.warns(UnreadableCellWarning, match="3 of 5 cells of .* are no dates and became"):
+        found = DateParts().fit_transform(
+            [["2024-02-30"], ["soon"], ["10"], [None], ["2024-05-31"]]
+        )
+    assert np.isnan(found).all(axis=1).tolist() == [True, True, True, True, False]
+    assert DateParts().fit(X).transform(np.empty((0, 1), dtype=object)).shape == (0, 6)
+
+
+@parametrize_with_checks([DateParts(), DateParts(parts=["missing", "elapsed"], day_first=True)])
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
