@@ -1,7 +1,7 @@
 """More text than memory: from files to files, shard by shard, resumable at any instant."""
 
 try:
-    from .embed_dataset import EmbeddedDataset, embed_dataset
+    from .embedded_dataset import EmbeddedDataset, embed_dataset
 except ModuleNotFoundError as error:
     if error.name != "pyarrow":
         raise
