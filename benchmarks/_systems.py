@@ -14,9 +14,9 @@ from torch import nn
 from transformers import AutoModel
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.encoder import Encoder, unit_rows
+from sk_sentemb.encoder import Encoder, l2_normalize
 from sk_sentemb.encoder.packing.packs import make_packs
-from sk_sentemb.encoder.tokenization.tokenized import Tokens
+from sk_sentemb.encoder.tokenization.tokenized import TokenizedTexts
 
 OURS, PEER, ONNX = "sk_sentemb", "sentence-transformers", "onnxruntime"
 REFERENCE = f"{PEER} float32"
@@ -61,7 +61,7 @@ def load_systems(folder: str, device: str, *, force_bfloat16: bool) -> tuple[lis
     return systems, encoder
 
 
-def tokenize(encoder: Encoder, texts: list[str]) -> Tokens:
+def tokenize(encoder: Encoder, texts: list[str]) -> TokenizedTexts:
     """Tokenise as ``encoder`` does when it is asked for nothing else."""
     return encoder.tokenizer(
         texts,
@@ -97,7 +97,7 @@ def _onnx_encode(folder: str, encoder: Encoder) -> Encode:
             (hidden,) = session.run(None, inputs)
             weights = (real / pack.lengths[:, None]).astype(np.float32)
             vectors[pack.rows] = (weights[:, None] @ hidden)[:, 0]
-        return unit_rows(vectors)
+        return l2_normalize(vectors)
 
     return encode
 

@@ -16,7 +16,7 @@ from _common import OUTPUT, data_file, fresh, machine, show, write_json
 
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.cache import DiskCache, MemoryCache
-from sk_sentemb.cache.namespace import Space
+from sk_sentemb.cache.namespace import Namespace
 from sk_sentemb.encoder import Embedded
 
 SIZES = [10**3, 10**4, 10**5]
@@ -26,7 +26,7 @@ DIM = 384
 # About what a processor embeds in a second, which is how often a disk cache is written to.
 N_PER_TURN = 600
 
-SPACE = Space(bytes(range(32)), "model", "0" * 64, DIM)
+SPACE = Namespace(bytes(range(32)), "model", "0" * 64, DIM)
 
 # What the second session of a user does; the texts are in a file so that reading them is not timed.
 _SECOND_SESSION = """

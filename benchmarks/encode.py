@@ -27,7 +27,7 @@ from _systems import OURS, REFERENCE, System, load_systems, tokenize
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from sk_sentemb.encoder import Encoder, resolve_model, unit_rows
+from sk_sentemb.encoder import Encoder, l2_normalize, resolve_model
 from sk_sentemb.exceptions import TruncationWarning
 
 N_TEXTS = {"banking77": 2000, "reviews": 450, "mixed": 200}
@@ -163,7 +163,7 @@ def peak_flops(device: str, dtype: str) -> float:
 
 def min_cosine(vectors: np.ndarray, reference: np.ndarray) -> float:
     """Return the cosine of the text on which two systems agree least."""
-    a, b = (unit_rows(x.astype(np.float64)) for x in (vectors, reference))
+    a, b = (l2_normalize(x.astype(np.float64)) for x in (vectors, reference))
     return float((a * b).sum(axis=1).min())
 
 

@@ -4,8 +4,8 @@ Short vectors that are good
 ===========================
 
 Half of the dimensions are half of the memory and half of the time of what follows. A model trained as
-usual spreads what it knows over all dimensions; with :class:`~sk_sentemb._training.Matryoshka` the first
-ones learn to be good alone, and ``truncate_dim`` costs little.
+usual spreads what it knows over all dimensions; with :class:`~sk_sentemb.losses.MatryoshkaLoss` the
+first ones learn to be good alone, and ``truncate_dim`` costs little.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sk_sentemb import FineTuner, SentenceEmbedder
 from sk_sentemb.datasets import load_banking77_sample
-from sk_sentemb.losses import Matryoshka
+from sk_sentemb.losses import MatryoshkaLoss
 
 # %%
 # The texts
@@ -37,7 +37,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratif
 DIMS = [384, 192, 96, 48, 24, 12]
 how = {"epochs": 4, "random_state": 0}
 tuners = {
-    "Matryoshka": FineTuner(Matryoshka("auto", dims=DIMS), **how),
+    "Matryoshka": FineTuner(MatryoshkaLoss("auto", dims=DIMS), **how),
     "fine-tuned": FineTuner(**how),
     "frozen": None,
 }

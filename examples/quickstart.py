@@ -110,7 +110,7 @@ for candidate, score in zip(results["params"], results["mean_test_score"], stric
 # -------------------------
 #
 # A saved pipeline names its model and carries the model's fingerprint, which is checked on loading,
-# so the file is small. ``weights_in_pickle="embed"`` puts the weights inside.
+# so the file is small. ``store_weights_in_pickle=True`` puts the weights inside.
 
 heading("4. Saved, loaded, predicting")
 model = search.best_estimator_.fit(texts, intents)

@@ -13,15 +13,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from ._inputs import DistinctTexts, TextColumns, check_sample_weight
+from ._inputs import TextColumns, UniqueTexts, check_sample_weight
 from ._parallel import count_workers, spread
-from ._pretrained import SharesModel
-from ._progress import EpochTasks, reporting
-from ._training import Data, FineTuner, Kind, Tuned, find_shapes, most_epochs, tune
+from ._pretrained import PretrainedModelMixin
+from ._progress import SklearnCallbackAdapter, reporting
+from ._training import Data, FineTuner, FineTuningResult, Kind, find_shapes, most_epochs, tune
 from ._truncation import CellCounts, warn_truncated
 from ._types import Text
 from ._warn import warn
-from .cache import DiskCache, MemoryCache, embed_once, open_cache, space_of
+from .cache import DiskCache, MemoryCache, get_or_compute, namespace_for, open_cache
 from .encoder import (
     Embedded,
     Encoder,
@@ -34,7 +34,7 @@ from .exceptions import IgnoredParameterWarning, TextTooLongError
 from .losses import SCORES
 
 
-class ModelHolder(SharesModel):
+class BaseTextEstimator(PretrainedModelMixin):
     """An estimator around a model, which it has as ``encoder_`` once it is fitted."""
 
     prompt: str | None
@@ -62,7 +62,7 @@ class ModelHolder(SharesModel):
         "n_jobs": [Integral, None],
         "fine_tuner": [FineTuner, None],
         "warm_start": ["boolean"],
-        "weights_in_pickle": [StrOptions({"reference", "embed"})],
+        "store_weights_in_pickle": ["boolean"],
         "verbose": ["verbose"],
     }
 
@@ -132,7 +132,7 @@ class ModelHolder(SharesModel):
         warn_of_literal_prompt(encoder.prompts, self.prompt)
         return encoder
 
-    def _goes_on(self, go_on: bool = False) -> bool:
+    def _is_warm_start(self, go_on: bool = False) -> bool:
         """Say whether a fit begins with the weights of the last one."""
         return (go_on or self.warm_start) and self._learner is not None and self._is_fitted()
 
@@ -187,7 +187,7 @@ class ModelHolder(SharesModel):
                 f"none). Fill them, or pass missing={_others(self._missing_policies)}."
             )
 
-    def _tune(self, encoder: Encoder, data: Data, kind: Kind, listener: Any) -> Tuned:
+    def _tune(self, encoder: Encoder, data: Data, kind: Kind, listener: Any) -> FineTuningResult:
         """Fine-tune, and keep the history."""
         assert self._learner is not None
         self._check_missing(data.columns)
@@ -208,15 +208,15 @@ class ModelHolder(SharesModel):
             max_length=self.max_length,
             long_text=self.long_text,
             missing_is_empty=self.missing == "empty",
-            embed=lambda texts: self._read_once(encoder, texts).vectors,
+            embed=lambda texts: self._encode_cached(encoder, texts).vectors,
             listener=listener,
             keep_interrupted=not self._is_clone,
         )
         self.history_ = tuned.history
         return tuned
 
-    def _listener(self, context: Any, X: Any, y: Any) -> EpochTasks | None:
-        return context and EpochTasks(self, context, X, y, self._as_fitted)
+    def _listener(self, context: Any, X: Any, y: Any) -> SklearnCallbackAdapter | None:
+        return context and SklearnCallbackAdapter(self, context, X, y, self._as_fitted)
 
     def _as_fitted(
         self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
@@ -242,13 +242,13 @@ class ModelHolder(SharesModel):
 
     def _run(
         self,
-        distinct: DistinctTexts,
+        distinct: UniqueTexts,
         context: Any = None,
         place: Callable[[int], str] | None = None,
     ) -> Embedded:
         """Let the model read distinct texts, and say which row has one that is too long."""
         try:
-            return self._read_once(self.encoder_, distinct.texts, context)
+            return self._encode_cached(self.encoder_, distinct.texts, context)
         except TextTooLongError as error:
             row, column = distinct.place_of(error.position)
             where = place(row) if place else f"{self._place(row, column)} of X"
@@ -257,7 +257,9 @@ class ModelHolder(SharesModel):
                 f"or pass long_text={_others(self._long_text_policies)}."
             ) from None
 
-    def _read_once(self, encoder: Encoder, texts: Sequence[Text], context: Any = None) -> Embedded:
+    def _encode_cached(
+        self, encoder: Encoder, texts: Sequence[Text], context: Any = None
+    ) -> Embedded:
         """Let a model read texts, those that the cache does not know."""
         settings: dict[str, Any] = {
             "prompt": encoder.resolve_prompt(self.prompt, self.prompt_name),
@@ -279,9 +281,9 @@ class ModelHolder(SharesModel):
         with shown as report, workers as embed:
             if cache is None:
                 return embed(texts, report)
-            return embed_once(
+            return get_or_compute(
                 cache,
-                space_of(encoder, **settings),
+                namespace_for(encoder, **settings),
                 texts,
                 embed,
                 tokens_per_run=encoder.token_budget(self.batch_tokens),
@@ -301,7 +303,7 @@ class ModelHolder(SharesModel):
         )
 
 
-def has_a_fine_tuner(estimator: ModelHolder) -> bool:
+def has_a_fine_tuner(estimator: BaseTextEstimator) -> bool:
     """Say whether an estimator learns, for what it has only then."""
     return estimator.fine_tuner is not None
 

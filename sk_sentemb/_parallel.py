@@ -12,7 +12,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from ._types import Text
 from .cache import Embed
-from .encoder import Embedded, Encoder, assemble, dismantle, n_characters
+from .encoder import Embedded, Encoder, encoder_from_state, encoder_to_state, text_length
 from .exceptions import TextTooLongError
 
 # So many blocks for each worker even out that some are faster than others.
@@ -29,21 +29,6 @@ def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embe
     They start when they are first needed and stay until the end, because some backends start new
     processes. Each gets the model by name and loads it once. If there is no name, or the model of
     that name has changed or is gone, each gets the weights of the model that is loaded here.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        The model.
-    n_jobs : int or None
-        As in joblib: None for 1, or for what ``joblib.parallel_config`` says.
-    **how : object
-        Settings of :meth:`Encoder.encode`.
-
-    Yields
-    ------
-    callable
-        Embeds texts, in their order, and calls back with the number that is done; raises what
-        :meth:`Encoder.encode` raises.
     """
     n_workers = count_workers(n_jobs)
     sent = _SentEncoder(encoder)
@@ -83,16 +68,6 @@ def count_workers(n_jobs: int | None) -> int:
     In a task of a Dask worker it is one, as if ``n_jobs`` were 1. There joblib would spread them over
     the cluster, whose other workers may be waiting for these very texts to be in the cache: the same
     search runs on them.
-
-    Parameters
-    ----------
-    n_jobs : int or None
-        As in joblib.
-
-    Returns
-    -------
-    int
-        At least 1.
     """
     return 1 if _in_a_task_of_dask() else effective_n_jobs(n_jobs)
 
@@ -149,7 +124,7 @@ class _SentEncoder:
 
     @cached_property
     def _pickled(self) -> np.ndarray:
-        state = dismantle(self.encoder, embed=self._has_weights)
+        state = encoder_to_state(self.encoder, embed=self._has_weights)
         return np.frombuffer(pickle.dumps(state), dtype=np.uint8)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -169,7 +144,7 @@ class _ReceivedEncoder:
     def load(self) -> Encoder | _NotLoaded:
         """Return the process's own copy, or why there is none."""
         try:
-            return assemble(pickle.loads(self._pickled.data))
+            return encoder_from_state(pickle.loads(self._pickled.data))
         except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             return _NotLoaded(f"{type(error).__name__}: {error}", self._has_weights)
 
@@ -188,7 +163,7 @@ def _embed_block(
 
 def _blocks(texts: Sequence[Text], n_blocks: int) -> Iterator[slice]:
     """Cut the texts into blocks with about as many characters each."""
-    ends = np.cumsum([n_characters(text) + 1 for text in texts])
+    ends = np.cumsum([text_length(text) + 1 for text in texts])
     size = min(_MOST_CHARACTERS, -(-int(ends[-1]) // n_blocks))
     stops = np.unique(np.append(ends.searchsorted(np.arange(size, ends[-1], size)) + 1, len(texts)))
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):

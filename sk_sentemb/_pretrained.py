@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from .cache import open_cache
-from .encoder import Encoder, assemble, dismantle
+from .encoder import Encoder, encoder_from_state, encoder_to_state
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -23,7 +23,7 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-class SharesModel(CallbackSupportMixin, BaseEstimator):
+class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
     """An estimator with a model as ``model``, by name or loaded, and fitted as ``encoder_``."""
 
     model: Any
@@ -31,12 +31,12 @@ class SharesModel(CallbackSupportMixin, BaseEstimator):
     dtype: str
     device: str | None
     cache: Any
-    weights_in_pickle: str
+    store_weights_in_pickle: bool
 
     # What a loaded model is, and how it gets into a pickle and out again.
     _kind: ClassVar[type] = Encoder
-    _dismantle: ClassVar[Any] = staticmethod(dismantle)
-    _assemble: ClassVar[Any] = staticmethod(assemble)
+    _encoder_to_state: ClassVar[Any] = staticmethod(encoder_to_state)
+    _encoder_from_state: ClassVar[Any] = staticmethod(encoder_from_state)
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -89,10 +89,10 @@ class SharesModel(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        embed = self.weights_in_pickle == "embed"
+        embed = self.store_weights_in_pickle
         for name in ("model", "encoder_"):
             if isinstance(state.get(name), self._kind):
-                state[name] = type(self)._dismantle(state[name], embed=embed)
+                state[name] = type(self)._encoder_to_state(state[name], embed=embed)
         if isinstance(state.get("history_"), pd.DataFrame):  # which skops cannot write
             state["history_"] = {name: rows.to_numpy() for name, rows in state["history_"].items()}
         return state
@@ -100,7 +100,7 @@ class SharesModel(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name in ("model", "encoder_"):
             if isinstance(state.get(name), dict):
-                state = state | {name: type(self)._assemble(state[name])}
+                state = state | {name: type(self)._encoder_from_state(state[name])}
         if isinstance(state.get("history_"), dict):
             state = state | {"history_": pd.DataFrame(state["history_"])}
         super().__setstate__(state)

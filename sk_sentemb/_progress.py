@@ -51,26 +51,7 @@ class _NoBar:
 def progress_bar(
     total: int, *, shown: bool, work: str, unit: str, initial: int = 0
 ) -> Iterator[ProgressBar]:
-    """Show a bar on standard error for as long as some work takes, or nothing.
-
-    Parameters
-    ----------
-    total : int
-        The number of steps.
-    shown : bool
-        Whether to show a bar.
-    work : str
-        The description before the bar.
-    unit : str
-        The unit of a step, such as "text".
-    initial : int, default=0
-        The number of steps that were done before.
-
-    Yields
-    ------
-    ProgressBar
-        The bar to update after each step.
-    """
+    """Show a bar on standard error for as long as some work takes, or nothing."""
     if not shown:
         yield _NoBar()
         return
@@ -89,28 +70,7 @@ def reporting(
     unit: str = "text",
     context: Any = None,
 ) -> Iterator[Callable[[int], None]]:
-    """Report the progress over some texts.
-
-    Parameters
-    ----------
-    estimator : estimator
-        What embeds them.
-    total : int
-        How many texts there are.
-    bar : bool
-        Whether to show a bar on standard error.
-    work : str, default="embedding"
-        The description before the bar.
-    unit : str, default="text"
-        With what.
-    context : sklearn.callback.CallbackContext, default=None
-        Where to report `N_TASKS` tasks, evenly spread over the texts.
-
-    Yields
-    ------
-    callable
-        To call with the number of texts that are done.
-    """
+    """Report the progress over some texts."""
     n_tasks = n_done = 0
     with progress_bar(total, shown=bar, work=work, unit=unit) as shown:
 
@@ -127,20 +87,8 @@ def reporting(
         yield report
 
 
-class EpochTasks:
-    """Tells scikit-learn's callbacks of epochs, and of the steps within them.
-
-    Parameters
-    ----------
-    estimator : estimator
-        What is fitted.
-    context : sklearn.callback.CallbackContext
-        Of its fit.
-    X, y : array-like
-        What it is fitted on.
-    as_fitted : callable
-        Returns the attributes that the estimator would have after what was learnt so far, as a dict.
-    """
+class SklearnCallbackAdapter:
+    """Tells scikit-learn's callbacks of epochs, and of the steps within them."""
 
     def __init__(
         self, estimator: Any, context: Any, X: Any, y: Any, as_fitted: Callable[..., dict]

@@ -16,15 +16,15 @@ from sklearn.utils.validation import (
 )
 
 from ._atomic_fit import atomic_fit
-from ._base import ModelHolder, has_a_fine_tuner
-from ._inputs import TextColumns, check_features, distinct_texts, read_text_columns
+from ._base import BaseTextEstimator, has_a_fine_tuner
+from ._inputs import TextColumns, read_text_columns, unique_texts, validate_feature_names
 from ._pretrained import with_callbacks
 from ._progress import N_TASKS
-from ._training import OF_TEXTS, Data, FineTuner
+from ._training import EMBEDDING, Data, FineTuner
 from ._truncation import CellCounts, count_truncated
 from ._warn import warn
 from .cache import DiskCache, MemoryCache
-from .encoder import Encoder, unit_rows
+from .encoder import Encoder, l2_normalize
 from .exceptions import MissingTextWarning
 from .losses import SCORES
 
@@ -38,7 +38,7 @@ class EmbeddedRows(NamedTuple):
     n_missing: int
 
 
-class SentenceEmbedder(TransformerMixin, ModelHolder):
+class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     """Sentence embeddings of text columns, from a pretrained transformer.
 
     Each distinct text is embedded once, without padding, and the rows come back in the order of
@@ -115,7 +115,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
         Similarities in ``y`` are read on the scale of the first fit, unless ``score_range`` is given.
 
-    weights_in_pickle : {"reference", "embed"}, default="reference"
+    store_weights_in_pickle : bool, default=False
         Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
         of a fine-tuned model are always in it.
 
@@ -174,7 +174,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
     _long_text_policies = ("chunk", "truncate", "error")
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        **ModelHolder._parameter_constraints,
+        **BaseTextEstimator._parameter_constraints,
         "pooling": [str, list, tuple],
         "normalize": ["boolean", StrOptions({"auto"})],
         "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
@@ -202,7 +202,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         n_jobs: int | None = None,
         fine_tuner: FineTuner | None = None,
         warm_start: bool = False,
-        weights_in_pickle: str = "reference",
+        store_weights_in_pickle: bool = False,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -222,7 +222,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         self.n_jobs = n_jobs
         self.fine_tuner = fine_tuner
         self.warm_start = warm_start
-        self.weights_in_pickle = weights_in_pickle
+        self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -376,7 +376,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         go_on: bool = False,
         context: Any = None,
     ) -> TextColumns:
-        go_on = self._goes_on(go_on)
+        go_on = self._is_warm_start(go_on)
         columns = self._read(X, reset=True)
         if not len(columns.missing):
             raise ValueError(
@@ -384,7 +384,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
             )
         encoder = self._warm_encoder() if go_on else self._load()
         encoder = encoder.configured(pooling=self.pooling, normalize=self.normalize)
-        self._check_room(encoder)
+        self._check_max_length(encoder)
         if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
             raise ValueError(
                 f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
@@ -397,7 +397,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         if self.fine_tuner is not None:
             data = Data(columns, y, sample_weight)
             listener = self._listener(context, X, y)
-            tuned = self._tune(encoder, data, OF_TEXTS, listener)
+            tuned = self._tune(encoder, data, EMBEDDING, listener)
             encoder = tuned.encoder
             if tuned.shape == SCORES:
                 self._y_range = tuned.score_range
@@ -409,7 +409,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
         kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
         self.embedding_dim_ = int(min(kept or encoder.embedding_dim, encoder.embedding_dim))
 
-    def _check_room(self, encoder: Encoder) -> None:
+    def _check_max_length(self, encoder: Encoder) -> None:
         """Raise if special tokens and prompt leave no room for text."""
         encoder.tokenizer(
             [""],
@@ -428,7 +428,7 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
             self._series_name = columns.names[0] if columns.names and one_dimensional else None
         elif self.fine_tuner is not None and n_columns == 1:
             return columns  # what was fitted on pairs embeds single texts as well
-        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
+        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         return columns
 
     def _embed(self, columns: TextColumns, context: Any = None) -> np.ndarray:
@@ -439,12 +439,12 @@ class SentenceEmbedder(TransformerMixin, ModelHolder):
     def _rows(self, columns: TextColumns, context: Any = None) -> EmbeddedRows:
         """Embed rows, and count what has to be said about them."""
         self._check_missing(columns)
-        distinct = distinct_texts(columns, missing_is_empty=self.missing == "empty")
+        distinct = unique_texts(columns, missing_is_empty=self.missing == "empty")
         embedded = self._run(distinct, context)
         vectors = embedded.vectors
         if self._truncates:
             vectors = vectors[:, : self.embedding_dim_]
-            vectors = unit_rows(vectors) if self.encoder_.normalizes else vectors.copy()
+            vectors = l2_normalize(vectors) if self.encoder_.normalizes else vectors.copy()
         return EmbeddedRows(
             distinct.spread(vectors, fill=np.nan if self.missing == "nan" else 0.0),
             *count_truncated(distinct.which, embedded.truncated),

@@ -322,7 +322,7 @@ def test_batch_tokens_change_no_row(batch_tokens):
         ("device", 0),
         ("batch_tokens", 0),
         ("batch_tokens", "many"),
-        ("weights_in_pickle", True),
+        ("store_weights_in_pickle", "embed"),
         ("verbose", -1),
     ],
 )

@@ -54,7 +54,7 @@ TEXT_PARAMETERS = {
     "batch_tokens": 512,
     "n_jobs": 1,
     "warm_start": False,
-    "weights_in_pickle": "reference",
+    "store_weights_in_pickle": False,
     "verbose": 0,
 }
 PAIR_PARAMETERS = {"max_length": 20, "prompt": "ferry: ", "symmetric": True, "device": "cpu"}
@@ -91,8 +91,8 @@ def test_scalars_of_numpy_are_those_of_python(case, tmp_path):
     python.save_pretrained(tmp_path / "python")
     numpy.save_pretrained(tmp_path / "numpy")
     assert contents(tmp_path / "numpy") == contents(tmp_path / "python")
-    for weights in (as_numpy("embed"), as_numpy("reference")):
-        numpy.set_params(weights_in_pickle=weights, cache=None)
+    for weights in (as_numpy(True), as_numpy(False)):
+        numpy.set_params(store_weights_in_pickle=weights, cache=None)
         loaded = pickle.loads(pickle.dumps(numpy))
         np.testing.assert_array_equal(outputs(loaded, X), expected)
         assert plain_types(numpy.__getstate__()["encoder_"])

@@ -65,7 +65,9 @@ def test_the_error_says_why_a_worker_cannot_load_a_model(tmp_path, monkeypatch):
     remove(folder)
     with monkeypatch.context() as patch:
         # As if workers could not read what is written for them.
-        patch.setattr("sk_sentemb._parallel.dismantle", lambda encoder, embed: {"device": "cpu"})
+        patch.setattr(
+            "sk_sentemb._parallel.encoder_to_state", lambda encoder, embed: {"device": "cpu"}
+        )
         with pytest.raises(RuntimeError, match="a worker cannot load the model: KeyError"):
             embedder.transform(TEXTS)
     assert_same_rows(embedder.transform(TEXTS), expected)

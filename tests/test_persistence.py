@@ -138,9 +138,9 @@ def test_a_copy_shares_the_model_and_needs_no_folder(make_copy, model):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("weights", ["reference", "embed"])
+@pytest.mark.parametrize("weights", [False, True])
 def test_a_pickle_made_on_cuda_opens_here(weights, model):
-    embedder = SentenceEmbedder(model, weights_in_pickle=weights).fit(TEXTS)
+    embedder = SentenceEmbedder(model, store_weights_in_pickle=weights).fit(TEXTS)
     state = embedder.__getstate__()
     state["encoder_"]["device"] = "cuda"
     loaded = SentenceEmbedder.__new__(SentenceEmbedder)
@@ -154,7 +154,7 @@ def test_a_pickle_made_on_cuda_opens_here(weights, model):
 
 def test_a_pickle_with_weights_needs_no_folder(model, tmp_path):
     settings = SETTINGS | {"long_text": "chunk"}
-    embedder = SentenceEmbedder(model, weights_in_pickle="embed", **settings).fit(TEXTS)
+    embedder = SentenceEmbedder(model, store_weights_in_pickle=True, **settings).fit(TEXTS)
     joblib.dump(embedder, tmp_path / "embedder.joblib")
     np.save(tmp_path / "rows.npy", embedder.transform(TEXTS[:4]))
     shutil.rmtree(model)
@@ -172,7 +172,7 @@ print(np.abs(rows - np.load(sys.argv[2])).max(), embedder.fingerprint_)
 
 def test_a_pickle_with_weights_leaves_the_folder_s_model_as_it_is(model):
     expected = SentenceEmbedder(model).fit_transform(TEXTS)
-    other = SentenceEmbedder(model, pooling="max", normalize=False, weights_in_pickle="embed")
+    other = SentenceEmbedder(model, pooling="max", normalize=False, store_weights_in_pickle=True)
     dumped = pickle.dumps(other.fit(TEXTS))
     del other
     release_models()
@@ -182,7 +182,7 @@ def test_a_pickle_with_weights_leaves_the_folder_s_model_as_it_is(model):
 
 
 def test_a_pickle_by_reference_stays_small_after_one_with_weights(model):
-    dumped = pickle.dumps(SentenceEmbedder(model, weights_in_pickle="embed").fit(TEXTS))
+    dumped = pickle.dumps(SentenceEmbedder(model, store_weights_in_pickle=True).fit(TEXTS))
     release_models()
     loaded = pickle.loads(dumped)
     assert_same_rows(loaded.transform(TEXTS), SentenceEmbedder(model).fit_transform(TEXTS))
@@ -190,7 +190,7 @@ def test_a_pickle_by_reference_stays_small_after_one_with_weights(model):
 
 
 def test_a_pickle_with_weights_carries_an_encoder_that_is_a_parameter(model):
-    embedder = SentenceEmbedder(load_encoder(model), weights_in_pickle="embed").fit(TEXTS)
+    embedder = SentenceEmbedder(load_encoder(model), store_weights_in_pickle=True).fit(TEXTS)
     dumped = pickle.dumps(embedder)
     shutil.rmtree(model)
     assert_same_rows(pickle.loads(dumped).transform(TEXTS), embedder.transform(TEXTS))
@@ -198,7 +198,7 @@ def test_a_pickle_with_weights_carries_an_encoder_that_is_a_parameter(model):
 
 @pytest.mark.parametrize("how", ["pickle", "save_pretrained"])
 def test_writing_weights_prints_nothing(how, model, tmp_path, capfd):
-    embedder = SentenceEmbedder(model, weights_in_pickle="embed").fit(TEXTS)
+    embedder = SentenceEmbedder(model, store_weights_in_pickle=True).fit(TEXTS)
     capfd.readouterr()
     if how == "pickle":
         pickle.dumps(embedder)
@@ -210,10 +210,10 @@ def test_writing_weights_prints_nothing(how, model, tmp_path, capfd):
 # skops
 
 
-@pytest.mark.parametrize("weights", ["reference", "embed"])
+@pytest.mark.parametrize("weights", [False, True])
 def test_skops_needs_to_trust_the_embedder_alone(weights, model):
     sio = pytest.importorskip("skops.io")
-    embedder = SentenceEmbedder(str(model), weights_in_pickle=weights).fit(TEXTS)
+    embedder = SentenceEmbedder(str(model), store_weights_in_pickle=weights).fit(TEXTS)
     dumped = sio.dumps(make_pipeline(embedder))
     trusted = ["sk_sentemb.embedder.SentenceEmbedder"]
     assert sio.get_untrusted_types(data=dumped) == trusted

@@ -176,10 +176,12 @@ def load_state(estimator, encoder_state):
 
 
 CARRIED = {
-    "texts": lambda folder: SentenceEmbedder(TINY, weights_in_pickle="embed").fit(TEXTS),
-    "pairs": lambda folder: CrossEncoderScorer(TINY_SCORER, weights_in_pickle="embed").fit(PAIRS),
+    "texts": lambda folder: SentenceEmbedder(TINY, store_weights_in_pickle=True).fit(TEXTS),
+    "pairs": lambda folder: CrossEncoderScorer(TINY_SCORER, store_weights_in_pickle=True).fit(
+        PAIRS
+    ),
     "images": lambda folder: ImageEmbedder(
-        VISION["clip"](folder / "clip"), weights_in_pickle="embed"
+        VISION["clip"](folder / "clip"), store_weights_in_pickle=True
     ).fit([np.zeros((8, 8, 3), np.uint8)]),
 }
 BAD_NAMES = [
@@ -235,7 +237,7 @@ def test_a_skops_file_writes_no_file_elsewhere(tmp_path):
 
     Attacker.__module__, Attacker.__qualname__ = SentenceEmbedder.__module__, "SentenceEmbedder"
     Attacker.__name__ = "SentenceEmbedder"
-    fitted = SentenceEmbedder(str(TINY), weights_in_pickle="embed").fit(TEXTS)
+    fitted = SentenceEmbedder(str(TINY), store_weights_in_pickle=True).fit(TEXTS)
     fitted.__class__ = Attacker
     dumped = sio.dumps(fitted)
     with pytest.raises(ValueError, match="is not the name of a file of a saved model"):
@@ -244,7 +246,7 @@ def test_a_skops_file_writes_no_file_elsewhere(tmp_path):
 
 
 def test_a_state_sets_no_other_attribute_of_the_encoder():
-    fitted = SentenceEmbedder(TINY, weights_in_pickle="embed").fit(TEXTS)
+    fitted = SentenceEmbedder(TINY, store_weights_in_pickle=True).fit(TEXTS)
     state = state_of(fitted)
     state["settings"] = state["settings"] | {"fingerprint": "0" * 64, "towers": 1}
     loaded = SentenceEmbedder.__new__(SentenceEmbedder)
@@ -254,8 +256,8 @@ def test_a_state_sets_no_other_attribute_of_the_encoder():
 
 
 def test_other_weights_under_the_same_fingerprint_are_another_model():
-    first = SentenceEmbedder(TINY, weights_in_pickle="embed", cache=None).fit(TEXTS)
-    second = SentenceEmbedder(OTHER, weights_in_pickle="embed", cache=None).fit(TEXTS)
+    first = SentenceEmbedder(TINY, store_weights_in_pickle=True, cache=None).fit(TEXTS)
+    second = SentenceEmbedder(OTHER, store_weights_in_pickle=True, cache=None).fit(TEXTS)
     state = state_of(second) | {"fingerprint": first.fingerprint_}
     honest = through_pickle(first)
     loaded = SentenceEmbedder.__new__(SentenceEmbedder)
@@ -267,7 +269,7 @@ def test_other_weights_under_the_same_fingerprint_are_another_model():
 def test_every_architecture_writes_names_that_are_known(tmp_path):
     for backbone in BACKBONES:
         folder = make_checkpoint(tmp_path / backbone, backbone, dense={"out_features": 8})
-        through_pickle(SentenceEmbedder(load_encoder(folder), weights_in_pickle="embed"))
+        through_pickle(SentenceEmbedder(load_encoder(folder), store_weights_in_pickle=True))
 
 
 @pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
@@ -276,7 +278,7 @@ def test_carried_weights_leave_no_embeddings_for_the_model_they_claim_to_be(on_d
     cache = tmp_path if on_disk else MemoryCache()
     claimed = SentenceEmbedder(make_checkpoint(tmp_path / "a", seed=1), cache=None).fit(texts)
     other = SentenceEmbedder(
-        make_checkpoint(tmp_path / "b", seed=2), cache=cache, weights_in_pickle="embed"
+        make_checkpoint(tmp_path / "b", seed=2), cache=cache, store_weights_in_pickle=True
     ).fit(texts)
     state = other.__getstate__()
     state["encoder_"]["fingerprint"] = claimed.fingerprint_
@@ -295,7 +297,7 @@ def test_carried_weights_that_are_those_of_a_folder_share_its_embeddings(tmp_pat
     folder, texts = tmp_path / "model", ["a", "b"]
     SentenceEmbedder(TINY).fit(texts).save_pretrained(folder)
     cache = MemoryCache()
-    embedder = SentenceEmbedder(folder, cache=cache, weights_in_pickle="embed").fit(texts)
+    embedder = SentenceEmbedder(folder, cache=cache, store_weights_in_pickle=True).fit(texts)
     embedder.transform(texts)
     pickle.loads(pickle.dumps(embedder)).set_params(cache=cache).transform(texts)
     assert cache.statistics().n_embedded == 2
@@ -303,7 +305,7 @@ def test_carried_weights_that_are_those_of_a_folder_share_its_embeddings(tmp_pat
 
 def test_what_was_trained_from_carried_weights_has_embeddings_of_its_own():
     texts, y = ["a", "b", "c", "d"] * 2, ["x", "y"] * 4
-    first = SentenceEmbedder(TINY, weights_in_pickle="embed").fit(texts)
+    first = SentenceEmbedder(TINY, store_weights_in_pickle=True).fit(texts)
     cache = MemoryCache()
     first = pickle.loads(pickle.dumps(first)).set_params(cache=cache)
     tuned = SentenceEmbedder(first.encoder_, cache=cache, fine_tuner=FineTuner(epochs=1))

@@ -194,7 +194,7 @@ def test_joblib_knows_an_embedder_again(cache, model):
         ("batch_tokens", [1, 64, "auto"]),
         ("missing", ["zero", "nan", "empty", "error"]),
         ("n_jobs", [None, 1]),
-        ("weights_in_pickle", ["reference", "embed"]),
+        ("store_weights_in_pickle", [False, True]),
         ("verbose", [0, 1]),
         ("device", [None, "cpu"]),
         # Other words for the same thing.

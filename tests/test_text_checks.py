@@ -19,7 +19,7 @@ TEXT_ESTIMATORS = [
             prompt="Nobody: ",
             max_length=20,
             long_text="chunk",
-            weights_in_pickle="embed",
+            store_weights_in_pickle=True,
         ),
         id="embedder-with-everything-set",
     ),

@@ -6,18 +6,7 @@ from typing import Any
 
 
 def list_cells(X: Any) -> list[Any] | None:
-    """Return the cells of a sequence, such as a list, a deque or a view of a dict.
-
-    Parameters
-    ----------
-    X : object
-        Anything.
-
-    Returns
-    -------
-    list or None
-        None if X is a single text, has no order or can be iterated over only once.
-    """
+    """Return the cells of a sequence, such as a list, a deque or a view of a dict."""
     is_text = isinstance(X, (str, UserString, bytes, bytearray, memoryview))
     if is_text or not isinstance(X, (Sequence, KeysView, ValuesView, ItemsView)):
         return None
@@ -26,23 +15,7 @@ def list_cells(X: Any) -> list[Any] | None:
 
 
 def make_sliceable(X: Any) -> Any:
-    """Return X, or a list of its cells if it is a sequence, so that rows can be selected.
-
-    Parameters
-    ----------
-    X : object
-        The value that was passed.
-
-    Returns
-    -------
-    object
-        A list, or X itself if it is not a sequence.
-
-    Raises
-    ------
-    TypeError
-        If it is a dict, a set or a Hugging Face dataset instead of one of its columns.
-    """
+    """Return X, or a list of its cells if it is a sequence, so that rows can be selected."""
     if (cells := list_cells(X)) is not None:
         return cells
     if isinstance(X, (Mapping, Set)) or _is_hugging_face(X):
@@ -53,18 +26,7 @@ def make_sliceable(X: Any) -> Any:
 
 
 def advise_container(X: Any) -> str | None:
-    """Return what to pass instead of a container that is refused.
-
-    Parameters
-    ----------
-    X : object
-        The value that was passed.
-
-    Returns
-    -------
-    str or None
-        The advice, or None if X is not iterable.
-    """
+    """Return what to pass instead of a container that is refused."""
     if isinstance(X, Mapping):
         return "pandas.DataFrame(X) if it maps names to columns, or list(X.values())"
     if _is_hugging_face(X) and hasattr(X, "to_pandas"):

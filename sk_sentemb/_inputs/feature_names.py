@@ -5,29 +5,10 @@ from typing import Any
 from sklearn.utils.validation import _check_feature_names
 
 
-def check_features(
+def validate_feature_names(
     estimator: Any, X: Any, n_columns: int, *, reset: bool, one_dimensional: bool
 ) -> None:
-    """Keep, in ``fit``, how many columns there are and their names; later, compare these.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Gets `n_features_in_` and `feature_names_in_`.
-    X : array-like or data frame
-        As it was passed.
-    n_columns : int
-        How many columns it has.
-    reset : bool
-        Whether this is ``fit``.
-    one_dimensional : bool
-        Whether it has one column and no place for its name.
-
-    Raises
-    ------
-    ValueError
-        If their number or names are others than in ``fit``.
-    """
+    """Keep, in ``fit``, how many columns there are and their names; later, compare these."""
     # One column is often fitted as a column of a frame and then met as a list.
     if reset or not one_dimensional:
         _check_feature_names(estimator, X, reset=reset)

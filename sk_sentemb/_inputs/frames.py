@@ -17,25 +17,7 @@ from sklearn.utils.validation import validate_data
 
 
 def named_columns(X: Any) -> dict[str, nw.Series]:
-    """Return the columns of a data frame by name.
-
-    Parameters
-    ----------
-    X : data frame
-        Of pandas, polars, pyarrow or another library that narwhals reads.
-
-    Returns
-    -------
-    dict of str to narwhals.Series
-        In the frame's order.
-
-    Raises
-    ------
-    TypeError
-        If ``X`` is no data frame, or names are not strings.
-    ValueError
-        If a name stands twice.
-    """
+    """Return the columns of a data frame by name."""
     X = nw.to_native(X, pass_through=True)
     if not is_into_dataframe(X):
         raise TypeError(
@@ -58,18 +40,7 @@ def named_columns(X: Any) -> dict[str, nw.Series]:
 
 
 def columns_of(X: Any) -> list[nw.Series]:
-    """Return the columns of a data frame, a series or an array-like.
-
-    Parameters
-    ----------
-    X : array-like or data frame of shape (n,) or (n, k)
-        A table.
-
-    Returns
-    -------
-    list of narwhals.Series
-        k columns.
-    """
+    """Return the columns of a data frame, a series or an array-like."""
     import pandas as pd
 
     X = nw.to_native(X, pass_through=True)
@@ -84,27 +55,7 @@ def columns_of(X: Any) -> list[nw.Series]:
 
 
 def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """Check X like scikit-learn, but without a common dtype for the columns of a data frame.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The estimator that gets `n_features_in_` and `feature_names_in_` in ``fit``, and has them later.
-    X : array-like or data frame of shape (n, k)
-        Cells of any dtype, some of them missing.
-    reset : bool
-        Whether this is ``fit``, which needs a row.
-
-    Returns
-    -------
-    ndarray or data frame
-        A data frame as it is, and an array of everything else.
-
-    Raises
-    ------
-    ValueError
-        If X has no rows in ``fit``, another number of columns later, or is not a table.
-    """
+    """Check X like scikit-learn, but without a common dtype for the columns of a data frame."""
     if not hasattr(X, "columns"):
         return validate_data(
             estimator,
@@ -124,18 +75,7 @@ def validate_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
 
 
 def is_missing(cell: Any) -> bool:
-    """Say whether a cell is None, NaN, NaT, ``pandas.NA`` or text of nothing but spaces.
-
-    Parameters
-    ----------
-    cell : object
-        A cell.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether a cell is None, NaN, NaT, ``pandas.NA`` or text of nothing but spaces."""
     if isinstance(cell, str):
         return not cell.strip()
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):

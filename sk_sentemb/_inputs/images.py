@@ -14,17 +14,7 @@ from .text import _columns_of_frame, is_pil
 
 @dataclass(frozen=True)
 class ImageColumns:
-    """The images of X, column by column.
-
-    Parameters
-    ----------
-    cells : list of list
-        k columns of n paths, bytes, images of PIL or arrays.
-    missing : ndarray of shape (n, k), dtype bool
-        True where a cell is missing.
-    names : list of str or None
-        The k column names, or None where X has no names or some are not strings.
-    """
+    """The images of X, column by column."""
 
     cells: list[list[Any]]
     missing: np.ndarray
@@ -35,35 +25,6 @@ def read_image_columns(X: Any) -> ImageColumns:
     """Read X into columns of images; no file is opened.
 
     None, NaN, NaT, ``pandas.NA``, null, blank strings and what a masked array masks are missing.
-
-    Parameters
-    ----------
-    X : sequence, ndarray, Series or DataFrame, of shape (n,) or (n, k)
-        Images, or rows of k images: paths, bytes, images of PIL, arrays. An array of numbers has the
-        shape (n, height, width), (n, height, width, 3) or (n, height, width, 4).
-
-    Returns
-    -------
-    ImageColumns
-        Cells, missing mask and names. One-dimensional input is one column.
-
-    Raises
-    ------
-    TypeError
-        If X is of a kind that is not read, or a cell is no image.
-    ValueError
-        If X is a single image, has no columns, rows of different lengths, or an array of a shape that
-        no image has.
-
-    Examples
-    --------
-    >>> from sk_sentemb._inputs.images import read_image_columns
-    >>> columns = read_image_columns(["a.png", None])
-    >>> columns.cells
-    [['a.png', None]]
-    >>> columns.missing
-    array([[False],
-           [ True]])
     """
     columns, names = _columns_of(X)
     if not columns:

@@ -13,18 +13,7 @@ from .containers import advise_container, list_cells
 
 @dataclass(frozen=True)
 class TextColumns:
-    """The text of X, column by column.
-
-    Parameters
-    ----------
-    texts : list of list of str
-        k columns of n texts each, ``""`` where a cell is missing. Pairs of texts stand in such columns
-        too, as tuples.
-    missing : ndarray of shape (n, k), dtype bool
-        True where a cell is missing.
-    names : list of str or None
-        The k column names, or None where X has no names or some are not strings.
-    """
+    """The text of X, column by column."""
 
     texts: list[list[Any]]
     missing: np.ndarray
@@ -36,42 +25,6 @@ def read_text_columns(X: Any) -> TextColumns:
 
     None, NaN, NaT, ``pandas.NA``, null and the masked cells of a masked array are missing. Other
     cells that are not text, such as numbers, dates or paths, become ``str(cell)``.
-
-    Parameters
-    ----------
-    X : sequence, ndarray, Series or DataFrame, of shape (n,) or (n, k)
-        Texts, or rows of k texts. Reads every sequence, such as a list, a deque or a column of a
-        Hugging Face dataset; the views of a dict; the series, arrays and frames of pandas, polars
-        and pyarrow; every other frame that narwhals reads; and objects with ``__array__``.
-
-    Returns
-    -------
-    TextColumns
-        Texts, missing mask and names. One-dimensional input is one column.
-
-    Raises
-    ------
-    TypeError
-        If X is of a kind that is not read, such as a dict, a generator, a lazy frame or a sparse
-        matrix; if a cell holds bytes or a container; if X mixes texts and rows.
-    ValueError
-        If X is a single string, has no columns, more than two dimensions, rows of different
-        lengths or complex numbers.
-
-    Examples
-    --------
-    >>> from sk_sentemb._inputs.text import read_text_columns
-    >>> columns = read_text_columns(["a cat", None])
-    >>> columns.texts
-    [['a cat', '']]
-    >>> columns.missing
-    array([[False],
-           [ True]])
-
-    >>> import pandas as pd
-    >>> columns = read_text_columns(pd.DataFrame({"title": ["Tea"], "price": [3]}))
-    >>> columns.texts, columns.names
-    ([['Tea'], ['3']], ['title', 'price'])
     """
     columns, names = read_cells(X)
     texts = []
@@ -94,25 +47,7 @@ def read_text_columns(X: Any) -> TextColumns:
 
 
 def read_cells(X: Any) -> tuple[list[list[Any]], list[str] | None]:
-    """Read X into columns of cells, without conversion.
-
-    Parameters
-    ----------
-    X : sequence, ndarray, Series or DataFrame, of shape (n,) or (n, k)
-        As in :func:`read_text_columns`.
-
-    Returns
-    -------
-    columns : list of list
-        k columns of n cells each.
-    names : list of str or None
-        Their names, or None where X has no names or some are not strings.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in :func:`read_text_columns`.
-    """
+    """Read X into columns of cells, without conversion."""
     names = None
     if not isinstance(X, (list, tuple, np.ndarray)):
         X = _as_frame_or_array(X)
@@ -131,20 +66,7 @@ def read_cells(X: Any) -> tuple[list[list[Any]], list[str] | None]:
 
 
 def read_argument(X: Any, name: str) -> TextColumns:
-    """Read an argument that has another name than X, which errors then say.
-
-    Parameters
-    ----------
-    X : array-like
-        As in :func:`read_text_columns`.
-    name : str
-        Of the argument.
-
-    Returns
-    -------
-    TextColumns
-        Its columns.
-    """
+    """Read an argument that has another name than X, which errors then say."""
     try:
         return read_text_columns(X)
     except (TypeError, ValueError) as error:
@@ -171,11 +93,11 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
     if hasattr(cell, "as_py"):  # a pyarrow scalar, whose null would read "None"
         return _text_of_cell(cell.as_py(), place)
     if isinstance(cell, (Iterable, np.void)):  # np.void: a record of a structured array
-        of_rows = " If rows are mappings of names to cells, pass pandas.DataFrame(X)."
+        end_to_end_task = " If rows are mappings of names to cells, pass pandas.DataFrame(X)."
         raise TypeError(
             f"X has a cell of type {type(cell).__name__} in {place}, but it must hold one text. "
             "Join its parts into one string, or give every row the same number of texts."
-            + (of_rows if isinstance(cell, Mapping) else "")
+            + (end_to_end_task if isinstance(cell, Mapping) else "")
         )
     kind = type(cell)
     # The text of a function or an object without one of its own would be its address in memory.
@@ -193,18 +115,7 @@ def _text_of_cell(cell: Any, place: str) -> str | None:
 
 
 def is_pil(value: Any) -> bool:
-    """Say whether something is an image of PIL, without loading PIL.
-
-    Parameters
-    ----------
-    value : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether something is an image of PIL, without loading PIL."""
     return any(kind.__module__ == "PIL.Image" for kind in type(value).__mro__)
 
 

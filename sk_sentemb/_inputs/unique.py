@@ -8,20 +8,12 @@ import numpy as np
 from .._types import Text
 from .text import TextColumns
 
-NO_TEXT = -1
+MISSING_TEXT = -1
 
 
 @dataclass(frozen=True)
-class DistinctTexts:
-    """Texts without repetition, and where they stand.
-
-    Attributes
-    ----------
-    texts : list of str, or of (str, str)
-        In the order in which they first appear, column after column.
-    which : ndarray of shape (n_columns, n_rows), intp
-        For each cell the index of its text, or `NO_TEXT`.
-    """
+class UniqueTexts:
+    """Texts without repetition, and where they stand."""
 
     texts: list[Any]
     which: np.ndarray
@@ -32,76 +24,37 @@ class DistinctTexts:
         return int(row), int(column)
 
     def spread(self, vectors: np.ndarray, *, fill: float) -> np.ndarray:
-        """Put the vectors of the texts where the texts stand.
-
-        Parameters
-        ----------
-        vectors : ndarray of shape (n_texts, dim)
-            One for each distinct text.
-        fill : float
-            What cells without a text get.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_columns * dim)
-            ``vectors`` itself where that is the same.
-        """
+        """Put the vectors of the texts where the texts stand."""
         n_columns, n_rows = self.which.shape
         if n_columns == 1 and np.array_equal(self.which[0], np.arange(len(vectors))):
             return vectors
         spread = np.full((n_rows, n_columns, vectors.shape[1]), fill, dtype=vectors.dtype)
         for column, which in enumerate(self.which):
-            with_text = which != NO_TEXT
+            with_text = which != MISSING_TEXT
             spread[with_text, column] = vectors[which[with_text]]
         return spread.reshape(n_rows, n_columns * vectors.shape[1])
 
 
-def distinct_texts(columns: TextColumns, *, missing_is_empty: bool) -> DistinctTexts:
-    """Find the distinct texts.
-
-    Parameters
-    ----------
-    columns : TextColumns
-        Texts and where they are missing.
-    missing_is_empty : bool
-        Whether a missing cell counts as the empty text.
-
-    Returns
-    -------
-    DistinctTexts
-        Without a text for missing cells otherwise.
-    """
+def unique_texts(columns: TextColumns, *, missing_is_empty: bool) -> UniqueTexts:
+    """Find the distinct texts."""
     index: dict[Text, int] = {}
     which = np.array(
         [[index.setdefault(text, len(index)) for text in column] for column in columns.texts],
         dtype=np.intp,
     )
     if missing_is_empty or not columns.missing.any():
-        return DistinctTexts(list(index), which)
+        return UniqueTexts(list(index), which)
     # The empty text of a missing cell goes, unless a cell that is there has it too.
-    which = np.where(columns.missing.T, NO_TEXT, which)
+    which = np.where(columns.missing.T, MISSING_TEXT, which)
     used = np.zeros(len(index), dtype=bool)
-    used[which[which != NO_TEXT]] = True
-    renumbered = np.where(used, np.cumsum(used) - 1, NO_TEXT)
+    used[which[which != MISSING_TEXT]] = True
+    renumbered = np.where(used, np.cumsum(used) - 1, MISSING_TEXT)
     texts = [text for text, is_used in zip(index, used, strict=True) if is_used]
-    return DistinctTexts(texts, np.where(which == NO_TEXT, NO_TEXT, renumbered[which]))
+    return UniqueTexts(texts, np.where(which == MISSING_TEXT, MISSING_TEXT, renumbered[which]))
 
 
-def pair_columns(columns: TextColumns, *, symmetric: bool = False) -> TextColumns:
-    """Put the first text of each row beside each of the others.
-
-    Parameters
-    ----------
-    columns : TextColumns
-        Two columns or more.
-    symmetric : bool, default=False
-        Whether to add columns of the same pairs the other way round.
-
-    Returns
-    -------
-    TextColumns
-        Columns of pairs; of k columns of text, k - 1. A pair is missing where one of its texts is.
-    """
+def make_pairs(columns: TextColumns, *, symmetric: bool = False) -> TextColumns:
+    """Put the first text of each row beside each of the others."""
     first, *others = columns.texts
     pairs: list[list[Text]] = [list(zip(first, other, strict=True)) for other in others]
     missing = columns.missing[:, :1] | columns.missing[:, 1:]

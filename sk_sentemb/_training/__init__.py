@@ -1,23 +1,23 @@
-"""Fine-tuning: its parameters, and the losses they choose from."""
+"""Fine-tuning: `FineTuner`, and what trains an encoder with its parameters."""
 
 from .automatic import most_epochs
 from .data import Data, find_shapes, seed_of
-from .fine_tune import Tuned, tune
+from .fine_tune import FineTuningResult, tune
 from .fine_tuner import FineTuner
 from .step import seeded
-from .task import OF_CLASSES, OF_SCORES, OF_TEXTS, Kind, of_rows
+from .task import EMBEDDING, PAIR_CLASSIFICATION, PAIR_REGRESSION, Kind, end_to_end_task
 
 __all__ = [
-    "OF_CLASSES",
-    "OF_SCORES",
-    "OF_TEXTS",
+    "EMBEDDING",
+    "PAIR_CLASSIFICATION",
+    "PAIR_REGRESSION",
     "Data",
     "FineTuner",
+    "FineTuningResult",
     "Kind",
-    "Tuned",
+    "end_to_end_task",
     "find_shapes",
     "most_epochs",
-    "of_rows",
     "seed_of",
     "seeded",
     "tune",

@@ -7,7 +7,7 @@ from ..exceptions import IgnoredParameterWarning
 from ..losses import LABELS, VECTORS, Loss
 from .dataset import Examples
 from .fine_tuner import FineTuner
-from .task import OF_TEXTS, Kind
+from .task import EMBEDDING, Kind
 
 # An encoder: some steps are needed to learn anything, however few the rows; ten epochs are enough.
 _STEPS, _EPOCHS = 500, 10
@@ -44,19 +44,7 @@ def most_epochs(fine_tuner: FineTuner) -> int:
 
 
 def compute_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
-    """Return the number of epochs and of steps.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        Its `epochs`, `max_steps`, `trainable` and `gradient_accumulation`.
-    n_batches : int
-        The number of batches in an epoch.
-
-    Returns
-    -------
-    n_epochs, n_steps : int
-    """
+    """Return the number of epochs and of steps."""
     per_epoch = steps_per_epoch(fine_tuner, n_batches)
     n_epochs = most_epochs(fine_tuner)
     if fine_tuner.epochs == "auto":
@@ -96,28 +84,11 @@ def without_steps(fine_tuner: FineTuner) -> FineTuner:
 def compute_interpolation_ratio(
     fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples
 ) -> float:
-    """Return the weight of the model after training in the interpolation.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        Its `interpolation`, `epochs` and `trainable`.
-    kind : Kind
-        The kind of model.
-    loss : Loss
-        The loss of the training.
-    examples : Examples
-        The training set.
-
-    Returns
-    -------
-    float
-        From 0, the weights before training, to 1, those after it.
-    """
+    """Return the weight of the model after training in the interpolation."""
     if fine_tuner.interpolation != "auto":
         return float(fine_tuner.interpolation)
     # A head that begins with random weights is worth nothing before training.
-    has_start = kind is OF_TEXTS or loss.solves_head
+    has_start = kind is EMBEDDING or loss.solves_head
     if fine_tuner.epochs != "auto" or fine_tuner.trainable == "head" or not has_start:
         return 1.0
     if examples.shape == VECTORS:
@@ -134,6 +105,6 @@ def choose_loss(fine_tuner: FineTuner, kind: Kind, examples: Examples) -> Loss:
     """Return the loss for the parameter `loss` and the data."""
     loss = fine_tuner.loss
     few_classes = examples.shape == LABELS and examples.n_outputs <= _FEW_CLASSES
-    if loss == "auto" and kind is OF_TEXTS and few_classes:
+    if loss == "auto" and kind is EMBEDDING and few_classes:
         loss = "cosine_pairs"
     return kind.find_loss(loss, examples.shape)

@@ -26,37 +26,7 @@ def batches_of_epoch(
     distinct: bool = False,
     lists: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Draw the batches of one epoch.
-
-    Parameters
-    ----------
-    draw : numpy.random.Generator
-        Where chance comes from.
-    texts : ndarray of shape (n_columns, n_rows)
-        Which text stands where.
-    batch_size : int
-        Rows of a batch. The last one may have fewer, but if it had one row, that joins the batch
-        before.
-    labels : ndarray of shape (n_rows,), default=None
-        The rows' classes.
-    grouped : bool, default=False
-        Whether rows of a class come several together.
-    spread : bool, default=False
-        Whether these groups are spread evenly over the epoch, each class over all of it, so that even
-        a few small batches have several classes. Otherwise their order is all chance.
-    balanced : bool, default=False
-        Whether all classes come equally often: rows of small ones several times, those of large ones
-        not all.
-    distinct : bool, default=False
-        Whether no text may stand in a batch twice.
-    lists : ndarray of shape (n_rows,), default=None
-        The list that each row is in, where lists stay together.
-
-    Returns
-    -------
-    list of ndarray of shape (n_batch_rows,)
-        Numbers of rows.
-    """
+    """Draw the batches of one epoch."""
     if lists is not None:
         return batches_of_lists(lists, batch_size, draw)
     if labels is not None and balanced:
@@ -89,22 +59,7 @@ def _with_last_row(batches: list[np.ndarray], texts: np.ndarray | None = None) -
 def batches_of_lists(
     lists: np.ndarray, batch_size: int, draw: np.random.Generator
 ) -> list[np.ndarray]:
-    """Draw batches of whole lists, until they have as many rows as a batch or more.
-
-    Parameters
-    ----------
-    lists : ndarray of shape (n_rows,)
-        The list that each row is in.
-    batch_size : int
-        Rows of a batch, give or take a list.
-    draw : numpy.random.Generator
-        Where chance comes from.
-
-    Returns
-    -------
-    list of ndarray of shape (n_batch_rows,)
-        Numbers of rows, those of a list beside each other.
-    """
+    """Draw batches of whole lists, until they have as many rows as a batch or more."""
     _, sizes = np.unique(lists, return_counts=True)
     members = np.split(np.argsort(lists, kind="stable"), np.cumsum(sizes)[:-1])
     order = draw.permutation(len(members))

@@ -7,7 +7,7 @@ from ..exceptions import FineTuningWarning
 from ..losses import BINARY, PAIRS, POSITIVES, TEXTS, TRIPLETS, BatchRows, Loss, Need
 from .batch_sampler import batches_of_epoch
 from .dataset import Examples
-from .task import OF_TEXTS, Kind
+from .task import EMBEDDING, Kind
 
 
 def draw_batches(
@@ -20,30 +20,7 @@ def draw_batches(
     *,
     spread: bool = False,
 ) -> list[np.ndarray]:
-    """Draw the batches of one epoch.
-
-    Parameters
-    ----------
-    sampling : str
-        As in :class:`FineTuner`.
-    batch_size : int
-        Rows of a batch.
-    kind : Kind
-        The kind of model.
-    loss : Loss
-        The loss of the training.
-    examples : Examples
-        The rows.
-    draw : numpy.random.Generator
-        The random generator.
-    spread : bool, default=False
-        Whether each class is spread evenly over the batches.
-
-    Returns
-    -------
-    list of ndarray of shape (n_batch_rows,)
-        Numbers of rows.
-    """
+    """Draw the batches of one epoch."""
     labels = examples.target if examples.classes is not None else None
     if examples.shape == BINARY and examples.target is not None:
         labels = examples.target.astype(np.int64)
@@ -58,7 +35,7 @@ def draw_batches(
         spread=spread,
         balanced=sampling == "balanced",
         # There the rows of a batch are each other's negatives.
-        distinct=kind is OF_TEXTS and examples.shape in (PAIRS, TRIPLETS, TEXTS),
+        distinct=kind is EMBEDDING and examples.shape in (PAIRS, TRIPLETS, TEXTS),
         lists=examples.lists,
     )
 
@@ -77,22 +54,7 @@ def is_informative(need: Need, examples: Examples, rows: np.ndarray) -> bool:
 
 
 def check_informative(loss: Loss, examples: Examples, batches: list[np.ndarray]) -> None:
-    """Warn of batches in which the loss has nothing to compare.
-
-    Parameters
-    ----------
-    loss : Loss
-        The loss of the training.
-    examples : Examples
-        The rows to learn from.
-    batches : list of ndarray of shape (n_batch_rows,)
-        The batches of one epoch.
-
-    Raises
-    ------
-    ValueError
-        If no batch has what the loss compares.
-    """
+    """Warn of batches in which the loss has nothing to compare."""
     if not any(is_informative(loss.needs, examples, rows) for rows in batches):
         raise ValueError(
             f"there is nothing to learn: loss={loss} needs {loss.needs.words} in a batch, and no batch "

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from .._warn import warn
-from ..encoder import Encoder, Tokens, TrainableEncoder, UsedRows, pick_dtype
+from ..encoder import Encoder, PartialEmbedding, TokenizedTexts, TrainableEncoder, select_dtype
 from ..exceptions import FineTuningWarning
 from ..losses import MARGINS, Loss
 from .batching import draw_batches
 from .dataset import Examples
-from .evaluation import Validator
+from .evaluation import Evaluator
 from .fine_tuner import FineTuner
 from .optimizer import choose_trainable, lora, make_optimizer, make_scheduler
 from .step import Trainer, seeded
@@ -27,41 +27,14 @@ def make_trainer(
     encoder: Encoder,
     loss: Loss,
     examples: Examples,
-    tokens: Tokens,
+    tokens: TokenizedTexts,
     guide: np.ndarray | None,
     seed: int,
     n_steps: int,
     *,
     solves: bool = False,
 ) -> Trainer:
-    """Make it.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        How to train.
-    encoder : Encoder
-        What is copied.
-    loss : Loss
-        What is to become smaller.
-    examples : Examples
-        What is learnt from.
-    tokens : Tokens
-        Of their texts.
-    guide : ndarray of shape (n_texts, dim) or None
-        Their vectors by a model that is not trained.
-    seed : int
-        Of new weights and of dropout.
-    n_steps : int
-        Over which the learning rate falls.
-    solves : bool, default=False
-        Whether the one step of the training solves for the weights of the head.
-
-    Returns
-    -------
-    Trainer
-        Before its first step.
-    """
+    """Make it."""
     with seeded(seed):
         model, head = _make_model(fine_tuner, encoder, loss, examples, tokens)
     optimizer = make_optimizer(
@@ -101,36 +74,15 @@ def make_validator(
     kind: Kind,
     loss: Loss,
     examples: Examples | None,
-    tokens: Tokens,
+    tokens: TokenizedTexts,
     guide: np.ndarray | None,
-) -> Validator | None:
-    """Make what validates the model after each epoch.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        Its `metric` and `batch_size`.
-    kind : Kind
-        The kind of model.
-    loss : Loss
-        The loss of the training.
-    examples : Examples or None
-        The validation set.
-    tokens : Tokens
-        The token ids of all texts.
-    guide : ndarray of shape (n_texts, dim) or None
-        For losses that are guided, the texts' embeddings before training.
-
-    Returns
-    -------
-    Validator or None
-        None if there is no validation set.
-    """
+) -> Evaluator | None:
+    """Make what validates the model after each epoch."""
     if examples is None:
         return None
     draw = np.random.default_rng(0)
     batches = draw_batches("auto", fine_tuner.batch_size, kind, loss, examples, draw, spread=True)
-    return Validator(
+    return Evaluator(
         examples=examples,
         tokens=tokens,
         metric=fine_tuner.metric,
@@ -142,7 +94,7 @@ def make_validator(
 
 
 def _make_model(
-    fine_tuner: FineTuner, encoder: Encoder, loss: Loss, examples: Examples, tokens: Tokens
+    fine_tuner: FineTuner, encoder: Encoder, loss: Loss, examples: Examples, tokens: TokenizedTexts
 ) -> tuple[TrainableEncoder, nn.Module | None]:
     """Return a copy of the encoder with what shall change, and the head of the loss."""
     model = TrainableEncoder(encoder, learns=fine_tuner.trainable != "head")
@@ -213,19 +165,19 @@ def _check_normalization(head: nn.Module | None, n_rows: int) -> None:
             )
 
 
-def _choose(fine_tuner: FineTuner, model: TrainableEncoder, tokens: Tokens) -> None:
+def _choose(fine_tuner: FineTuner, model: TrainableEncoder, tokens: TokenizedTexts) -> None:
     """Choose the weights that change, and prepare them for that."""
     choose_trainable(model, fine_tuner.trainable, train_embeddings=fine_tuner.train_embeddings)
     if fine_tuner.lora_rank is not None:
         model.adapt(lora(fine_tuner.lora_rank, fine_tuner.lora_alpha, fine_tuner.lora_targets))
     table = model.table
     if type(table) is nn.Embedding and table.weight.requires_grad:
-        model.table = UsedRows(table, np.unique(tokens.ids))
+        model.table = PartialEmbedding(table, np.unique(tokens.ids))
     if fine_tuner.gradient_checkpointing:
-        model.keep_fewer_activations()
+        model.enable_gradient_checkpointing()
 
 
 def _number_format(dtype: str, device: torch.device) -> torch.dtype:
     """Return the format that matrices are multiplied in; float16 would need its loss scaled."""
-    picked = pick_dtype(dtype, device)
+    picked = select_dtype(dtype, device)
     return torch.float32 if picked == torch.float16 else picked

@@ -13,7 +13,7 @@ from .._warn import warn
 from ..encoder import Encoder
 from ..exceptions import FineTuningWarning
 from .checkpointing import save_training, weights_of
-from .evaluation import UndefinedScoreError, Validator
+from .evaluation import Evaluator, UndefinedScoreError
 from .fine_tuner import FineTuner
 from .interpolation import Interpolation
 from .loop import Progress
@@ -36,32 +36,14 @@ class Listener(Protocol):
         """Hear that an epoch is done, get what came of it if wanted, and say whether to stop."""
 
 
-class TuningWatcher:
-    """Validates, keeps the state on disk, shows a bar, and tells a listener.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        When to stop, and when to keep.
-    trainer : Trainer
-        What is trained.
-    validator : Validator or None
-        What it is validated by.
-    folder : Path or None
-        Where its state is kept.
-    listener : Listener or None
-        Who is told.
-    bar : ProgressBar
-        What shows the steps.
-    interpolation : Interpolation
-        Computes the weights that the training would end with.
-    """
+class TrainingCallbacks:
+    """Validates, keeps the state on disk, shows a bar, and tells a listener."""
 
     def __init__(
         self,
         fine_tuner: FineTuner,
         trainer: Trainer,
-        validator: Validator | None,
+        validator: Evaluator | None,
         folder: Path | None,
         listener: Listener | None,
         bar: ProgressBar,
@@ -106,7 +88,7 @@ class TuningWatcher:
         with self.interpolation.applied(self.trainer):
             return self.trainer.finished(), head and deepcopy(head).eval(), score_range
 
-    def _validate(self, validator: Validator, progress: Progress) -> bool:
+    def _validate(self, validator: Evaluator, progress: Progress) -> bool:
         head = self.trainer.head
         if head is not None:
             head.eval()

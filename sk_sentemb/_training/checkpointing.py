@@ -18,7 +18,7 @@ import transformers
 
 from .. import __version__
 from .._warn import warn
-from ..encoder import Encoder, bytes_of, to_plain
+from ..encoder import Encoder, text_to_bytes, to_python_scalar
 from ..exceptions import FineTuningWarning
 from .dataset import Examples
 from .fine_tuner import FineTuner
@@ -45,31 +45,7 @@ def folder_of(
     long_text: str,
     **others: Any,
 ) -> Path:
-    """Return the folder of one training, by all that it depends on.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        With a `checkpoint_dir`.
-    encoder : Encoder
-        The encoder before training.
-    examples : Examples
-        What is learnt from and validated on.
-    prompt, max_length, long_text
-        As in :meth:`Encoder.encode`.
-    **others : object
-        Further values that decide the training.
-
-    Returns
-    -------
-    Path
-        Another one for other data, models or settings, so that searches and folds do not mix.
-
-    Raises
-    ------
-    TypeError
-        If nothing identifies one of these values.
-    """
+    """Return the folder of one training, by all that it depends on."""
     settings = {k: v for k, v in fine_tuner.get_params().items() if k not in _NOT_PART}
     if not isinstance(fine_tuner.random_state, Integral):
         settings["random_state"] = None  # it goes on with the seed that was drawn
@@ -77,7 +53,7 @@ def folder_of(
         # An object may count its calls, which makes no other training.
         settings["metric"] = type(settings["metric"]), _repr_of(settings["metric"])
     recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
-    texts: Any = [bytes_of(text) for text in examples.texts]
+    texts: Any = [text_to_bytes(text) for text in examples.texts]
     digest = compute_digest([settings, recipe, replace(examples, texts=texts), others])
     assert fine_tuner.checkpoint_dir is not None
     return Path(fine_tuner.checkpoint_dir).expanduser() / digest[:32]
@@ -104,7 +80,7 @@ def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
         descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
         os.close(descriptor)
         # As plain numbers, because `weights_only` reads nothing else.
-        torch.save(to_plain(content), unfinished)
+        torch.save(to_python_scalar(content), unfinished)
         _seal(unfinished)
         os.replace(unfinished, folder / _FILE)
     except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk

@@ -16,30 +16,12 @@ from .automatic import choose_loss
 from .dataset import Examples, read_examples
 from .evaluation import Metric
 from .fine_tuner import FineTuner
-from .task import OF_TEXTS, Kind, as_array
+from .task import EMBEDDING, Kind, as_array
 
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from, as an estimator has them.
-
-    Attributes
-    ----------
-    columns : TextColumns
-        The texts.
-    y : array-like or None
-        Their targets.
-    sample_weight : array-like of shape (n_rows,) or None
-        How much each row counts.
-    query_id : array-like of shape (n_rows,) or None
-        The list that each row is in, for losses of lists; None for rows with the same first text.
-    classes : ndarray or None
-        The classes in the order of the model's outputs; None for those of ``y``, sorted.
-    features : ndarray of shape (n_rows, n_features), float32, or None
-        What is known of the rows beside their texts.
-    held_out : Data or None
-        The rows of ``validation_data``; None where they are texts and nothing else.
-    """
+    """Rows to learn from, as an estimator has them."""
 
     columns: TextColumns
     y: Any = None
@@ -58,26 +40,7 @@ class Data:
 def read_data(
     fine_tuner: FineTuner, data: Data, *, kind: Kind, missing_is_empty: bool
 ) -> tuple[Examples, Loss]:
-    """Read the rows and, after them, those of `validation_data`, so that all are read alike.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        Whose loss, weights and validation data.
-    data : Data
-        The rows.
-    kind : Kind
-        What kind of model shall learn from them.
-    missing_is_empty : bool
-        Whether a missing cell is the empty text.
-
-    Returns
-    -------
-    examples : Examples
-        All rows.
-    loss : Loss
-        For such data.
-    """
+    """Read the rows and, after them, those of `validation_data`, so that all are read alike."""
     held_out = data.held_out
     if held_out is None and fine_tuner.validation_data is not None:
         given = fine_tuner.validation_data
@@ -102,7 +65,7 @@ def read_data(
         n_own=n_own,
     )
     loss = choose_loss(fine_tuner, kind, examples)
-    compares_rows = loss.groups_classes or (examples.shape in (PAIRS, TEXTS) and kind is OF_TEXTS)
+    compares_rows = loss.groups_classes or (examples.shape in (PAIRS, TEXTS) and kind is EMBEDDING)
     if fine_tuner.batch_size == 1 and compares_rows:
         raise ValueError("batch_size=1, but the loss compares the rows of a batch; pass 2 or more.")
     if data.query_id is not None and examples.lists is None:
@@ -177,7 +140,7 @@ def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
     """Raise if it cannot be of such data."""
     target = examples.target if len(examples.columns) == kind.n_compared else None
     is_of_many = examples.classes is not None and examples.n_outputs > 2
-    if is_of_many or (kind is OF_TEXTS and examples.shape == LABELS):
+    if is_of_many or (kind is EMBEDDING and examples.shape == LABELS):
         target = None
     if metric in ("spearman", "average_precision") and target is None:
         raise ValueError(
@@ -194,18 +157,7 @@ def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
 
 
 def check_classes(examples: Examples) -> None:
-    """Say how many classes have no two texts, of which a loss compares texts of a class.
-
-    Parameters
-    ----------
-    examples : Examples
-        With classes.
-
-    Raises
-    ------
-    ValueError
-        If none has two.
-    """
+    """Say how many classes have no two texts, of which a loss compares texts of a class."""
     assert examples.target is not None
     _, sizes = np.unique(examples.target, return_counts=True)
     n_single = int((sizes == 1).sum())

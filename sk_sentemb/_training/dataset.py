@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
-from .._inputs import NO_TEXT, TextColumns, check_no_missing, check_query_id, distinct_texts
+from .._inputs import MISSING_TEXT, TextColumns, check_no_missing, check_query_id, unique_texts
 from .._types import Text
 from .._warn import warn
 from ..exceptions import AmbiguousTargetWarning, MissingTextWarning
@@ -29,31 +29,7 @@ from .task import Kind
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows to learn from.
-
-    Attributes
-    ----------
-    shape : str
-        Which of the shapes that losses are for.
-    texts : list of str, or of (str, str)
-        Each text once, or each pair that a cross-encoder reads.
-    columns : ndarray of shape (n_columns, n_rows), intp
-        Which text stands where.
-    rows : ndarray of shape (n_rows,)
-        Which rows of `X` they are; those without a text or with a weight of 0 are left out.
-    target : ndarray of shape (n_rows,) or (n_rows, n_outputs), or None
-        Class codes (int64), numbers or vectors (float32).
-    classes : ndarray or None
-        The classes that codes stand for.
-    weight : ndarray of shape (n_rows,), float32, or None
-        How much each row counts.
-    lists : ndarray of shape (n_rows,), int64, or None
-        The number of the list that each row is in.
-    score_range : (float, float)
-        The numbers of `y` that the targets 0 and 1 stand for.
-    features : ndarray of shape (n_rows, n_features), float32, or None
-        What is known of the rows beside their texts.
-    """
+    """Rows to learn from."""
 
     shape: str
     texts: list[Text]
@@ -108,46 +84,7 @@ def read_examples(
     score_range: tuple[float, float] | None = None,
     n_own: int | None = None,
 ) -> Examples:
-    """Find out what the data are, and check them.
-
-    Parameters
-    ----------
-    columns : TextColumns
-        The texts.
-    y : array-like of shape (n_rows,) or (n_rows, n_outputs), or None
-        The targets.
-    kind : Kind
-        What kind of model shall learn from them.
-    data : tuple of str or None
-        The shapes that the loss is for; None where it is yet to be chosen.
-    missing_is_empty : bool
-        Whether a missing cell is the empty text; otherwise its row is left out, with a warning.
-    sample_weight : array-like of shape (n_rows,), default=None
-        How much each row counts.
-    query_id : array-like of shape (n_rows,), default=None
-        The list that each row is in; None for rows with the same first text.
-    classes : ndarray, default=None
-        The classes in the order of their codes; None for those of ``y``, sorted.
-    features : ndarray of shape (n_rows, n_features), float32, default=None
-        What is known of the rows beside their texts.
-    class_weight : dict or "balanced", default=None
-        How much each class counts.
-    score_range : (float, float), default=None
-        The numbers that mean "nothing in common" and "the same"; None for the smallest and the
-        largest in ``y``.
-    n_own : int, default=None
-        How many rows there are to learn from; those after them are held out. None for all.
-
-    Returns
-    -------
-    rows : Examples
-        Those without a missing text and with a weight above 0, if they have weights.
-
-    Raises
-    ------
-    ValueError
-        If there is no loss for such data, or ``y`` or a weight is not as it should be.
-    """
+    """Find out what the data are, and check them."""
     n_rows, n_columns = columns.missing.shape
     n_own = n_rows if n_own is None else n_own
     if y is not None:
@@ -159,8 +96,8 @@ def read_examples(
     ends = (0.0, 1.0)
     if shape == SCORES and target is not None:
         target, ends = _scaled(target, score_range, n_own)
-    distinct = distinct_texts(kind.arrange(columns), missing_is_empty=missing_is_empty)
-    kept = np.flatnonzero((distinct.which != NO_TEXT).all(axis=0))
+    distinct = unique_texts(kind.arrange(columns), missing_is_empty=missing_is_empty)
+    kept = np.flatnonzero((distinct.which != MISSING_TEXT).all(axis=0))
     if not (kept < n_own).any():
         raise ValueError("X has no row without a missing text: there is nothing to learn from.")
     if n_own < n_rows and not (kept >= n_own).any():

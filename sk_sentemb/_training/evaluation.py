@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from ..encoder import Tokens, TrainableEncoder
+from ..encoder import TokenizedTexts, TrainableEncoder
 from ..losses import BINARY, LISTS, SCORES, TEXTS, Loss
 from .batching import is_informative
 from .dataset import Examples
@@ -34,25 +34,11 @@ class UndefinedScoreError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validator:
-    """Rows to validate on, and what to measure.
-
-    Attributes
-    ----------
-    examples : Examples
-    tokens : Tokens
-        Of their texts.
-    metric : str or callable
-        A name, or a function of the columns' vectors and the targets; the higher the better.
-    loss : Loss
-    kind : Kind
-        Of the model.
-    batches : list of ndarray of shape (n_batch_rows,)
-        Numbers of rows, for the loss.
-    """
+class Evaluator:
+    """Rows to validate on, and what to measure."""
 
     examples: Examples
-    tokens: Tokens
+    tokens: TokenizedTexts
     metric: str | Metric
     loss: Loss
     kind: Kind
@@ -78,11 +64,6 @@ class Validator:
         """Return the metric of the model as it is now, and the loss, which decides between equals.
 
         On few rows, a metric of ranks stays the same for many steps in which the model gets better.
-
-        Raises
-        ------
-        UndefinedScoreError
-            If it has no value, with the reason.
         """
         model.train(False)
         n_texts = len(self.examples.texts)

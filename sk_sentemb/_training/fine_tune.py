@@ -13,9 +13,9 @@ from .._progress import progress_bar
 from .._truncation import count_truncated, warn_truncated
 from .._types import Text
 from .._warn import warn
-from ..encoder import Encoder, Tokens, isolated, unit_rows
+from ..encoder import Encoder, TokenizedTexts, isolated, l2_normalize
 from ..exceptions import FineTuningWarning, TextTooLongError
-from ..losses.cross_encoder import RandomNegatives
+from ..losses.cross_encoder import InBatchNegativesLoss
 from .automatic import (
     compute_interpolation_ratio,
     compute_length,
@@ -25,7 +25,7 @@ from .automatic import (
 )
 from .batching import check_informative, draw_batches
 from .builder import make_trainer, make_validator
-from .callbacks import Listener, TuningWatcher
+from .callbacks import Listener, TrainingCallbacks
 from .checkpointing import (
     folder_of,
     forget_training,
@@ -39,29 +39,15 @@ from .dataset import Examples
 from .fine_tuner import FineTuner
 from .interpolation import Interpolation
 from .loop import Progress, train
-from .random_negatives import with_negatives
-from .task import OF_TEXTS, Kind
+from .random_negatives import add_random_negatives
+from .task import EMBEDDING, Kind
 from .validation_split import split
 
 logger = logging.getLogger(__name__)
 
 
-class Tuned(NamedTuple):
-    """What came of a training.
-
-    Attributes
-    ----------
-    encoder : Encoder
-        The fine-tuned one.
-    history : DataFrame
-        A row for each step.
-    score_range : (float, float)
-        The numbers of `y` that the targets 0 and 1 stood for.
-    head : nn.Module or None
-        What the loss trained along.
-    shape : str
-        The shape of the training data.
-    """
+class FineTuningResult(NamedTuple):
+    """What came of a training."""
 
     encoder: Encoder
     history: pd.DataFrame
@@ -84,42 +70,11 @@ def tune(
     embed: Callable[[list[Text]], np.ndarray],
     listener: Listener | None = None,
     keep_interrupted: bool = True,
-) -> Tuned:
-    """Fine-tune a copy of an encoder.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        How.
-    encoder : Encoder
-        What to begin with; it is not changed.
-    data : Data
-        What to learn from.
-    kind : Kind
-        What the encoder is: what it reads and what it learns from.
-    prompt : str
-        Text that is put before each text; empty for none.
-    max_length : int or None
-        As in :meth:`Encoder.encode`.
-    long_text : str
-        As in :meth:`Encoder.encode`; of texts in windows, the first one is learnt from.
-    missing_is_empty : bool
-        Whether a missing cell is the empty text.
-    embed : callable
-        Returns what the encoder makes of texts, from the cache where that knows it.
-    listener : Listener, default=None
-        Told of each step and each epoch.
-    keep_interrupted : bool, default=True
-        Whether an interruption ends the training with the best weights so far; otherwise it propagates.
-
-    Returns
-    -------
-    Tuned
-        The new encoder, and a row for each step.
-    """
+) -> FineTuningResult:
+    """Fine-tune a copy of an encoder."""
     fine_tuner._validate_params()
     examples, loss = read_data(fine_tuner, data, kind=kind, missing_is_empty=missing_is_empty)
-    if fine_tuner.trainable == "head" and kind is OF_TEXTS:
+    if fine_tuner.trainable == "head" and kind is EMBEDDING:
         raise ValueError(
             "trainable='head' trains nothing of a SentenceEmbedder, which leaves the head of a loss "
             "behind. Pass another one, or fit a SentenceClassifier or a SentenceRegressor."
@@ -146,8 +101,8 @@ def tune(
     if solves_alone:
         fine_tuner = without_steps(fine_tuner)
     cells = examples.columns  # of X: those of drawn negatives are not counted
-    if isinstance(loss, RandomNegatives):
-        examples = with_negatives(examples, loss.n_negatives, seed)
+    if isinstance(loss, InBatchNegativesLoss):
+        examples = add_random_negatives(examples, loss.n_negatives, seed)
     learnt, validated = split(fine_tuner, examples, loss, kind, n_rows, seed)
     if loss.groups_classes:
         check_classes(learnt)
@@ -156,7 +111,7 @@ def tune(
     tokens = _tokenize(encoder, examples, cells, prompt, max_length, long_text, warn=not in_windows)
     guide = None
     if loss.guided:
-        guide = unit_rows(embed(examples.texts))
+        guide = l2_normalize(embed(examples.texts))
 
     def batches_of(epoch: int) -> list[np.ndarray]:
         if solves_alone:
@@ -194,7 +149,7 @@ def tune(
         unit="step",
         initial=progress.step,
     ) as bar:
-        watcher = TuningWatcher(
+        watcher = TrainingCallbacks(
             fine_tuner, trainer, validator, folder, listener, bar, interpolation
         )
         interrupted = train(
@@ -221,7 +176,7 @@ def tune(
         forget_training(folder)
     head = trainer.head and trainer.head.eval().requires_grad_(False)
     history = pd.DataFrame(progress.history)
-    return Tuned(trainer.finished(), history, examples.score_range, head, examples.shape)
+    return FineTuningResult(trainer.finished(), history, examples.score_range, head, examples.shape)
 
 
 def _tokenize(
@@ -233,7 +188,7 @@ def _tokenize(
     long_text: str,
     *,
     warn: bool,
-) -> Tokens:
+) -> TokenizedTexts:
     limit = encoder.length_limit(max_length)
     try:
         tokens = encoder.tokenizer(

@@ -25,9 +25,10 @@ class FineTuner(BaseEstimator):
     Parameters
     ----------
     loss : str or Loss, default="auto"
-        A name among ``sk_sentemb._training.LOSSES``, or ``PAIR_LOSSES`` for cross-encoders, an object
-        such as ``CoSENT(scale=10)`` or ``Matryoshka("auto", dims=(256, 64))``, or ``"auto"`` for what
-        fits ``X`` and ``y``. Strings, booleans and integers in ``y`` are classes, each of a whole row
+        A name among ``sk_sentemb.losses.LOSSES``, or ``PAIR_LOSSES`` for cross-encoders, an object
+        such as ``CoSENTLoss(scale=10)`` or ``MatryoshkaLoss("auto", dims=(256, 64))``, or ``"auto"``
+        for what fits ``X`` and ``y``. Strings, booleans and integers in ``y`` are classes, each of a
+        whole row
         of ``X``; floats are similarities of two columns or margins of three. Where ``y`` can be read
         in several ways, a named loss decides: see the page "Which loss for which data" of the
         documentation.

@@ -21,24 +21,7 @@ _CONSTANT = (*_PLAIN, *FUNCTIONS, type, tuple, frozenset, np.ndarray, np.generic
 
 
 def compute_digest(value: Any) -> str:
-    """Return a digest of the content of a value; for a function, of its code.
-
-    Parameters
-    ----------
-    value : object
-        Plain values, arrays, tensors, modules, estimators, functions, classes, containers of these, and
-        whatever can be pickled.
-
-    Returns
-    -------
-    str
-        Hexadecimal digits. NumPy's scalars count as Python's.
-
-    Raises
-    ------
-    TypeError
-        If the value cannot be pickled, so that nothing identifies it.
-    """
+    """Return a digest of the content of a value; for a function, of its code."""
     digest = hashlib.sha256()
     for part in _parts(value, []):
         digest.update(len(part).to_bytes(8, "little"))

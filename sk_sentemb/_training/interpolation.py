@@ -16,13 +16,6 @@ class Interpolation:
 
     M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022,
     https://arxiv.org/abs/2109.01903.
-
-    Attributes
-    ----------
-    start : dict of str to Tensor
-        The weights before training.
-    ratio : float
-        0 for the weights before training, 1 for those after it.
     """
 
     start: dict[str, torch.Tensor]

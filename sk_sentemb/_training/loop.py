@@ -13,27 +13,7 @@ from .step import Trainer
 
 @dataclass
 class Progress:
-    """How far a training has come, and what it found on the way.
-
-    Attributes
-    ----------
-    epoch : int
-        Epochs that are done.
-    step, step_of_epoch : int
-        Steps that are done: of all epochs, and of the one that is not over.
-    history : list of dict
-        A row for each step.
-    best_score : float
-        Of the validation so far, the higher the better.
-    best_state : dict or None
-        The weights that had it.
-    best_loss : float
-        The loss of the validation that had it, by which equal scores are compared.
-    n_worse : int
-        Validations since then.
-    stopped : bool
-        Whether somebody said stop.
-    """
+    """How far a training has come, and what it found on the way."""
 
     epoch: int = 0
     step: int = 0
@@ -69,28 +49,7 @@ def train(
     n_steps: int,
     keep_interrupted: bool = True,
 ) -> bool:
-    """Train until the epochs are over, or the steps, or somebody says stop.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        What is trained.
-    batches_of : callable
-        Returns the batches of an epoch, always the same ones.
-    progress : Progress
-        Where to begin; it is kept up to date.
-    watcher : Watcher
-        Hears of every step and every epoch.
-    n_epochs, n_steps : int
-        The most of each.
-    keep_interrupted : bool, default=True
-        Whether an interruption ends the training early instead of raising, once a step is done.
-
-    Returns
-    -------
-    bool
-        Whether the user interrupted it.
-    """
+    """Train until the epochs are over, or the steps, or somebody says stop."""
     trainer.model.train()
     try:
         while not (progress.stopped or progress.epoch >= n_epochs or progress.step >= n_steps):

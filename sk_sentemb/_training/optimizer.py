@@ -16,22 +16,7 @@ SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 def choose_trainable(
     model: TrainableEncoder, trainable: str | int, *, train_embeddings: bool
 ) -> None:
-    """Freeze what shall not change.
-
-    Parameters
-    ----------
-    model : TrainableEncoder
-        Whose weights.
-    trainable : "all", "modules" or int
-        All of them, those of what follows the transformer, or these and its last so many layers.
-    train_embeddings : bool
-        Whether the table of token vectors changes, where all is trained.
-
-    Raises
-    ------
-    ValueError
-        If there are not so many layers, or nothing is left to train.
-    """
+    """Freeze what shall not change."""
     if trainable != "all":
         model.network.requires_grad_(False)
     if not isinstance(trainable, str):
@@ -68,26 +53,7 @@ def make_optimizer(
     layer_decay: float,
     weight_decay: float,
 ) -> torch.optim.AdamW:
-    """Make AdamW, which does not decay biases and the weights of normalisations.
-
-    Parameters
-    ----------
-    model : TrainableEncoder
-        What is trained.
-    head : nn.Module or None
-        What is trained along.
-    learning_rate, head_learning_rate : float
-        Of the one and the other.
-    layer_decay : float
-        Each layer of the model has the learning rate of the one above it times this.
-    weight_decay : float
-        Of both.
-
-    Returns
-    -------
-    torch.optim.AdamW
-        Over all weights that are trained.
-    """
+    """Make AdamW, which does not decay biases and the weights of normalisations."""
     rated = [(p, learning_rate * layer_decay**n) for p, n in _layers_above(model)]
     rated += [] if head is None else [(p, head_learning_rate) for p in head.parameters()]
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

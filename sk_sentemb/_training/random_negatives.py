@@ -12,29 +12,8 @@ from .dataset import Examples
 _TRIES = 10
 
 
-def with_negatives(examples: Examples, n_negatives: int, seed: int) -> Examples:
-    """Add columns of pairs: each row's query, and the document of another one.
-
-    Parameters
-    ----------
-    examples : Examples
-        Of a cross-encoder: in the first column, pairs that belong together.
-    n_negatives : int
-        How many columns.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    extended : Examples
-        With these columns; no document is drawn that stands beside the same query in any row, or that
-        is the query itself.
-
-    Raises
-    ------
-    ValueError
-        If there is a query whose documents are all there are.
-    """
+def add_random_negatives(examples: Examples, n_negatives: int, seed: int) -> Examples:
+    """Add columns of pairs: each row's query, and the document of another one."""
     draw = np.random.default_rng(seed)
     pairs = [examples.texts[i] for i in examples.columns[0]]
     sides = [np.array(side, dtype=object) for side in zip(*pairs, strict=True)]

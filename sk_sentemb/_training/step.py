@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..encoder import Encoder, ForkSafeLock, Tokens, TrainableEncoder
+from ..encoder import Encoder, ForkSafeLock, TokenizedTexts, TrainableEncoder
 from ..losses import TEXTS, Batch, Loss
 from .dataset import Examples
 
@@ -22,41 +22,13 @@ _SEED_STEP = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """All that a step needs.
-
-    Attributes
-    ----------
-    model : TrainableEncoder
-    head : nn.Module or None
-        What the loss trains along.
-    loss : Loss
-    examples : Examples
-    tokens : Tokens
-        Of the examples' texts.
-    optimizer, scheduler
-        Made of the model's and the head's parameters.
-    seed : int
-        Where all chance comes from.
-    dtype : torch.dtype
-        In which matrices are multiplied.
-    max_grad_norm : float
-    gradient_accumulation : int
-        Batches whose gradients make one step.
-    forward_batch_size : int or None
-        Texts that go through the model at once, where a batch is more than memory holds.
-    freeze_epochs : int
-        The model begins to learn after so many epochs.
-    guide : ndarray of shape (n_texts, dim) or None
-        The texts' vectors by a model that is not trained.
-    solves : bool
-        Whether the one step of the training solves for the weights of the head.
-    """
+    """All that a step needs."""
 
     model: TrainableEncoder
     head: nn.Module | None
     loss: Loss
     examples: Examples
-    tokens: Tokens
+    tokens: TokenizedTexts
     optimizer: torch.optim.Optimizer
     scheduler: Any
     seed: int
@@ -185,26 +157,7 @@ def make_batch(
     head: nn.Module | None,
     guide: np.ndarray | None,
 ) -> Batch:
-    """Put together what a loss is given.
-
-    Parameters
-    ----------
-    examples : Examples
-        Where targets and weights come from.
-    rows : ndarray of shape (n_rows,)
-        Which of them.
-    columns : sequence of torch.Tensor of shape (n_rows, dim)
-        Their vectors.
-    head : nn.Module or None
-        What the loss trains along.
-    guide : ndarray of shape (n_texts, guide_dim) or None
-        The texts' vectors by a model that is not trained.
-
-    Returns
-    -------
-    Batch
-        On the device of the vectors.
-    """
+    """Put together what a loss is given."""
     device = columns[0].device
 
     def of(values: np.ndarray | None, at: np.ndarray) -> torch.Tensor | None:

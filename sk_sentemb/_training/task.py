@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import type_of_target
 
-from .._inputs import TextColumns, pair_columns
+from .._inputs import TextColumns, make_pairs
 from ..losses import (
     BINARY,
     CLASSES,
@@ -32,23 +32,7 @@ Asked = tuple[str, ...] | None
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind of model is fine-tuned.
-
-    Attributes
-    ----------
-    possible_shapes : callable
-        From the number of text columns, `y`, whether rows are in lists, and the shapes that a named
-        loss is for, to what the data can be taken for, the likeliest first.
-    find_loss : callable
-        From a parameter and a shape to a loss.
-    arrange : callable
-        From columns of text to columns of what the model reads.
-    n_compared : int
-        How many columns of what the model reads make one number for each row.
-    compare : callable
-        From what the model makes of these columns to that number, by which rows are ranked; of
-        classes, where there are two.
-    """
+    """How a kind of model is fine-tuned."""
 
     possible_shapes: Callable[[int, Any, bool, Asked], list[str]]
     find_loss: Callable[[str | Loss, str | None], Loss]
@@ -215,26 +199,13 @@ def _second_over_first(columns: Sequence[torch.Tensor]) -> torch.Tensor:
     return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
-OF_TEXTS = Kind(_shapes_of_texts, find_loss, _as_they_are, 2, _cosines)
-OF_SCORES = Kind(_shapes_of_scores, find_pair_loss, pair_columns, 1, _first_logits)
-OF_CLASSES = Kind(_shapes_of_classes, find_pair_loss, pair_columns, 1, _second_over_first)
+EMBEDDING = Kind(_shapes_of_texts, find_loss, _as_they_are, 2, _cosines)
+PAIR_REGRESSION = Kind(_shapes_of_scores, find_pair_loss, make_pairs, 1, _first_logits)
+PAIR_CLASSIFICATION = Kind(_shapes_of_classes, find_pair_loss, make_pairs, 1, _second_over_first)
 
 
-def of_rows(loss: Loss, shape: str) -> Kind:
-    """Return the kind of a model with a head of its own, over texts and other features.
-
-    Parameters
-    ----------
-    loss : Loss
-        That trains the head along.
-    shape : str
-        Of the data.
-
-    Returns
-    -------
-    Kind
-        With that loss alone.
-    """
+def end_to_end_task(loss: Loss, shape: str) -> Kind:
+    """Return the kind of a model with a head of its own, over texts and other features."""
 
     def find(asked: str | Loss, _: str | None) -> Loss:
         if asked != "auto":

@@ -11,7 +11,7 @@ from ..exceptions import FineTuningWarning
 from ..losses import BINARY, PAIRS, SCORES, TEXTS, Loss
 from .dataset import Examples
 from .fine_tuner import FineTuner
-from .task import OF_TEXTS, Kind
+from .task import EMBEDDING, Kind
 
 # The default fraction with early stopping.
 _VALIDATION_FRACTION = 0.1
@@ -25,19 +25,7 @@ _MAX_BINS = 10
 
 @dataclass(frozen=True)
 class Units:
-    """The units that are held out as a whole: rows, pairs of rows of one class, or lists.
-
-    Attributes
-    ----------
-    rows : list of ndarray of shape (n_unit_rows,), intp
-        The rows of each unit.
-    strata : ndarray of shape (n_units,), intp
-        The group of each unit, from 0; each group should be in both parts.
-    n_wanted : int
-        The number of units to hold out.
-    n_kept : int
-        The number of units of each stratum that must stay in the training set.
-    """
+    """The units that are held out as a whole: rows, pairs of rows of one class, or lists."""
 
     rows: list[np.ndarray]
     strata: np.ndarray
@@ -48,30 +36,7 @@ class Units:
 def split(
     fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: Kind, n_rows: int, seed: int
 ) -> tuple[Examples, Examples | None]:
-    """Split the rows into a training set and a validation set.
-
-    Parameters
-    ----------
-    fine_tuner : FineTuner
-        Its `validation_fraction`, `validation_data` and `early_stopping`.
-    examples : Examples
-        All rows.
-    loss : Loss
-        The loss of the training.
-    kind : Kind
-        The kind of model.
-    n_rows : int
-        The number of rows of `X`; the rows after them are `validation_data`.
-    seed : int
-        The seed of the split.
-
-    Returns
-    -------
-    learnt : Examples
-        The training set.
-    validated : Examples or None
-        The validation set, or None if there is none.
-    """
+    """Split the rows into a training set and a validation set."""
     if fine_tuner.validation_data is not None:
         own = examples.rows < n_rows
         return examples.take(np.flatnonzero(own)), examples.take(np.flatnonzero(~own))
@@ -107,7 +72,7 @@ def _compares_rows(fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: 
     """Return whether one row, or two, would have the same score whatever the model is."""
     if loss.groups_classes or fine_tuner.metric in ("spearman", "average_precision"):
         return True
-    compared = (SCORES, BINARY, PAIRS, TEXTS) if kind is OF_TEXTS else (SCORES, BINARY)
+    compared = (SCORES, BINARY, PAIRS, TEXTS) if kind is EMBEDDING else (SCORES, BINARY)
     return examples.shape in compared
 
 

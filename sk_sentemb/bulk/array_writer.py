@@ -19,17 +19,7 @@ from .shards import Shard
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """A ``.npy`` file that is filled range by range.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    kept : pyarrow.Schema
-        The columns to keep, perhaps none, with what is to be said of the vectors as metadata.
-    n_dimensions : int
-        Length of a vector.
-    """
+    """A ``.npy`` file that is filled range by range."""
 
     path: Path
     kept: pa.Schema

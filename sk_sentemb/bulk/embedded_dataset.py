@@ -16,7 +16,7 @@ from .. import __version__
 from ..embedder import EmbeddedRows, SentenceEmbedder
 from .array_writer import ArrayFile
 from .overlap import check_target
-from .row_embedding import prepared, what_shapes_vectors
+from .row_embedding import encoding_params, prepared
 from .run import begin, embed_rest
 from .shards import EMBEDDING, ShardFolder
 from .source import open_source
@@ -151,7 +151,7 @@ def embed_dataset(
     keep = keep if keep == "all" else _names("keep", keep)
     rows = open_source(source, format, columns, keep)
     embedder = prepared(embedder, column)
-    task = {"columns": columns, **what_shapes_vectors(embedder)}
+    task = {"columns": columns, **encoding_params(embedder)}
     place = _open_place(path, rows.schema, keep, task)
     asked = {
         "source": rows.stamps,

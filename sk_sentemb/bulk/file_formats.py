@@ -41,25 +41,7 @@ def count_rows(file: str, format: str, schema: pa.Schema) -> int:
 
 
 def read_file(file: str, format: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Read columns of a file.
-
-    Parameters
-    ----------
-    file, format : str
-        Where it is, and one of `FORMATS`.
-    schema : pyarrow.Schema
-        The columns and their types.
-
-    Yields
-    ------
-    pyarrow.RecordBatch
-        In the order of the rows.
-
-    Raises
-    ------
-    pyarrow.ArrowInvalid
-        If a cell has another type, or is not UTF-8.
-    """
+    """Read columns of a file."""
     for batch in _batches(file, format, schema):
         batch.validate(full=True)  # neither Parquet nor JSON is seen to be UTF-8 as it is read
         yield batch.select(schema.names).cast(schema)

@@ -23,21 +23,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """A run, and the shards of it that are finished.
-
-    Attributes
-    ----------
-    asked : dict
-        What a resumed call must ask for as well: source, columns, model, settings.
-    n_rows : list of int
-        Rows of each part of the source.
-    shards : tuple of Counts
-        Of the finished shards, which are the first ones.
-    digests : tuple of str
-        The checksum of the data written for each finished shard.
-    kept_digest : str or None
-        The checksum of the file of kept columns beside an array, once it is written.
-    """
+    """A run, and the shards of it that are finished."""
 
     asked: dict[str, Any]
     n_rows: list[int]
@@ -78,23 +64,7 @@ class Manifest:
 
 
 def read_manifest(file: Path) -> Manifest | None:
-    """Read a manifest, if there is one.
-
-    Parameters
-    ----------
-    file : Path
-        Where it would be.
-
-    Returns
-    -------
-    Manifest or None
-        None if there is no file.
-
-    Raises
-    ------
-    FileExistsError
-        If the file is something else.
-    """
+    """Read a manifest, if there is one."""
     if not file.exists():
         return None
     try:
@@ -112,15 +82,7 @@ def read_manifest(file: Path) -> Manifest | None:
 
 
 def check_same(old: dict[str, Any], new: dict[str, Any], target: Path) -> None:
-    """Raise if a target was begun with other rows, another model or other settings.
-
-    Parameters
-    ----------
-    old, new : dict
-        What was asked for then, and now.
-    target : Path
-        For the message.
-    """
+    """Raise if a target was begun with other rows, another model or other settings."""
     if differences := list(_differences(old, new)):
         raise ValueError(
             f"{target} was begun otherwise: {'; '.join(differences)}. Ask for the same to resume, or "

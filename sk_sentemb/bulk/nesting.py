@@ -14,13 +14,7 @@ _ESCAPED = re.compile(rb"\\[^\r\n]")
 
 
 class DepthLimitedStream(io.RawIOBase):
-    """A stream of JSON lines that raises before it returns values that are nested too deeply.
-
-    Parameters
-    ----------
-    stream : file-like
-        The binary stream to read from.
-    """
+    """A stream of JSON lines that raises before it returns values that are nested too deeply."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__()
@@ -34,13 +28,7 @@ class DepthLimitedStream(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Read some bytes, and check them.
-
-        Raises
-        ------
-        pyarrow.ArrowInvalid
-            If they are nested too deeply, or a string has a line break in it.
-        """
+        """Read some bytes, and check them."""
         block = self._stream.read(size)
         if block:
             self._check(block)

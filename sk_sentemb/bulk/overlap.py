@@ -43,22 +43,7 @@ def check_target(target: Path, source: object) -> None:
 
 
 def check_no_overlap(sources: Iterable[str], folder: Path | None, files: Iterable[Path]) -> None:
-    """Raise if a file to be read lies where a run writes or removes.
-
-    Parameters
-    ----------
-    sources : iterable of str
-        The files to be read.
-    folder : Path or None
-        A folder that belongs to the run as a whole.
-    files : iterable of Path
-        The files that it writes or removes.
-
-    Raises
-    ------
-    ValueError
-        If a source is such a file, directly or through links.
-    """
+    """Raise if a file to be read lies where a run writes or removes."""
     written = {path for file in files for path in _resolve_paths(file)}
     inside = None if folder is None else folder.resolve()
     for source in sources:

@@ -15,16 +15,8 @@ from .overlap import local_files
 
 
 @dataclass(frozen=True)
-class FilePart:
-    """A file.
-
-    Attributes
-    ----------
-    name : str
-        Its absolute path.
-    format : str
-        One of ``formats.FORMATS``.
-    """
+class FileReader:
+    """A file."""
 
     name: str
     format: str
@@ -75,14 +67,8 @@ class FilePart:
 
 
 @dataclass(frozen=True)
-class DatasetPart:
-    """A pyarrow Dataset, read as it was set up.
-
-    Attributes
-    ----------
-    dataset : pyarrow.dataset.Dataset
-        It.
-    """
+class DatasetReader:
+    """A pyarrow Dataset, read as it was set up."""
 
     dataset: ds.Dataset
 

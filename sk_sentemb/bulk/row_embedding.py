@@ -15,30 +15,7 @@ _ROW = re.compile(r"\brow (\d+)")
 
 
 def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> SentenceEmbedder:
-    """Return a fitted embedder for a run; the caller's stays as it is.
-
-    Parameters
-    ----------
-    embedder : SentenceEmbedder
-        Fitted or not.
-    column : str or sequence of str
-        The columns of text.
-
-    Returns
-    -------
-    SentenceEmbedder
-        It shares the model. It is silent, and remembers no texts of earlier shards: their vectors
-        may differ in the last bits, and a resumed run would not have them.
-
-    Raises
-    ------
-    TypeError
-        If it is no SentenceEmbedder.
-    NotFittedError
-        If it has a ``fine_tuner`` and is not fitted.
-    ValueError
-        If it was fitted to other columns.
-    """
+    """Return a fitted embedder for a run; the caller's stays as it is."""
     if not isinstance(embedder, SentenceEmbedder):
         raise TypeError(
             f"embedder is of type {type(embedder).__name__}; pass a SentenceEmbedder, fitted or not."
@@ -56,7 +33,7 @@ def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> Sentenc
     return ready
 
 
-def what_shapes_vectors(embedder: SentenceEmbedder) -> dict[str, Any]:
+def encoding_params(embedder: SentenceEmbedder) -> dict[str, Any]:
     """Return the model and the settings that decide a text's vector, for JSON."""
     encoder = embedder.encoder_
     limit = encoder.length_limit(embedder.max_length)
@@ -78,29 +55,7 @@ def what_shapes_vectors(embedder: SentenceEmbedder) -> dict[str, Any]:
 def embed_rows(
     embedder: SentenceEmbedder, texts: pa.Table, first_row: int, place_of: Callable[[int], str]
 ) -> EmbeddedRows:
-    """Embed some rows of a dataset.
-
-    Parameters
-    ----------
-    embedder : SentenceEmbedder
-        From :func:`prepared`.
-    texts : pyarrow.Table
-        The columns of text.
-    first_row : int
-        The number of the first row in the dataset.
-    place_of : callable
-        Says where a row of the dataset stands.
-
-    Returns
-    -------
-    EmbeddedRows
-        Vectors and counts.
-
-    Raises
-    ------
-    ValueError
-        If a row has no text or too much of it and the embedder does not allow that.
-    """
+    """Embed some rows of a dataset."""
     try:
         return embedder._rows(read_text_columns(texts))
     except ValueError as error:

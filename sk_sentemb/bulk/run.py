@@ -25,32 +25,7 @@ MOST_SHARDS = 100_000
 
 
 def begin(place: Place, rows: Source, asked: dict[str, Any], *, overwrite: bool) -> Manifest:
-    """Return the manifest of the run that is to be resumed, or of a new one.
-
-    Parameters
-    ----------
-    place : ShardFolder or ArrayFile
-        Where it writes.
-    rows : Source
-        What it reads.
-    asked : dict
-        What an earlier run must have been asked as well.
-    overwrite : bool
-        Whether to remove what an earlier run wrote.
-
-    Returns
-    -------
-    Manifest
-        As it is on the disk.
-
-    Raises
-    ------
-    FileExistsError
-        If other files are in the way.
-    ValueError
-        If the earlier run was asked something else, or the source is among what would be written
-        or removed.
-    """
+    """Return the manifest of the run that is to be resumed, or of a new one."""
     old = read_manifest(place.manifest)
     own = set() if old is None else set(place.own_files(old))
     sources = [file for part in rows.parts for file in part.local_files()]
@@ -84,28 +59,7 @@ def embed_rest(
     *,
     progress: bool,
 ) -> tuple[Manifest, int]:
-    """Embed the shards that are not finished, and those that have been damaged since.
-
-    Parameters
-    ----------
-    embedder : SentenceEmbedder
-        From :func:`~sk_sentemb.bulk.row_embedding.prepared`.
-    rows : Source
-        What to read.
-    manifest : Manifest
-        How far the run has come.
-    place : ShardFolder or ArrayFile
-        Where to write.
-    progress : bool
-        Whether to show a bar.
-
-    Returns
-    -------
-    manifest : Manifest
-        With all shards.
-    n_resumed : int
-        The number of rows that did not have to be embedded.
-    """
+    """Embed the shards that are not finished, and those that have been damaged since."""
     place.open(manifest)
     damaged = place.damaged(manifest)
     if damaged:

@@ -9,31 +9,7 @@ from pyarrow import types
 def read_schema(
     there: pa.Schema, texts: Sequence[str], keep: str | Sequence[str], format: str | None, part: str
 ) -> pa.Schema:
-    """Choose columns, and their types without what pyarrow guesses from the looks of texts.
-
-    Parameters
-    ----------
-    there : pyarrow.Schema
-        What a file has.
-    texts : sequence of str
-        The columns of text.
-    keep : str or sequence of str
-        The columns to carry along, or ``"all"``.
-    format : str or None
-        The file's format.
-    part : str
-        The file, for errors.
-
-    Returns
-    -------
-    pyarrow.Schema
-        ``texts`` and what else is kept.
-
-    Raises
-    ------
-    ValueError
-        If a column is not there, is there twice, or holds no text.
-    """
+    """Choose columns, and their types without what pyarrow guesses from the looks of texts."""
     names = dict.fromkeys([*there.names, *texts] if keep == "all" else [*texts, *keep])
     check_columns(names, there, part)
     schema = pa.schema(

@@ -26,17 +26,7 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardFolder:
-    """A folder that is filled with shards.
-
-    Attributes
-    ----------
-    path : Path
-        The folder.
-    kept : pyarrow.Schema
-        The columns to keep, with what the shards say of their vectors as metadata.
-    n_dimensions : int
-        Length of a vector.
-    """
+    """A folder that is filled with shards."""
 
     path: Path
     kept: pa.Schema

@@ -7,26 +7,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from .readers import DatasetPart, FilePart
+from .readers import DatasetReader, FileReader
 from .schema import check_columns, read_schema
 from .source_files import Paths, find_files
 
 
 @dataclass(frozen=True)
 class Source:
-    """Columns of files or of a pyarrow Dataset.
+    """Columns of files or of a pyarrow Dataset."""
 
-    Attributes
-    ----------
-    parts : sequence of FilePart or DatasetPart
-        In the order of the rows.
-    schema : pyarrow.Schema
-        The columns.
-    stamps : list of dict
-        What changes when the parts do, for JSON.
-    """
-
-    parts: Sequence[FilePart | DatasetPart]
+    parts: Sequence[FileReader | DatasetReader]
     schema: pa.Schema
     stamps: list[dict[str, Any]]
 
@@ -50,27 +40,7 @@ class Source:
     def tables(
         self, schema: pa.Schema, counts: Sequence[int], start: int, size: int
     ) -> Iterator[pa.Table]:
-        """Read rows from one on, in tables of ``size`` rows of which the last may be shorter.
-
-        Parameters
-        ----------
-        schema : pyarrow.Schema
-            Which of the columns.
-        counts : sequence of int
-            From :meth:`count`.
-        start, size : int
-            The first row, and how many make a table.
-
-        Yields
-        ------
-        pyarrow.Table
-            In the order of the rows. If the source has none, one that is empty.
-
-        Raises
-        ------
-        ValueError
-            If a part cannot be read, or is not what was counted.
-        """
+        """Read rows from one on, in tables of ``size`` rows of which the last may be shorter."""
         held: list[pa.RecordBatch] = []
         n_held = 0
         for batch in self._batches(schema, counts, start):
@@ -106,30 +76,13 @@ class Source:
 def open_source(
     source: Paths | ds.Dataset, format: str, texts: Sequence[str], keep: str | Sequence[str]
 ) -> Source:
-    """Find the files of a source, and the types of its columns.
-
-    Parameters
-    ----------
-    source : str, path-like, sequence of these or pyarrow.dataset.Dataset
-        What to read.
-    format : str
-        A format, or ``"auto"``.
-    texts : sequence of str
-        The columns of text.
-    keep : str or sequence of str
-        The columns to carry along, or ``"all"``.
-
-    Returns
-    -------
-    Source
-        To read.
-    """
-    parts: Sequence[FilePart | DatasetPart]
+    """Find the files of a source, and the types of its columns."""
+    parts: Sequence[FileReader | DatasetReader]
     if isinstance(source, ds.Dataset):
-        parts = [DatasetPart(source)]
+        parts = [DatasetReader(source)]
     else:
         files, format = find_files(source, format)
-        parts = [FilePart(file, format) for file in files]
+        parts = [FileReader(file, format) for file in files]
     stamps = [stamp for part in parts for stamp in part.stamps()]
     for part in parts:
         if (there := part.columns()) is not None:

@@ -22,31 +22,7 @@ _COMPRESSED = (".gz", ".bz2", ".zst")
 
 
 def find_files(source: Paths, name: str) -> tuple[tuple[str, ...], str]:
-    """Find the files of a source.
-
-    Parameters
-    ----------
-    source : str, path-like or sequence of these
-        A file, a folder, a pattern, or a list of files.
-    name : str
-        One of `FORMATS`, or ``"auto"`` to go by the names of the files.
-
-    Returns
-    -------
-    files : tuple of str
-        Absolute paths, sorted; a list's in the order of the list.
-    name : str
-        Their format.
-
-    Raises
-    ------
-    TypeError
-        If ``source`` is a table in memory or another object that is not a path.
-    FileNotFoundError
-        If there are none.
-    ValueError
-        If the format is not known, or files are of several.
-    """
+    """Find the files of a source."""
     if name not in ("auto", *FORMATS):
         raise ValueError(f"format={name!r}: pass 'auto' or one of {[*FORMATS]}.")
     if isinstance(source, (str, os.PathLike)):

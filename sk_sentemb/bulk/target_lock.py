@@ -11,22 +11,7 @@ from .atomic_io import check_no_link
 
 @contextmanager
 def locked(file: Path, target: Path) -> Iterator[None]:
-    """Keep other runs out; the system lets go of the lock of a process that was killed.
-
-    Parameters
-    ----------
-    file : Path
-        Which the lock is on.
-    target : Path
-        What it protects, for the message.
-
-    Raises
-    ------
-    BlockingIOError
-        If another run has the lock.
-    FileExistsError
-        If the file is a link.
-    """
+    """Keep other runs out; the system lets go of the lock of a process that was killed."""
     check_no_link(file)  # older releases of filelock empty the file that a link leads to
     lock = FileLock(file)
     try:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from .memory import checked_bytes
-from .namespace import Space
+from .namespace import Namespace
 from .paths import absolute_folder, default_folder
-from .resilient_store import Shelf, shelf_of
+from .resilient_store import ResilientStore, resilient_store_for
 from .sqlite_store import Store
-from .statistics import CacheStatistics, SpaceUse, is_of
+from .statistics import CacheStatistics, NamespaceUse, is_of
 
 _NOTHING: dict[bytes, bytes] = {}
 
@@ -90,7 +90,7 @@ class DiskCache:
         """The file."""
         return absolute_folder(default_folder() if self.folder is None else self.folder) / _FILE
 
-    def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get(self, space: Namespace, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
         shelf = self._shelf()
         records = shelf.front.get(space, keys)
@@ -102,13 +102,13 @@ class DiskCache:
         shelf.write(Store.note_use, None)
         return [record or found.get(key) for key, record in zip(keys, records, strict=True)]
 
-    def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
+    def put(self, space: Namespace, records: Mapping[bytes, bytes]) -> None:
         """Keep records that were not there."""
         shelf = self._shelf()
         shelf.front.put(space, records)
         shelf.write(lambda store: store.put(space, records, self.max_bytes), None)
 
-    def claim(self, space: Space, keys: Sequence[bytes], limit: int) -> list[bytes]:
+    def claim(self, space: Namespace, keys: Sequence[bytes], limit: int) -> list[bytes]:
         """Return up to so many of the keys that the caller shall embed; then give them back."""
         shelf = self._shelf()
         free = shelf.front.claim(space, keys, len(keys))
@@ -118,19 +118,19 @@ class DiskCache:
         shelf.front.give_back(space, set(free).difference(mine))
         return mine
 
-    def give_back(self, space: Space, keys: Iterable[bytes]) -> None:
+    def give_back(self, space: Namespace, keys: Iterable[bytes]) -> None:
         """Let others have those of the keys that this thread claimed."""
         shelf = self._shelf()
         mine = shelf.front.give_back(space, keys)
         # Even after a failure, because others wait for these.
         shelf.write(lambda store: store.give_back(mine), None, rests=False)
 
-    def wait(self, space: Space, keys: Sequence[bytes]) -> None:
+    def wait(self, space: Namespace, keys: Sequence[bytes]) -> None:
         """Wait a moment, in which another process may be done with one of the keys."""
         del space, keys
         time.sleep(_LOOK_AGAIN)
 
-    def holds(self, n_texts: int, space: Space) -> bool:
+    def holds(self, n_texts: int, space: Namespace) -> bool:
         """Say whether so many texts have room."""
         return n_texts * (space.record_bytes + _ENTRY_BYTES) <= self.max_bytes
 
@@ -164,7 +164,7 @@ class DiskCache:
             Texts and bytes, this process's hits and misses, and the share of each model.
         """
         shelf = self._shelf()
-        no_spaces: list[SpaceUse] = []
+        no_spaces: list[NamespaceUse] = []
         spaces = shelf.read(Store.spaces, no_spaces)
         front = shelf.front.statistics()
         return CacheStatistics(
@@ -178,8 +178,8 @@ class DiskCache:
             spaces=tuple(spaces),
         )
 
-    def _shelf(self) -> Shelf:
-        shelf = shelf_of(self.path)
+    def _shelf(self) -> ResilientStore:
+        shelf = resilient_store_for(self.path)
         shelf.bound_front(self.max_bytes)
         return shelf
 

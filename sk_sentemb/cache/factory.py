@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .disk import DiskCache
-from .memory import MemoryCache, shared_memory_cache
+from .memory import MemoryCache, default_memory_cache
 
 
 def open_cache(cache: Any = "memory") -> MemoryCache | DiskCache | None:
@@ -47,7 +47,7 @@ def open_cache(cache: Any = "memory") -> MemoryCache | DiskCache | None:
     if not isinstance(cache, str | os.PathLike):
         raise TypeError(f"cache={cache!r}: pass 'memory', a folder, True, a cache or None.")
     if cache == "memory":
-        return shared_memory_cache()
+        return default_memory_cache()
     if isinstance(cache, str) and not any(mark in cache for mark in (os.sep, os.altsep) if mark):
         folder = f"{cache}{os.sep}" if cache.startswith("~") else f".{os.sep}{cache}"
         raise ValueError(

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable
 
 
-class Claims:
+class Leases:
     """Keys that some thread of this process is embedding."""
 
     def __init__(self) -> None:

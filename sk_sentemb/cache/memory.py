@@ -8,9 +8,9 @@ from typing import Any, Self
 from weakref import WeakSet, WeakValueDictionary
 
 from ..encoder import ForkSafeLock
-from .leases import Claims
-from .namespace import Space, prefix_of
-from .statistics import CacheStatistics, SpaceUse, is_of
+from .leases import Leases
+from .namespace import Namespace, prefix_of
+from .statistics import CacheStatistics, NamespaceUse, is_of
 
 # What Python takes for an entry beside the record itself: two objects' heads, the key, the place in
 # the dict and in its order. Measured with tracemalloc.
@@ -56,9 +56,9 @@ class MemoryCache:
     def __init__(self, max_bytes: int = 1_000_000_000) -> None:
         self._name(uuid.uuid4().hex)
         self._lock = ForkSafeLock()
-        self._claims = Claims()
+        self._claims = Leases()
         self._records: OrderedDict[bytes, bytes] = OrderedDict()
-        self._spaces: dict[bytes, Space] = {}
+        self._spaces: dict[bytes, Namespace] = {}
         self._n_bytes = self._hits = self._misses = 0
         self._fronts: WeakSet[MemoryCache] = WeakSet()
         self.max_bytes = max_bytes
@@ -77,7 +77,7 @@ class MemoryCache:
         for front in fronts:
             front.max_bytes = min(front.max_bytes, self.max_bytes)
 
-    def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get(self, space: Namespace, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
         del space
         with self._lock:
@@ -88,7 +88,7 @@ class MemoryCache:
                     self._hits += 1
         return records
 
-    def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
+    def put(self, space: Namespace, records: Mapping[bytes, bytes]) -> None:
         """Keep records that were not there."""
         with self._lock:
             self._spaces[space.prefix] = space
@@ -99,7 +99,7 @@ class MemoryCache:
             self._misses += len(records)
             self._evict()
 
-    def claim(self, space: Space, keys: Sequence[bytes], limit: int) -> list[bytes]:
+    def claim(self, space: Namespace, keys: Sequence[bytes], limit: int) -> list[bytes]:
         """Return up to so many of the keys that the caller shall embed; then give them back."""
         del space
         claimed = self._claims.take(keys, limit)
@@ -109,17 +109,17 @@ class MemoryCache:
         self._claims.give_back(set(claimed).difference(mine))
         return mine
 
-    def give_back(self, space: Space, keys: Iterable[bytes]) -> list[bytes]:
+    def give_back(self, space: Namespace, keys: Iterable[bytes]) -> list[bytes]:
         """Let others have those of the keys that this thread claimed, and return them."""
         del space
         return self._claims.give_back(keys)
 
-    def wait(self, space: Space, keys: Sequence[bytes]) -> None:
+    def wait(self, space: Namespace, keys: Sequence[bytes]) -> None:
         """Wait until somebody is done with one of the keys."""
         del space
         self._claims.wait(keys)
 
-    def holds(self, n_texts: int, space: Space) -> bool:
+    def holds(self, n_texts: int, space: Namespace) -> bool:
         """Say whether so many texts have room."""
         return n_texts * (space.record_bytes + ENTRY_BYTES) <= self.max_bytes
 
@@ -161,7 +161,7 @@ class MemoryCache:
         with self._lock:
             n_texts = Counter(map(prefix_of, self._records))
             spaces = tuple(
-                SpaceUse(
+                NamespaceUse(
                     space.model,
                     space.fingerprint,
                     space.dim,
@@ -227,7 +227,7 @@ def _attached(name: str, max_bytes: int) -> MemoryCache:
 _SHARED = MemoryCache()
 
 
-def shared_memory_cache() -> MemoryCache:
+def default_memory_cache() -> MemoryCache:
     """Return the cache of all embedders with ``cache="memory"``."""
     return _SHARED
 

@@ -10,31 +10,19 @@ from typing import Any
 import numpy as np
 
 from .._types import Text
-from ..encoder import Embedded, Encoder, ImageEncoder, bytes_of
+from ..encoder import Embedded, Encoder, ImageEncoder, text_to_bytes
 
 # Counts up whenever the same recipe and text would give another vector, or a record another layout.
 FORMAT = 1
 
 _SPACE_BYTES = 8
 _TEXT_BYTES = 16
-SEAL_BYTES = 8
+CHECKSUM_BYTES = 8
 
 
 @dataclass(frozen=True)
-class Space:
-    """All the embeddings that one model makes with one set of settings.
-
-    Attributes
-    ----------
-    digest : bytes
-        32 bytes that tell it from every other.
-    model : str
-        The name that led to the model.
-    fingerprint : str
-        The model's.
-    dim : int
-        Dimension of a vector.
-    """
+class Namespace:
+    """All the embeddings that one model makes with one set of settings."""
 
     digest: bytes
     model: str
@@ -53,7 +41,7 @@ class Space:
         """
         prefix, digest, blake2b = self.prefix, self.digest, hashlib.blake2b
         return [
-            prefix + blake2b(bytes_of(text), key=digest, digest_size=_TEXT_BYTES).digest()
+            prefix + blake2b(text_to_bytes(text), key=digest, digest_size=_TEXT_BYTES).digest()
             for text in texts
         ]
 
@@ -84,61 +72,35 @@ def prefix_of(key: bytes) -> bytes:
     return key[:_SPACE_BYTES]
 
 
-def sealed(key: bytes, record: bytes) -> bytes:
+def add_checksum(key: bytes, record: bytes) -> bytes:
     """Return the record with a check of itself and its key."""
-    return record + hashlib.blake2b(record, key=key, digest_size=SEAL_BYTES).digest()
+    return record + hashlib.blake2b(record, key=key, digest_size=CHECKSUM_BYTES).digest()
 
 
-def unsealed(key: bytes, blob: object, record_bytes: int) -> bytes | None:
+def verify_checksum(key: bytes, blob: object, record_bytes: int) -> bytes | None:
     """Return the record if it is what was once written under this key, and of the right length."""
-    if not isinstance(blob, bytes) or len(blob) != record_bytes + SEAL_BYTES:
+    if not isinstance(blob, bytes) or len(blob) != record_bytes + CHECKSUM_BYTES:
         return None
-    record = blob[:-SEAL_BYTES]
-    return record if sealed(key, record) == blob else None
+    record = blob[:-CHECKSUM_BYTES]
+    return record if add_checksum(key, record) == blob else None
 
 
-def space_of(
+def namespace_for(
     encoder: Encoder,
     *,
     prompt: str | None = None,
     max_length: int | None = None,
     long_text: str = "truncate",
-) -> Space:
-    """Return the space of a model's embeddings under some settings.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        The model.
-    prompt, max_length, long_text
-        As in :meth:`Encoder.encode`.
-
-    Returns
-    -------
-    Space
-        Equal for equal files and settings, whatever the machine, device or name of the model.
-    """
+) -> Namespace:
+    """Return the space of a model's embeddings under some settings."""
     recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
-    return space_of_recipe(encoder, recipe)
+    return namespace_for_params(encoder, recipe)
 
 
-def space_of_recipe(encoder: Encoder | ImageEncoder, recipe: dict[str, Any]) -> Space:
-    """Return the space of the embeddings that a model makes by a recipe.
-
-    Parameters
-    ----------
-    encoder : Encoder or ImageEncoder
-        The model.
-    recipe : dict
-        Strings, numbers and None: all that decides a vector, beside the text or the image.
-
-    Returns
-    -------
-    Space
-        Equal for equal recipes.
-    """
+def namespace_for_params(encoder: Encoder | ImageEncoder, recipe: dict[str, Any]) -> Namespace:
+    """Return the space of the embeddings that a model makes by a recipe."""
     told = json.dumps([FORMAT, recipe], sort_keys=True, default=index).encode()
-    return Space(
+    return Namespace(
         hashlib.blake2b(told, digest_size=32).digest(),
         model=encoder.source.model if encoder.source else "unnamed",
         fingerprint=encoder.fingerprint,

@@ -29,21 +29,6 @@ def make_private_file(path: Path) -> bool:
     """Make an empty file that nobody else can read, if it is not there, and its folder.
 
     In a folder that its owner opened to a group for writing, the group may use the file, too.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    bool
-        Whether it can be written to.
-
-    Raises
-    ------
-    OSError
-        If it is not there and cannot be made.
     """
     if not path.is_absolute():  # not a folder named "~user" in the current one
         raise FileNotFoundError(f"there is no home folder {path.parts[0]}")

@@ -63,25 +63,7 @@ def prewarm(embedder: Any, X: Any, *, n_rows: int = 10_000) -> None:
 
 
 def load_fitted(embedder: Any, sample: Any) -> Any:
-    """Return a fitted embedder: itself, or a clone with its model loaded but not trained.
-
-    Parameters
-    ----------
-    embedder : estimator
-        It is not changed.
-    sample : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-        Rows to fit the clone on, for its column names.
-
-    Returns
-    -------
-    estimator
-        The embedder if it is fitted, else a fitted clone of it.
-
-    Raises
-    ------
-    NotFittedError
-        If ``fit`` would train it, which needs training data.
-    """
+    """Return a fitted embedder: itself, or a clone with its model loaded but not trained."""
     try:
         check_is_fitted(embedder)
     except NotFittedError:

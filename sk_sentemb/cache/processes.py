@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def this_process() -> str:
+def process_id() -> str:
     """Return a name of this process that is unique among all processes of this computer, ever."""
     return f"{platform.node()} {os.getpid()} {_read_start(os.getpid())}"
 
@@ -30,13 +30,7 @@ def is_running(owner: object) -> bool:
 
 
 def _read_start(process: int) -> str:
-    """Return when a process started, in some unit; empty if the system does not provide it.
-
-    Raises
-    ------
-    ProcessLookupError
-        If there is no process with this id, or only its exit status is left.
-    """
+    """Return when a process started, in some unit; empty if the system does not provide it."""
     if os.name != "posix":
         return ""
     with suppress(PermissionError):  # another user's

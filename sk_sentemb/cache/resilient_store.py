@@ -10,7 +10,7 @@ from typing import TypeVar
 from .._warn import warn
 from ..encoder import ForkSafeLock
 from ..exceptions import CacheWarning
-from .memory import new_front, shared_memory_cache
+from .memory import default_memory_cache, new_front
 from .sqlite_store import Store, is_damage
 
 T = TypeVar("T")
@@ -22,14 +22,8 @@ _FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)
 _REST = 60.0
 
 
-class Shelf:
-    """A store as this process has it: with a memory in front, and warnings for errors.
-
-    Parameters
-    ----------
-    store : Store
-        The file.
-    """
+class ResilientStore:
+    """A store as this process has it: with a memory in front, and warnings for errors."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -39,7 +33,7 @@ class Shelf:
 
     def bound_front(self, max_bytes: int) -> None:
         """Bound the memory in front by this and by the bound of the shared memory cache."""
-        bound = min(max_bytes, shared_memory_cache().max_bytes)
+        bound = min(max_bytes, default_memory_cache().max_bytes)
         if self.front.max_bytes != bound:
             self.front.max_bytes = bound
 
@@ -97,27 +91,16 @@ class Shelf:
 
 
 # One open file per process: a fork must not go on with that of its parent, nor close it.
-_SHELVES: dict[tuple[int, Path], Shelf] = {}
+_SHELVES: dict[tuple[int, Path], ResilientStore] = {}
 _LOCK = ForkSafeLock()
 
 
-def shelf_of(path: Path) -> Shelf:
-    """Return this process's shelf for a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    Shelf
-        The same one for all embedders and threads.
-    """
+def resilient_store_for(path: Path) -> ResilientStore:
+    """Return this process's shelf for a file."""
     key = (os.getpid(), path)
     with _LOCK:
         if key not in _SHELVES:
-            _SHELVES[key] = Shelf(Store(path))
+            _SHELVES[key] = ResilientStore(Store(path))
         return _SHELVES[key]
 
 

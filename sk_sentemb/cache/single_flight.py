@@ -8,9 +8,9 @@ import numpy as np
 
 from .._types import Text
 from .._warn import warn
-from ..encoder import Embedded, n_characters
+from ..encoder import Embedded, text_length
 from ..exceptions import CacheWarning, TextTooLongError
-from .namespace import Space
+from .namespace import Namespace
 
 # Keys that are looked up together.
 _WINDOW = 4096
@@ -27,41 +27,35 @@ Embed = Callable[[Sequence[Text], Callable[[int], None]], Embedded]
 
 
 class Cache(Protocol):
-    """What `embed_once` asks of a cache.
-
-    Attributes
-    ----------
-    runs_per_turn : int
-        For how many runs of the model a caller claims texts at once.
-    """
+    """What `get_or_compute` asks of a cache."""
 
     runs_per_turn: int
 
-    def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get(self, space: Namespace, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
 
-    def claim(self, space: Space, keys: Sequence[bytes], limit: int) -> list[bytes]:
+    def claim(self, space: Namespace, keys: Sequence[bytes], limit: int) -> list[bytes]:
         """Return up to `limit` keys that the caller shall embed: neither there nor claimed.
 
         The caller gives them back, whatever happens. No keys: others are at all of them, or done.
         """
 
-    def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
+    def put(self, space: Namespace, records: Mapping[bytes, bytes]) -> None:
         """Keep the records of claimed keys."""
 
-    def give_back(self, space: Space, keys: Iterable[bytes]) -> object:
+    def give_back(self, space: Namespace, keys: Iterable[bytes]) -> object:
         """Let others have those of the keys that this thread claimed, put or not."""
 
-    def wait(self, space: Space, keys: Sequence[bytes]) -> None:
+    def wait(self, space: Namespace, keys: Sequence[bytes]) -> None:
         """Wait until somebody may be done with one of the keys."""
 
-    def holds(self, n_texts: int, space: Space) -> bool:
+    def holds(self, n_texts: int, space: Namespace) -> bool:
         """Say whether so many texts have room."""
 
 
-def embed_once(
+def get_or_compute(
     cache: Cache,
-    space: Space,
+    space: Namespace,
     texts: Sequence[Text],
     embed: Embed,
     *,
@@ -69,31 +63,7 @@ def embed_once(
     n_workers: int = 1,
     on_progress: Callable[[int], None],
 ) -> Embedded:
-    """Return the vectors of distinct texts, embedding only those that nobody has embedded yet.
-
-    Parameters
-    ----------
-    cache : Cache
-        Where to look and where to keep.
-    space : Space
-        What the vectors depend on beside the texts.
-    texts : sequence of str or of pairs
-        Each once.
-    embed : callable
-        Embeds some of them, and reports the number that is done.
-    tokens_per_run : int
-        How many tokens run together, from which the size of a turn follows: what others have to wait
-        for, and what is lost if the process is killed.
-    n_workers : int, default=1
-        Over how many workers ``embed`` spreads the texts.
-    on_progress : callable
-        Called with the number of texts that are done.
-
-    Returns
-    -------
-    Embedded
-        In the order of the texts.
-    """
+    """Return the vectors of distinct texts, embedding only those that nobody has embedded yet."""
     if not cache.holds(len(texts), space):
         warn(
             f"{len(texts)} texts of {space.model!r} do not fit into {cache!r}, so that what comes "
@@ -117,12 +87,12 @@ def embed_once(
 
 
 class _Call:
-    """One call of `embed_once`: its texts, and the vectors that it has so far."""
+    """One call of `get_or_compute`: its texts, and the vectors that it has so far."""
 
     def __init__(
         self,
         cache: Cache,
-        space: Space,
+        space: Namespace,
         texts: Sequence[Text],
         embed: Embed,
         on_progress: Callable[[int], None],
@@ -144,7 +114,7 @@ class _Call:
     def take_turn(self, rows: list[int], most_characters: int) -> list[int]:
         """Embed the first rows that nobody else is at, and return those that are still to do."""
         row_of = {self.keys[i]: i for i in rows}
-        limit = np.cumsum([n_characters(self.texts[i]) for i in rows]).searchsorted(most_characters)
+        limit = np.cumsum([text_length(self.texts[i]) for i in rows]).searchsorted(most_characters)
         try:
             mine = self.cache.claim(self.space, list(row_of), max(1, int(limit)))
             if mine:

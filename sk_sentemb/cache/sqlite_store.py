@@ -10,10 +10,10 @@ from pathlib import Path
 from filelock import FileLock
 from sklearn.utils import gen_batches
 
-from .namespace import FORMAT, SEAL_BYTES, Space, sealed, unsealed
+from .namespace import CHECKSUM_BYTES, FORMAT, Namespace, add_checksum, verify_checksum
 from .paths import make_private_file
-from .processes import is_running, this_process
-from .statistics import SpaceUse
+from .processes import is_running, process_id
+from .statistics import NamespaceUse
 
 # The file is one that can be copied, and read where nothing can be written: so no write-ahead log.
 # A batch is what was written together; it was used together mostly, and goes together.
@@ -57,11 +57,6 @@ class Store:
     """One file of embeddings, used by this process; others may use it at the same time.
 
     Every method raises what SQLite raises; :class:`DiskCache` turns that into warnings.
-
-    Parameters
-    ----------
-    path : Path
-        The file, made when it is first used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +64,7 @@ class Store:
         self.hits = self.n_damaged = 0
         self.read_only = False
         self.lock = threading.RLock()
-        self._owner = this_process()
+        self._owner = process_id()
         self._claimed: set[bytes] = set()
         self._used: set[int] = set()
         self._noted: dict[int, float] = {}
@@ -83,7 +78,7 @@ class Store:
         with self.lock:
             for part in gen_batches(len(near), _KEYS_PER_QUERY):
                 for key, batch, checked in self._select("key, batch, record", near[part]):
-                    record = unsealed(key, checked, record_bytes)
+                    record = verify_checksum(key, checked, record_bytes)
                     if record is None:
                         self.n_damaged += 1
                     else:
@@ -108,7 +103,7 @@ class Store:
                 with self._transaction():
                     db.executemany("UPDATE batch SET used = ? WHERE id = ? AND used < ?", rows)
 
-    def put(self, space: Space, records: Mapping[bytes, bytes], max_bytes: int) -> None:
+    def put(self, space: Namespace, records: Mapping[bytes, bytes], max_bytes: int) -> None:
         """Keep records, and drop what was used least recently where the file would grow too large."""
         with self.lock:
             with self._transaction() as db:
@@ -118,7 +113,7 @@ class Store:
                 ).fetchone()
                 db.executemany(
                     "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?)",
-                    [(key, batch, sealed(key, record)) for key, record in records.items()],
+                    [(key, batch, add_checksum(key, record)) for key, record in records.items()],
                 )
                 db.execute(
                     "INSERT INTO space VALUES (?, ?, ?, ?, ?) ON CONFLICT (prefix) "
@@ -145,7 +140,7 @@ class Store:
             for part in gen_batches(len(keys), _KEYS_PER_QUERY):
                 there = self._select("key, record", keys[part])
                 # A damaged one is embedded again and replaced.
-                taken.update(key for key, blob in there if unsealed(key, blob, record_bytes))
+                taken.update(key for key, blob in there if verify_checksum(key, blob, record_bytes))
                 claims = self._select("key, owner", keys[part], table="claim")
                 # One of this process is left over from a call that was interrupted.
                 others = {owner for _, owner in claims if owner != self._owner}
@@ -167,15 +162,15 @@ class Store:
                     self._delete_claims(db, held)
                 self._claimed -= held
 
-    def spaces(self) -> list[SpaceUse]:
+    def spaces(self) -> list[NamespaceUse]:
         """Return what each model's texts take, without the file's own overhead."""
         with self.lock:
             rows = self._connection().execute(
                 "SELECT model, fingerprint, dim, count(*), count(*) * (4 * dim + 1 + ?) FROM embedding "
                 "JOIN batch ON batch.id = embedding.batch JOIN space USING (prefix) GROUP BY prefix",
-                (SEAL_BYTES,),
+                (CHECKSUM_BYTES,),
             )
-            return [SpaceUse(*row) for row in rows]
+            return [NamespaceUse(*row) for row in rows]
 
     def n_embedded(self) -> int:
         """Return how many texts all processes together have ever put here."""

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class SpaceUse(NamedTuple):
+class NamespaceUse(NamedTuple):
     """What the texts of one model, under one set of settings, take."""
 
     model: str
@@ -35,7 +35,7 @@ class CacheStatistics:
         How many texts this process had to embed.
     n_embedded : int
         How many texts all processes together ever embedded for it.
-    spaces : tuple of SpaceUse
+    spaces : tuple of NamespaceUse
         What each model takes, one entry for each of its settings.
     """
 
@@ -45,7 +45,7 @@ class CacheStatistics:
     hits: int
     misses: int
     n_embedded: int
-    spaces: tuple[SpaceUse, ...]
+    spaces: tuple[NamespaceUse, ...]
 
     def to_frame(self) -> "pd.DataFrame":
         """Return one row for each model and set of settings.
@@ -57,7 +57,7 @@ class CacheStatistics:
         """
         import pandas as pd
 
-        return pd.DataFrame(self.spaces, columns=list(SpaceUse._fields))
+        return pd.DataFrame(self.spaces, columns=list(NamespaceUse._fields))
 
 
 def is_of(asked: str | None, model: str, fingerprint: str) -> bool:

@@ -8,8 +8,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names, check_consistent_length
 
-from .._base import ModelHolder
-from .._inputs import TextColumns, check_no_missing, distinct_texts, pair_columns, read_text_columns
+from .._base import BaseTextEstimator
+from .._inputs import TextColumns, check_no_missing, make_pairs, read_text_columns, unique_texts
 from .._training import seed_of, seeded
 from .._truncation import count_truncated
 from .._warn import warn
@@ -17,7 +17,7 @@ from ..encoder import Encoder, SequenceHead
 from ..exceptions import NewHeadWarning, NoHeadError
 
 
-class PairModelHolder(ModelHolder):
+class BaseCrossEncoder(BaseTextEstimator):
     """An estimator around a cross-encoder."""
 
     symmetric: bool
@@ -27,7 +27,7 @@ class PairModelHolder(ModelHolder):
     _unit = "pair"
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        **ModelHolder._parameter_constraints,
+        **BaseTextEstimator._parameter_constraints,
         "long_text": [StrOptions(set(_long_text_policies))],
         "symmetric": ["boolean"],
     }
@@ -106,8 +106,8 @@ class PairModelHolder(ModelHolder):
     ) -> np.ndarray:
         """Return (n_rows, n_logits), NaN where a text is missing and that is the policy."""
         self._check_missing(columns)
-        pairs = pair_columns(columns, symmetric=self.symmetric)
-        distinct = distinct_texts(pairs, missing_is_empty=self.missing == "empty")
+        pairs = make_pairs(columns, symmetric=self.symmetric)
+        distinct = unique_texts(pairs, missing_is_empty=self.missing == "empty")
         found = self._run(distinct, context, place)
         # Of both orders of a pair, as long as each other, the first.
         self._warn_truncated(

@@ -9,26 +9,7 @@ from ..encoder import SequenceHead
 
 
 def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
-    """Return the classes of a model as it is, in the order of its logits.
-
-    Parameters
-    ----------
-    head : SequenceHead
-        With names for its logits, or without.
-    y : ndarray or None
-        Classes that it shall know; numbers from 0 on stand for the logits in their order, unless the
-        names are numbers, too.
-
-    Returns
-    -------
-    ndarray of shape (n_classes,)
-        Names, or 0, 1 and so on.
-
-    Raises
-    ------
-    ValueError
-        If the model does not know a class in ``y``, or numbers may stand for its names in two orders.
-    """
+    """Return the classes of a model as it is, in the order of its logits."""
     by_logit = _known_classes(head, y)
     known = set(by_logit.tolist())
     if y is not None and (unknown := [c for c in np.unique(y).tolist() if c not in known]):

@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
 from .._pretrained import with_callbacks
-from .._training import OF_CLASSES, Data, FineTuner
+from .._training import PAIR_CLASSIFICATION, Data, FineTuner
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
-from ._base import PairModelHolder
+from ._base import BaseCrossEncoder
 from .class_labels import (
     classes_of_checkpoint,
     classes_to_learn,
@@ -27,7 +27,7 @@ from .class_labels import (
 )
 
 
-class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
+class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
     """A class for each pair of texts, from a transformer that reads both together.
 
     Entailment or contradiction, duplicate or not, answered or not. As it is, or fine-tuned.
@@ -86,7 +86,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
 
-    weights_in_pickle : {"reference", "embed"}, default="reference"
+    store_weights_in_pickle : bool, default=False
         Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
         of a fine-tuned model are always in it.
 
@@ -139,7 +139,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
     _missing_policies = ("error", "empty")
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        **PairModelHolder._parameter_constraints,
+        **BaseCrossEncoder._parameter_constraints,
         "missing": [StrOptions(set(_missing_policies))],
     }
 
@@ -161,7 +161,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         n_jobs: int | None = None,
         fine_tuner: FineTuner | None = None,
         warm_start: bool = False,
-        weights_in_pickle: str = "reference",
+        store_weights_in_pickle: bool = False,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -179,7 +179,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         self.n_jobs = n_jobs
         self.fine_tuner = fine_tuner
         self.warm_start = warm_start
-        self.weights_in_pickle = weights_in_pickle
+        self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -270,7 +270,7 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, context: Any) -> None:
-        go_on = self._goes_on()
+        go_on = self._is_warm_start()
         columns = self._read(X, reset=True)
         if y is not None:
             self._check_y(y, columns)
@@ -287,7 +287,8 @@ class CrossEncoderClassifier(ClassifierMixin, PairModelHolder):
             encoder, by_logit = self._begun(classes_to_learn(y), go_on=go_on)
             data = Data(columns, y, sample_weight, classes=by_logit)
             self._take_classes(by_logit)  # now, for callbacks that predict
-            encoder = self._tune(encoder, data, OF_CLASSES, self._listener(context, X, y)).encoder
+            listener = self._listener(context, X, y)
+            encoder = self._tune(encoder, data, PAIR_CLASSIFICATION, listener).encoder
             assert encoder.head is not None
             encoder = encoder.with_head(for_classes(encoder.head, by_logit))
         self._take(encoder)

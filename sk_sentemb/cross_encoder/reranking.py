@@ -22,28 +22,7 @@ def rank_candidates(
     top_k: int | None,
     return_documents: bool,
 ) -> pd.DataFrame:
-    """Score each query with each of its candidates, and put these in order.
-
-    Parameters
-    ----------
-    score : callable
-        Gives two numbers for each row of two columns, the higher the better: one to show, and one that
-        tells rows apart where the first are equal. It is also told how errors name a row.
-    queries : TextColumns
-        One column.
-    candidates : sequence of TextColumns
-        The documents of each query, one column each.
-    top_k : int or None
-        How many to keep for each query; None for all.
-    return_documents : bool
-        Whether to return their texts.
-
-    Returns
-    -------
-    DataFrame
-        With the columns query, index and score, and document if asked for. What is equal in both is
-        in the order of the candidates, NaN is last.
-    """
+    """Score each query with each of its candidates, and put these in order."""
     is_number = isinstance(top_k, Integral) and not isinstance(top_k, bool)
     if top_k is not None and not (is_number and top_k > 0):
         raise ValueError(f"top_k={top_k!r}: pass an int above 0, or None for all.")
@@ -85,29 +64,7 @@ def check_lists(candidates: Any) -> None:
 
 
 def read_column(X: Any, name: str, *, may_be_missing: bool) -> TextColumns:
-    """Read queries or documents.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_texts,)
-        Texts.
-    name : str
-        Of the argument.
-    may_be_missing : bool
-        Whether some may be missing.
-
-    Returns
-    -------
-    TextColumns
-        One column.
-
-    Raises
-    ------
-    TypeError
-        If ``X`` is a single string.
-    ValueError
-        If it has several columns, or a text is missing that may not be.
-    """
+    """Read queries or documents."""
     if isinstance(X, str):
         raise TypeError(f"{name} is a single str; pass a list of texts.")
     column = read_argument(X, name)

@@ -22,18 +22,18 @@ from .._atomic_fit import atomic_fit
 from .._inputs import TextColumns, check_query_id
 from .._pretrained import with_callbacks
 from .._progress import N_TASKS
-from .._training import OF_SCORES, Data, FineTuner, Kind
+from .._training import PAIR_REGRESSION, Data, FineTuner, Kind
 from .._warn import warn
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..exceptions import IgnoredParameterWarning
 from ..losses import BINARY, SCORES, Loss
-from ._base import PairModelHolder
+from ._base import BaseCrossEncoder
 from .reranking import Place, check_lists, rank_candidates, read_column
 
 
 class CrossEncoderScorer(
-    RegressorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, PairModelHolder
+    RegressorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseCrossEncoder
 ):
     """A number for each pair of texts, from a transformer that reads both together.
 
@@ -94,7 +94,7 @@ class CrossEncoderScorer(
         Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
         Its scores keep the units of the first fit on scores; a ``y`` beyond their range is refused.
 
-    weights_in_pickle : {"reference", "embed"}, default="reference"
+    store_weights_in_pickle : bool, default=False
         Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
         of a fine-tuned model are always in it.
 
@@ -157,7 +157,7 @@ class CrossEncoderScorer(
     _missing_policies = ("error", "empty", "nan")
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        **PairModelHolder._parameter_constraints,
+        **BaseCrossEncoder._parameter_constraints,
         "missing": [StrOptions(set(_missing_policies))],
     }
 
@@ -179,7 +179,7 @@ class CrossEncoderScorer(
         n_jobs: int | None = None,
         fine_tuner: FineTuner | None = None,
         warm_start: bool = False,
-        weights_in_pickle: str = "reference",
+        store_weights_in_pickle: bool = False,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -197,7 +197,7 @@ class CrossEncoderScorer(
         self.n_jobs = n_jobs
         self.fine_tuner = fine_tuner
         self.warm_start = warm_start
-        self.weights_in_pickle = weights_in_pickle
+        self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -412,7 +412,7 @@ class CrossEncoderScorer(
         *,
         triplets: bool = True,
     ) -> TextColumns:
-        go_on = self._goes_on()
+        go_on = self._is_warm_start()
         columns = self._read(X, reset=True, triplets=triplets and self.fine_tuner is not None)
         y = self._numbers(y, columns)
         sample_weight = self._check_weight(sample_weight, columns)
@@ -436,7 +436,7 @@ class CrossEncoderScorer(
             else:
                 encoder = self._to_be_tuned(1, lambda head: head.out_dim == 1)
             data = Data(columns, y, sample_weight, query_id)
-            kind = OF_SCORES
+            kind = PAIR_REGRESSION
             if self._y_range is not None:
                 kind = self._kind_with_units(encoder, self._y_range)
             tuned = self._tune(encoder, data, kind, self._listener(context, X, y))
@@ -467,7 +467,7 @@ class CrossEncoderScorer(
             )
 
         def find_loss(asked: str | Loss, shape: str | None) -> Loss:
-            loss = OF_SCORES.find_loss(asked, shape)
+            loss = PAIR_REGRESSION.find_loss(asked, shape)
             if shape in (SCORES, BINARY) and loss.activation is not activation:
                 raise ValueError(
                     f"loss={loss} makes scores of logits by {loss.activation.__name__}, and with "
@@ -476,7 +476,7 @@ class CrossEncoderScorer(
                 )
             return loss
 
-        return replace(OF_SCORES, find_loss=find_loss)
+        return replace(PAIR_REGRESSION, find_loss=find_loss)
 
     def _keep_units(
         self, encoder: Encoder, score_range: tuple[float, float]

@@ -5,7 +5,7 @@ import torch
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def pick_device(device: str | torch.device | None) -> torch.device:
+def select_device(device: str | torch.device | None) -> torch.device:
     """Return the device that is asked for, or the fastest one that is there for ``None``."""
     if device is None:
         if torch.cuda.is_available():
@@ -33,7 +33,7 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     return picked if picked.type == "cuda" else torch.device(picked.type)
 
 
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+def select_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the number format, for ``"auto"`` the fastest that the device runs natively."""
     if dtype != "auto":
         if dtype not in DTYPES:

@@ -25,8 +25,8 @@ from .modules import (
     run_tower,
     tower_of,
 )
-from .packing import prepared_ahead
-from .python_scalars import to_plain
+from .packing import prefetch
+from .python_scalars import to_python_scalar
 from .text_encoder import AUTO_BATCH_TOKENS, Source
 from .torch_state import isolated
 
@@ -55,7 +55,7 @@ class ImageEncoder:
         Where it came from; None if no name leads to it.
     origin : ImageEncoder or None
         The one that this was made from, if any; it lives as long.
-    towers : TwoTowers or None
+    towers : CLIPModelPair or None
         The CLIP whose images it encodes.
     carried : str
         As in :class:`Encoder`.
@@ -156,7 +156,7 @@ class ImageEncoder:
         ValueError
             If the model has no such states, or a layer that follows needs another dimension.
         """
-        pooling, normalize = to_plain((pooling, normalize))
+        pooling, normalize = to_python_scalar((pooling, normalize))
         modules = list(self.modules)
         if pooling not in ("auto", self.pooling):
             modules = self._repooled(pooling)
@@ -179,7 +179,7 @@ class ImageEncoder:
         ImageEncoder
             It shares the weights with this one.
         """
-        return replace(self, origin=self.origin or self, **to_plain(changes))
+        return replace(self, origin=self.origin or self, **to_python_scalar(changes))
 
     def recipe(self) -> dict[str, Any]:
         """Return all that decides an image's vector, beside the image.
@@ -286,7 +286,7 @@ class ImageEncoder:
             return None if found is None else pixels_of(found, self.processor)
 
         size = self.images_per_batch(batch_size)
-        for start, batch in prepared_ahead(images, prepare, size, n_threads):
+        for start, batch in prefetch(images, prepare, size, n_threads):
             rows = [start + i for i, pixels in enumerate(batch) if pixels is not None]
             if rows:
                 done, size = self._run([p for p in batch if p is not None], size)

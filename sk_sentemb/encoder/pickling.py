@@ -12,7 +12,7 @@ from typing import Any
 from .._warn import warn
 from ..exceptions import DeviceWarning
 from .checkpoint import read_encoder, write_encoder
-from .device import pick_device, pick_dtype
+from .device import select_device, select_dtype
 from .model_files import validate_file_names
 from .registry import E, load_encoder, shared
 from .text_encoder import Encoder
@@ -21,21 +21,8 @@ from .text_encoder import Encoder
 _SETTINGS = ("max_length", "default_prompt", "truncate_dim")
 
 
-def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
-    """Return what is needed to get an encoder again, as strings, numbers and bytes.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        What to take apart.
-    embed : bool, default=False
-        Whether to carry the weights. An encoder that no name leads to always carries them.
-
-    Returns
-    -------
-    dict
-        For :func:`assemble`.
-    """
+def encoder_to_state(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
+    """Return what is needed to get an encoder again, as strings, numbers and bytes."""
     state: dict[str, Any] = {
         "fingerprint": encoder.fingerprint,
         "device": encoder.device.type,
@@ -52,36 +39,15 @@ def dismantle(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
     return state | {"model": encoder.source.model, "revision": encoder.source.revision}
 
 
-def assemble(state: dict[str, Any], key: str | None = None, carried: str | None = None) -> Encoder:
-    """Get an encoder again, on the device it was on or, where there is none, on the best there is.
-
-    Parameters
-    ----------
-    state : dict
-        From :func:`dismantle`.
-    key : str, default=None
-        The registry's key for a model that the state carries, from a trusted source. None computes it
-        from the files, which takes a pass over them.
-    carried : str, default=None
-        As of the encoder that was taken apart, with a ``key``.
-
-    Returns
-    -------
-    Encoder
-        The process's own copy, if it has one.
-
-    Raises
-    ------
-    ModelNotFoundError
-        If the name leads nowhere here.
-    ModelChangedError
-        If the weights are not those that were taken apart.
-    """
+def encoder_from_state(
+    state: dict[str, Any], key: str | None = None, carried: str | None = None
+) -> Encoder:
+    """Get an encoder again, on the device it was on or, where there is none, on the best there is."""
     device = available(state["device"])
     pairs = state.get("pairs", False)  # not in those of earlier versions
     if "files" in state:
-        on = pick_device(device)
-        dtype = pick_dtype(state["dtype"], on)
+        on = select_device(device)
+        dtype = select_dtype(state["dtype"], on)
         folder_reader = partial(read_encoder, device=on, dtype=dtype, pairs=pairs)
         if key is None:
             key = carried = compute_key(state["files"], state["fingerprint"])
@@ -105,7 +71,7 @@ def assemble(state: dict[str, Any], key: str | None = None, carried: str | None 
 def available(device: str) -> str | None:
     """Return a device, or None for the best there is where it is not here."""
     try:
-        pick_device(device)
+        select_device(device)
     except ValueError:
         warn(
             f"this encoder was on {device!r}, which is not here; it goes on the best device there is.",
@@ -161,11 +127,11 @@ def compute_key(files: dict[str, bytes], fingerprint: str) -> str:
 
 def _reduce(encoder: Encoder) -> tuple[Callable[..., Encoder], tuple[Any, ...]]:
     """Return how a pickle restores an encoder, which a worker does for each block of texts."""
-    state = dismantle(encoder)
+    state = encoder_to_state(encoder)
     # A pickle is trusted anyway, and need not be digested each time.
     settings = [state[name] for name in ("pooling", "normalize", "modules", "labels")]
     key = f"{encoder.fingerprint} {encoder.carried} pickled {settings}"
-    return assemble, ((state, key, encoder.carried) if "files" in state else (state,))
+    return encoder_from_state, ((state, key, encoder.carried) if "files" in state else (state,))
 
 
 # `pickle` and `joblib` meet an Encoder as the `model` of an estimator.

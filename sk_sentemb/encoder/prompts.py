@@ -7,25 +7,7 @@ from ..exceptions import PromptWarning
 
 
 def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
-    """Return the prompt that a checkpoint has under a name.
-
-    Parameters
-    ----------
-    prompts : mapping of str to str or None
-        The checkpoint's prompts. None, which some checkpoints have, means an empty prompt.
-    name : str
-        The name of a prompt.
-
-    Returns
-    -------
-    str
-        The prompt, which may be empty.
-
-    Raises
-    ------
-    ValueError
-        If there is no prompt of that name.
-    """
+    """Return the prompt that a checkpoint has under a name."""
     if name not in prompts:
         raise ValueError(
             f"prompt_name={name!r}, but the checkpoint {_list_names(prompts)}. Pass one that it has, or "
@@ -35,15 +17,7 @@ def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
 
 
 def warn_of_literal_prompt(prompts: Mapping[str, str | None], prompt: str | None) -> None:
-    """Warn of a literal prompt that was probably meant to be a name, or lacks its last space.
-
-    Parameters
-    ----------
-    prompts : mapping of str to str or None
-        The checkpoint's prompts.
-    prompt : str or None
-        The literal text.
-    """
+    """Warn of a literal prompt that was probably meant to be a name, or lacks its last space."""
     if not prompt or prompts.get(prompt) == prompt:
         return
     if prompt in prompts:

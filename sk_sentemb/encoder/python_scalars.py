@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 
-def to_plain(value: Any) -> Any:
+def to_python_scalar(value: Any) -> Any:
     """Return a value with its NumPy scalars, also those in containers, as Python scalars."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        return {to_plain(key): to_plain(item) for key, item in value.items()}
+        return {to_python_scalar(key): to_python_scalar(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(map(to_plain, value))
+        return type(value)(map(to_python_scalar, value))
     return value

@@ -13,10 +13,10 @@ import torch
 
 from ..exceptions import ModelChangedError
 from .checkpoint import fingerprint, read_encoder, read_image_encoder, resolve_model
-from .device import pick_device, pick_dtype
+from .device import select_device, select_dtype
 from .fork_safety import ForkSafeLock
 from .image_encoder import ImageEncoder
-from .python_scalars import to_plain
+from .python_scalars import to_python_scalar
 from .text_encoder import Encoder, Source
 from .torch_state import isolated
 
@@ -147,7 +147,7 @@ def _load(
     how: str,
     read_folder: Callable[[Path, torch.device, torch.dtype, Source], E],
 ) -> E:
-    model, revision, device, dtype = to_plain((model, revision, device, dtype))
+    model, revision, device, dtype = to_python_scalar((model, revision, device, dtype))
     folder = resolve_model(model, revision)
     found = fingerprint(folder)
     if expected_fingerprint is not None and found != expected_fingerprint:
@@ -155,8 +155,8 @@ def _load(
             f"the model {os.fspath(model)!r} in {folder} has the fingerprint {found}, expected "
             f"{expected_fingerprint}: its files have changed. Bring the old ones back, or fit again."
         )
-    on = pick_device(device)
-    number_format = pick_dtype(dtype, on)
+    on = select_device(device)
+    number_format = select_dtype(dtype, on)
     source = Source(_lasting_name(model), revision)
 
     def read() -> E:
@@ -173,20 +173,7 @@ def _load(
 
 
 def shared(key: Key, read: Callable[[], E]) -> E:
-    """Return the process's copy of a model, read now if there is none.
-
-    Parameters
-    ----------
-    key : tuple of str
-        Fingerprint, device, number format, and how it is read.
-    read : callable
-        Reads it.
-
-    Returns
-    -------
-    Encoder or ImageEncoder
-        The same object for the same key, as long as anybody holds it.
-    """
+    """Return the process's copy of a model, read now if there is none."""
     with _LOCK:
         encoder: Any = _ALIVE.get(key)
         if encoder is None:

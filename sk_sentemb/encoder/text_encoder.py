@@ -21,13 +21,20 @@ from .modules import (
     SequenceHead,
     WeightedLayerPooling,
     digest_of,
-    fresh_head,
-    pooling_of,
+    infer_pooling,
+    new_head,
 )
-from .packing import Backbone, Pack, StaticBackbone, join_windows, run_packs, tokenized_blocks
+from .packing import (
+    Backbone,
+    Pack,
+    StaticBackbone,
+    average_windows,
+    encode_packs,
+    iter_tokenized_blocks,
+)
 from .prompts import find_prompt
-from .python_scalars import to_plain
-from .tokenization import LONG_TEXT, TextTokenizer, Tokens
+from .python_scalars import to_python_scalar
+from .tokenization import LONG_TEXT, TextTokenizer, TokenizedTexts
 from .torch_state import isolated
 
 # A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
@@ -81,7 +88,7 @@ class Encoder:
         knowing that it has these weights.
     saved_tokenizer : PreTrainedTokenizerBase or None
         The tokenizer as transformers writes it.
-    towers : TwoTowers or None
+    towers : CLIPModelPair or None
         The CLIP whose texts it encodes.
     unsaved : bool
         Whether it was trained in this process and not loaded from a pickle or a folder. No other process
@@ -191,7 +198,7 @@ class Encoder:
         ValueError
             If a pooling is unknown or a layer that follows it needs another dimension.
         """
-        pooling, normalize = to_plain((pooling, normalize))
+        pooling, normalize = to_python_scalar((pooling, normalize))
         modules = list(self.modules)
         is_other = pooling != "auto" and _names(pooling) != self.pooling
         if self.head is not None and (is_other or normalize is True):
@@ -224,7 +231,7 @@ class Encoder:
             raise ValueError(
                 "another backbone or tokenizer is another model: pass its fingerprint as well."
             )
-        return replace(self, origin=self.origin or self, **to_plain(changes))
+        return replace(self, origin=self.origin or self, **to_python_scalar(changes))
 
     @isolated
     def with_fresh_head(self, n_labels: int, seed: int) -> Self:
@@ -249,9 +256,9 @@ class Encoder:
         """
         if isinstance(self.backbone, StaticBackbone):
             raise CheckpointError("a model of static vectors cannot read pairs.")
-        head = fresh_head(self.backbone.model, self.head, n_labels, seed).to(self.device)
+        head = new_head(self.backbone.model, self.head, n_labels, seed).to(self.device)
         head.requires_grad_(False)
-        pooling = pooling_of(head, self.backbone.dim)
+        pooling = infer_pooling(head, self.backbone.dim)
         return self.derived(
             modules=(pooling, head),
             source=None,
@@ -425,8 +432,8 @@ class Encoder:
         )
         # In an order of their own, so that the last bits do not depend on that of the caller.
         order = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.intp)
-        for block, tokens in tokenized_blocks(tokenize, texts, order):
-            windows, budget = run_packs(
+        for block, tokens in iter_tokenized_blocks(tokenize, texts, order):
+            windows, budget = encode_packs(
                 partial(self.forward, tokens),
                 tokens.lengths,
                 budget,
@@ -439,7 +446,7 @@ class Encoder:
                     f"dtype={self.dtype!r} cannot hold what this model computes: the vectors are "
                     "not finite. Pass dtype='float32' or 'bfloat16'."
                 )
-            joined = join_windows(windows, tokens, unit=self.normalizes)
+            joined = average_windows(windows, tokens, unit=self.normalizes)
             vectors[block], truncated[block] = joined, tokens.truncated
             n_done += len(block)
         return Embedded(vectors, truncated)
@@ -492,7 +499,7 @@ class Encoder:
             )
         return int(max_length)
 
-    def forward(self, tokens: Tokens, pack: Pack) -> torch.Tensor:
+    def forward(self, tokens: TokenizedTexts, pack: Pack) -> torch.Tensor:
         """Run one pack.
 
         Parameters

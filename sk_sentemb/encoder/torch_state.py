@@ -29,16 +29,6 @@ def isolated(function: Callable[P, T]) -> Callable[P, T]:
     It runs under torch's default settings: see :func:`default_torch_state`. In a forked child, it runs
     in a fresh thread: OpenMP keeps a pool of workers for each thread that ever computed in parallel,
     and a child has that pool of its parent, but not the workers, and would wait for them forever.
-
-    Parameters
-    ----------
-    function : callable
-        The function to run.
-
-    Returns
-    -------
-    callable
-        The same function, isolated from its caller's settings.
     """
 
     def run_in_default_state(*args: P.args, **kwargs: P.kwargs) -> T:

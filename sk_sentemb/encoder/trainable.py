@@ -12,30 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .fork_safety import ForkSafeLock
-from .packing import Backbone, Pack, StaticBackbone, layers_of, make_packs
+from .packing import Backbone, Pack, StaticBackbone, find_layers, make_packs
 from .text_encoder import Encoder
-from .tokenization import Tokens
+from .tokenization import TokenizedTexts
 
 
 class TrainableEncoder:
-    """An encoder with weights of its own, in float32, whose vectors have gradients.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        What to copy; it is not changed.
-    learns : bool, default=True
-        Whether it is trained at all; otherwise nothing is copied.
-
-    Attributes
-    ----------
-    network : nn.Module
-        The copy of the transformer, or of the table of a static model.
-    modules : nn.ModuleList
-        The copies of what follows it.
-    fixed : Tensor of shape (n_texts, dim) or None
-        The vectors that texts have while the encoder is frozen, which then does not run.
-    """
+    """An encoder with weights of its own, in float32, whose vectors have gradients."""
 
     fixed: Tensor | None = None
 
@@ -75,7 +58,7 @@ class TrainableEncoder:
     @property
     def layers(self) -> nn.ModuleList:
         """The transformer's layers, the first one first; none if it does not say which they are."""
-        return layers_of(self.network)
+        return find_layers(self.network)
 
     @property
     def table(self) -> nn.Module:
@@ -87,19 +70,13 @@ class TrainableEncoder:
         _set_table(self.network, table)
 
     def adapt(self, adapter: Any) -> None:
-        """Freeze the transformer and train low-rank matrices beside its layers instead.
-
-        Parameters
-        ----------
-        adapter : peft.LoraConfig
-            Which layers, and what rank.
-        """
+        """Freeze the transformer and train low-rank matrices beside its layers instead."""
         from peft import get_peft_model
 
         adapted = get_peft_model(self.network, adapter)  # changes the network in place
         self.network, self._merge = adapted.get_base_model(), _merge_adapters
 
-    def keep_fewer_activations(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """Compute those within the layers again when their gradients are due."""
         # Layers run again after the pass, when it is forgotten that the last one had less to do.
         self._in_training = {"stops_early": False}
@@ -120,21 +97,8 @@ class TrainableEncoder:
                 if parameter.requires_grad:
                     yield prefix + name, parameter
 
-    def embed(self, tokens: Tokens, rows: np.ndarray) -> Tensor:
-        """Embed some texts, all together.
-
-        Parameters
-        ----------
-        tokens : Tokens
-            Of texts that are one window each.
-        rows : ndarray of shape (n_texts,)
-            Which of them.
-
-        Returns
-        -------
-        Tensor of shape (n_texts, dim), float32
-            With gradients, where they are enabled and the encoder is not frozen.
-        """
+    def embed(self, tokens: TokenizedTexts, rows: np.ndarray) -> Tensor:
+        """Embed some texts, all together."""
         if self.fixed is not None:
             return self.fixed[torch.from_numpy(rows).to(self.device)]
         assert self.learns
@@ -155,18 +119,11 @@ class TrainableEncoder:
         return torch.cat(vectors).index_select(0, back)
 
     def finished(self) -> Encoder:
-        """Return an encoder with the weights as they are now; training can go on.
-
-        Returns
-        -------
-        Encoder
-            In the number format of the one that was copied, with a fingerprint of its own and no
-            name that leads to it; where nothing was trained, that one.
-        """
+        """Return an encoder with the weights as they are now; training can go on."""
         if not self.learns:
             return self._base
         network = self._merge(deepcopy(self.network))
-        if isinstance(table := _table_of(network), UsedRows):
+        if isinstance(table := _table_of(network), PartialEmbedding):
             _set_table(network, table.whole())
         dtype = getattr(torch, self._base.dtype)
         network = network.to(dtype).eval().requires_grad_(False)
@@ -184,19 +141,12 @@ class TrainableEncoder:
         return replace(self._base, backbone=backbone, modules=modules, source=None, origin=None)
 
 
-class UsedRows(nn.Module):
+class PartialEmbedding(nn.Module):
     """The rows of a table of token vectors that some texts use, the others left as they are.
 
     A transformer's table is half of a small model, and a batch touches a percent of it. Gradients of
     the whole table, most of them zero, would cost more than a layer. So only the rows of tokens that
     occur are parameters, and their gradient is written to memory that stays.
-
-    Parameters
-    ----------
-    table : nn.Embedding
-        All rows.
-    used : ndarray of shape (n_used,), int64
-        The distinct ids that occur.
     """
 
     place: Tensor

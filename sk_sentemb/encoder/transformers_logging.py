@@ -12,7 +12,7 @@ _LOCK = ForkSafeLock()
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Hold back the bars and reports of reading and writing; what they say is checked by callers.
 
     The settings are those of the process: one thread at a time, and all is put back.

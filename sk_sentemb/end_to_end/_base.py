@@ -16,9 +16,9 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from .._base import ModelHolder
-from .._inputs import TextColumns, check_features, distinct_texts, read_text_columns
-from .._training import Data, FineTuner, of_rows
+from .._base import BaseTextEstimator
+from .._inputs import TextColumns, read_text_columns, unique_texts, validate_feature_names
+from .._training import Data, FineTuner, end_to_end_task
 from .._truncation import count_truncated
 from .._warn import warn
 from ..embedder import SentenceEmbedder
@@ -27,7 +27,7 @@ from ..exceptions import IgnoredParameterWarning
 from .fusion import ACTIVATIONS, FUSIONS, Head, HeadSpec
 from .head_loss import HeadLoss
 from .head_state import assemble_head, dismantle_head
-from .table_reader import ROLES, RowReader, names_of
+from .table_reader import ROLES, TableReader, names_of
 
 # What an embedder of the tuned encoder has from its estimator.
 _OF_EMBEDDER = (
@@ -39,7 +39,7 @@ _OF_EMBEDDER = (
     "batch_tokens",
     "cache",
     "n_jobs",
-    "weights_in_pickle",
+    "store_weights_in_pickle",
 )
 
 # The parameters of a head that is not the user's, and their defaults.
@@ -49,7 +49,7 @@ _OF_OWN_HEAD: dict[str, Any] = {"hidden_layer_sizes": (), "activation": "relu", 
 _ROWS_AT_ONCE = 4096
 
 
-class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHolder):
+class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTextEstimator):
     """An estimator with an encoder of texts and a head over them and the rest of a row."""
 
     hidden_layer_sizes: Sequence[int]
@@ -59,7 +59,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
     fusion: str
     image_embedder: Any
     head_: Head
-    _rows: RowReader
+    _rows: TableReader
     _reading: dict[str, str]
     _spec: HeadSpec
 
@@ -67,7 +67,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
     _long_text_policies = ("chunk", "truncate", "error")
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        **ModelHolder._parameter_constraints,
+        **BaseTextEstimator._parameter_constraints,
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -114,7 +114,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
         classes: np.ndarray | None = None,
     ) -> None:
         """Train encoder and head; ``y`` is checked, and as the head shall learn it."""
-        go_on = self._goes_on()
+        go_on = self._is_warm_start()
         # As text, since an embedder of images can be changed in place.
         reading = {name: str(getattr(self, name)) for name in (*ROLES, "image_embedder")}
         if go_on and (
@@ -131,7 +131,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
                     "Found array with 0 sample(s) while a minimum of 1 is required by fit."
                 )
             roles = {role: getattr(self, role) for role in ROLES}
-            self._rows = RowReader.learn(X, images=self.image_embedder, **roles)
+            self._rows = TableReader.learn(X, images=self.image_embedder, **roles)
             self._reading = reading
         columns, features = self._read(X, reset=not go_on)
         check_consistent_length(columns.missing, y)
@@ -153,7 +153,9 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
         loss = HeadLoss(spec, error, begun=self.head_ if go_on else None)
         encoder = self._warm_encoder() if go_on else self._load()
         self.__dict__.pop("history_", None)
-        tuned = self._tune(encoder, data, of_rows(loss, shape), self._listener(context, X, y))
+        tuned = self._tune(
+            encoder, data, end_to_end_task(loss, shape), self._listener(context, X, y)
+        )
         self._take_head(tuned.head)
         self._take(tuned.encoder)
 
@@ -220,7 +222,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
             one_dimensional = n_columns == 1 and getattr(X, "ndim", 1) == 1
         else:
             n_columns, one_dimensional = len(names), False
-        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
+        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         if names is not None:
             columns = self._rows.texts(X)
         elif not self._rows.is_of_texts(n_columns):
@@ -238,7 +240,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
     def _through_head(self, X: Any, function: Callable[..., torch.Tensor]) -> np.ndarray:
         columns, features = self._read(X, reset=False)
         self._check_missing(columns)
-        distinct = distinct_texts(columns, missing_is_empty=True)
+        distinct = unique_texts(columns, missing_is_empty=True)
         found = self._run(distinct)
         self._warn_truncated(
             count_truncated(distinct.which, found.truncated),
@@ -276,7 +278,7 @@ class RowModelHolder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModelHol
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for name, kind in (("_spec", HeadSpec), ("_rows", RowReader)):
+        for name, kind in (("_spec", HeadSpec), ("_rows", TableReader)):
             if name in state:
                 setattr(self, name, kind(**state[name]))
         if self._is_fitted():

@@ -18,12 +18,12 @@ from .._training import FineTuner
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..losses import ROWS_OF_CLASSES, ROWS_OF_VALUES
-from ._base import RowModelHolder
+from ._base import BaseEndToEndModel
 from .fusion import HeadFactory
 from .table_reader import Columns
 
 
-class SentenceClassifier(ClassifierMixin, RowModelHolder):
+class SentenceClassifier(ClassifierMixin, BaseEndToEndModel):
     """Classes of texts, or of rows with texts, numbers, categories and images.
 
     A transformer that embeds the texts and a head over its vectors and the rest of a row are trained
@@ -117,7 +117,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one.
 
-    weights_in_pickle : {"reference", "embed"}, default="reference"
+    store_weights_in_pickle : bool, default=False
         Whether a pickle holds the name and fingerprint of an encoder that was not trained, or its
         weights. Those of a trained one, and of the head, are always in it.
 
@@ -205,7 +205,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         n_jobs: int | None = None,
         fine_tuner: FineTuner | None = None,
         warm_start: bool = False,
-        weights_in_pickle: str = "reference",
+        store_weights_in_pickle: bool = False,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -233,7 +233,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         self.n_jobs = n_jobs
         self.fine_tuner = fine_tuner
         self.warm_start = warm_start
-        self.weights_in_pickle = weights_in_pickle
+        self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -357,7 +357,7 @@ class SentenceClassifier(ClassifierMixin, RowModelHolder):
         return target
 
     def _take_classes(self, classes: np.ndarray, *, n_labels: int) -> None:
-        if self._goes_on():
+        if self._is_warm_start():
             same = n_labels == self._n_labels and np.array_equal(classes, self.classes_)
             if not same:
                 of = "labels" if n_labels else "classes"

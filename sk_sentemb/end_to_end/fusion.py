@@ -21,23 +21,7 @@ HeadFactory = Callable[[int, int], nn.Module]
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What a head is made of.
-
-    Attributes
-    ----------
-    n_texts : int
-        Columns of text.
-    feature_sizes : tuple of int
-        Dimensions of the other parts of a row.
-    fusion : str
-        A name among `FUSIONS`.
-    hidden_layer_sizes : tuple of int
-    activation : str
-        A name among `ACTIVATIONS`.
-    dropout : float
-    factory : callable or None
-        Makes what follows the fusion instead.
-    """
+    """What a head is made of."""
 
     n_texts: int
     feature_sizes: tuple[int, ...]
@@ -84,19 +68,7 @@ def _made(factory: HeadFactory, n_inputs: int, n_outputs: int) -> nn.Module:
 
 
 class Head(nn.Module):
-    """The fusion of the parts, and what follows it.
-
-    Parameters
-    ----------
-    fusion : nn.Module
-        From parts to one vector.
-    follower : nn.Module
-        From that to the outputs.
-    feature_sizes : sequence of int
-        Dimensions of the parts that are not text.
-    n_outputs : int
-        How many numbers there are to be for each row.
-    """
+    """The fusion of the parts, and what follows it."""
 
     def __init__(
         self,

@@ -36,17 +36,7 @@ ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class HeadLoss(Loss):
-    """The error of a head's outputs.
-
-    Parameters
-    ----------
-    spec : HeadSpec
-        Of the head.
-    error : str
-        A name among `ERRORS`.
-    begun : nn.Module or None
-        The head to go on with; None for a new one.
-    """
+    """The error of a head's outputs."""
 
     spec: HeadSpec
     error: str

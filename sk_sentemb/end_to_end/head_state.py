@@ -9,23 +9,7 @@ from .fusion import Head, HeadSpec
 
 
 def dismantle_head(head: Head) -> dict[str, Any]:
-    """Return the plain data from which :func:`assemble_head` builds a head again.
-
-    Parameters
-    ----------
-    head : Head
-        A head made by a :class:`HeadSpec`, on any device.
-
-    Returns
-    -------
-    dict
-        The number of outputs, and the tensors as the bytes of a safetensors file.
-
-    Raises
-    ------
-    TypeError
-        If the state of a module has anything but tensors.
-    """
+    """Return the plain data from which :func:`assemble_head` builds a head again."""
     state = head.state_dict()
     # Copies, because safetensors takes no two tensors in one piece of memory.
     tensors = {name: t.detach().cpu().clone() for name, t in state.items() if hasattr(t, "detach")}
@@ -39,27 +23,7 @@ def dismantle_head(head: Head) -> dict[str, Any]:
 
 
 def assemble_head(plain: dict[str, Any], spec: HeadSpec, dim: int) -> Head:
-    """Build a head from plain data, on the CPU.
-
-    Parameters
-    ----------
-    plain : dict
-        The result of :func:`dismantle_head`.
-    spec : HeadSpec
-        The specification that the head was built from.
-    dim : int
-        The dimension of embeddings.
-
-    Returns
-    -------
-    Head
-        The head, in evaluation mode.
-
-    Raises
-    ------
-    ValueError
-        If the user's function returns another module than it did in ``fit``.
-    """
+    """Build a head from plain data, on the CPU."""
     with seeded(0):  # the random weights that it begins with leave torch's generators as they are
         head = spec.make(dim, plain["n_outputs"])
     try:

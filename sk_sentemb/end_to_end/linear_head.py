@@ -50,26 +50,6 @@ def solve_linear_head(
 
     Regularization depends on the scale of features, and the columns of a table are some twenty times as
     large as those of embeddings. So cross-validation also chooses the scale of each part of a row.
-
-    Parameters
-    ----------
-    error : {"cross_entropy", "binary_cross_entropy", "squared_error"}
-        The error to minimize.
-    features : ndarray of shape (n_rows, n_features)
-        The features of the head.
-    sizes : list of int
-        The number of columns of each part of a row: texts, table, images.
-    target : ndarray of shape (n_rows,) or (n_rows, n_outputs)
-        Class codes, 0 and 1 for each label, or numbers.
-    weight : ndarray of shape (n_rows,) or None
-        The sample weights.
-    n_outputs : int
-        Number of classes, labels or numbers.
-
-    Returns
-    -------
-    coef : ndarray of shape (n_outputs, n_features)
-    intercept : ndarray of shape (n_outputs,)
     """
     features = features.astype(np.float64)
     weight = np.ones(len(features)) if weight is None else weight.astype(np.float64)

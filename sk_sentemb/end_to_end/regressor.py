@@ -16,12 +16,12 @@ from .._training import FineTuner
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..losses import ROWS_OF_VALUES
-from ._base import RowModelHolder
+from ._base import BaseEndToEndModel
 from .fusion import HeadFactory
 from .table_reader import Columns
 
 
-class SentenceRegressor(RegressorMixin, RowModelHolder):
+class SentenceRegressor(RegressorMixin, BaseEndToEndModel):
     """Numbers for texts, or for rows with texts, numbers, categories and images.
 
     A transformer that embeds the texts and a head over its vectors and the rest of a row are trained
@@ -115,7 +115,7 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one.
 
-    weights_in_pickle : {"reference", "embed"}, default="reference"
+    store_weights_in_pickle : bool, default=False
         Whether a pickle holds the name and fingerprint of an encoder that was not trained, or its
         weights. Those of a trained one, and of the head, are always in it.
 
@@ -191,7 +191,7 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
         n_jobs: int | None = None,
         fine_tuner: FineTuner | None = None,
         warm_start: bool = False,
-        weights_in_pickle: str = "reference",
+        store_weights_in_pickle: bool = False,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -219,7 +219,7 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
         self.n_jobs = n_jobs
         self.fine_tuner = fine_tuner
         self.warm_start = warm_start
-        self.weights_in_pickle = weights_in_pickle
+        self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -283,7 +283,7 @@ class SentenceRegressor(RegressorMixin, RowModelHolder):
     def _learn_units(self, target: np.ndarray, sample_weight: Any) -> None:
         """Learn the scale of ``y``: the head learns numbers of mean 0 and deviation 1."""
         columns = target.reshape(len(target), -1)
-        if self._goes_on():
+        if self._is_warm_start():
             # It goes on from what its outputs mean, whatever the mean of these rows is.
             self._check_n_outputs(columns, "y")
         else:

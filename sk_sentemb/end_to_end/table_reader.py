@@ -30,24 +30,8 @@ Columns = str | Sequence[str]
 
 
 @dataclass(frozen=True)
-class RowReader:
-    """How a table is read, as it was learnt from one.
-
-    Attributes
-    ----------
-    text : list of str or None
-        The columns of text; None where all are, and have no names.
-    told : ndarray of shape (n_told,), intp
-        Those of them, by place, of which the head is told where they are missing: the ones with a
-        missing text in the table that was learnt from.
-    table : ColumnTransformer or None
-        What makes numbers of the others; None where there are none.
-    order : ndarray of shape (n_numbers,), intp
-        Its columns in the order of the parts.
-    sizes : tuple of int
-        How many numbers each part has: the table, which begins with what the head is told of missing
-        texts, and each column of images. Parts without numbers are none.
-    """
+class TableReader:
+    """How a table is read, as it was learnt from one."""
 
     text: list[str] | None
     told: np.ndarray
@@ -57,34 +41,7 @@ class RowReader:
 
     @classmethod
     def learn(cls, X: Any, *, images: Any = None, **roles: Columns) -> Self:
-        """Learn how to read a table.
-
-        Parameters
-        ----------
-        X : array-like or data frame
-            Rows to learn from.
-        images : ImageEmbedder, default=None
-            What makes vectors of images.
-        **roles : str or list of str
-            The columns of each role, or "auto".
-
-        Returns
-        -------
-        RowReader
-            It reads tables of the same columns.
-
-        Raises
-        ------
-        ValueError
-            If no column is text, or a role is given for columns without names.
-        TypeError
-            If X is a data frame with columns of several kinds, and not all their names are strings.
-
-        Warns
-        -----
-        ColumnRoleWarning
-            If X has no names, and some of its columns hold numbers or dates beside the texts.
-        """
+        """Learn how to read a table."""
         X = nw.to_native(X, pass_through=True)
         if names_of(X) is None:
             return cls._of_texts_without_names(X, roles)
@@ -156,40 +113,11 @@ class RowReader:
         return self.text is None or (self.table is None and len(self.text) == n_columns)
 
     def texts(self, X: Any) -> TextColumns:
-        """Read the columns of text.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_rows, n_columns)
-            With the columns that it was learnt from.
-
-        Returns
-        -------
-        TextColumns
-            The texts.
-        """
+        """Read the columns of text."""
         return _text_columns(X, self.text if names_of(X) is not None else None)
 
     def features(self, X: Any, missing: np.ndarray) -> np.ndarray:
-        """Read what there is beside the texts.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_rows, n_columns)
-            With the columns that it was learnt from.
-        missing : ndarray of shape (n_rows, n_texts), bool
-            Which texts are missing.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_features), float32
-            The parts side by side.
-
-        Raises
-        ------
-        ValueError
-            If a number is not finite, as that of a missing image may be, or too large.
-        """
+        """Read what there is beside the texts."""
         features = [missing[:, self.told]]
         if self.table is not None:
             features.append(self._numbers(X, len(missing)))

@@ -5,24 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from .._inputs import TextColumns, distinct_texts, read_argument
+from .._inputs import TextColumns, read_argument, unique_texts
 
 
 @dataclass(frozen=True)
 class NumberedTexts:
-    """Queries and documents, and which of them stand in which row.
-
-    Attributes
-    ----------
-    queries : list of str
-        Each once.
-    documents : list of str
-        Each once: the corpus, and then the positives that are not in it.
-    n_corpus : int
-        How many of them are the corpus.
-    query, positive : ndarray of shape (n_rows,), intp
-        Numbers of a query and of a document.
-    """
+    """Queries and documents, and which of them stand in which row."""
 
     queries: list[str]
     documents: list[str]
@@ -36,18 +24,7 @@ class NumberedTexts:
         return rows[np.argsort(self.query[rows], kind="stable")]
 
     def never_negative(self) -> np.ndarray:
-        """Pair each query with the texts of the corpus that are its positives or the query itself.
-
-        Returns
-        -------
-        ndarray of shape (n_pairs, 2), intp
-            Numbers of queries and of documents, in ascending order.
-
-        Raises
-        ------
-        ValueError
-            If nothing else is left, for no query.
-        """
+        """Pair each query with the texts of the corpus that are its positives or the query itself."""
         number = {text: i for i, text in enumerate(self.documents)}
         itself = [(i, number[text]) for i, text in enumerate(self.queries) if text in number]
         pairs = [*zip(self.query.tolist(), self.positive.tolist(), strict=True), *itself]
@@ -63,25 +40,7 @@ class NumberedTexts:
 
 
 def number_texts(queries: Any, positives: Any, corpus: Any) -> NumberedTexts:
-    """Read the texts that a user passes.
-
-    Parameters
-    ----------
-    queries, positives : array-like of shape (n_rows,)
-        Pairs.
-    corpus : array-like of shape (n_texts,) or None
-        None for the positives.
-
-    Returns
-    -------
-    NumberedTexts
-        In the order in which they first appear.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one of them is no column of texts, or they do not fit together.
-    """
+    """Read the texts that a user passes."""
     asked, answers = _read("queries", queries), _read("positives", positives)
     if len(asked) != len(answers):
         raise ValueError(
@@ -112,5 +71,5 @@ def _read(name: str, X: Any) -> list[str]:
 
 def _distinct(texts: list[str]) -> tuple[list[str], np.ndarray]:
     columns = TextColumns([texts], np.zeros((len(texts), 1), dtype=bool), None)
-    distinct = distinct_texts(columns, missing_is_empty=True)
+    distinct = unique_texts(columns, missing_is_empty=True)
     return distinct.texts, distinct.which[0]

@@ -20,7 +20,7 @@ from .._warn import warn
 from ..exceptions import FewNegativesWarning
 from .corpus import NumberedTexts, number_texts
 from .neighbors import cosines_of, fitted, nearest, unit_vectors
-from .selection import Judge, Limits, Picked, pick, predicted
+from .selection import Limits, ScoreFunction, Selection, pick, predicted
 
 _NUMBER_OR_NONE = [Interval(Real, None, None, closed="neither"), None]
 _AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
@@ -167,7 +167,7 @@ def mine_hard_negatives(
     never = texts.never_negative()
     query_vectors, vectors = _embed(texts, embedder, query_embedder)
     corpus_vectors = vectors[: texts.n_corpus]
-    judge: Judge = partial(cosines_of, query_vectors, vectors)
+    judge: ScoreFunction = partial(cosines_of, query_vectors, vectors)
     if scorer is not None:
         judge = partial(predicted, scorer, texts)
     limits = Limits(max_score, min_score, absolute_margin, relative_margin)
@@ -218,7 +218,7 @@ def _embed(texts: NumberedTexts, embedder: Any, query_embedder: Any) -> tuple[An
     return query_vectors, vectors
 
 
-def _as_frame(texts: NumberedTexts, picked: list[Picked]) -> pd.DataFrame:
+def _as_frame(texts: NumberedTexts, picked: list[Selection]) -> pd.DataFrame:
     row, document, rank, positive_score, negative_score = map(
         np.concatenate, zip(*picked, strict=True)
     )

@@ -46,22 +46,7 @@ def fitted(name: str, embedder: Any, documents: list[str]) -> Any:
 
 
 def unit_vectors(name: str, embedder: Any, texts: list[str]) -> Any:
-    """Embed texts.
-
-    Parameters
-    ----------
-    name : str
-        What the user knows the embedder by.
-    embedder : fitted transformer
-        Texts in, vectors out.
-    texts : list of str
-        What to embed.
-
-    Returns
-    -------
-    ndarray or CSR matrix of shape (n_texts, dim), float32
-        Of length one; vectors of zeros stay so, and have a cosine of 0 to all others.
-    """
+    """Embed texts."""
     vectors = check_array(
         embedder.transform(texts),
         accept_sparse="csr",
@@ -79,24 +64,7 @@ def unit_vectors(name: str, embedder: Any, texts: list[str]) -> Any:
 def nearest(
     queries: Any, corpus: Any, never: np.ndarray, block: slice, ranks: tuple[int, int]
 ) -> Near:
-    """Find the texts of some ranks for a block of queries.
-
-    Parameters
-    ----------
-    queries, corpus : ndarray or CSR matrix
-        Vectors of length one.
-    never : ndarray of shape (n_pairs, 2)
-        Numbers of queries, ascending, and of texts that have no rank for them.
-    block : slice
-        Of the queries.
-    ranks : (int, int)
-        The first one, and the one after the last; 0 is the nearest.
-
-    Returns
-    -------
-    Near
-        Of texts with the same cosine, the first one of the corpus comes first.
-    """
+    """Find the texts of some ranks for a block of queries."""
     cosines = safe_sparse_dot(queries[block], corpus.T, dense_output=True)
     start, stop = np.searchsorted(never[:, 0], [block.start, block.stop])
     query, document = never[start:stop].T
@@ -113,20 +81,7 @@ def nearest(
 
 
 def cosines_of(queries: Any, documents: Any, query: np.ndarray, document: np.ndarray) -> np.ndarray:
-    """Return the cosines of pairs, each the same to the last bit among whatever others.
-
-    Parameters
-    ----------
-    queries, documents : ndarray or CSR matrix
-        Vectors of length one.
-    query, document : ndarray of shape (n_pairs,)
-        Their numbers.
-
-    Returns
-    -------
-    ndarray of shape (n_pairs,), float64
-        Computed in that precision.
-    """
+    """Return the cosines of pairs, each the same to the last bit among whatever others."""
     cosines = np.empty(len(query))
     for start in range(0, len(query), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)

@@ -11,10 +11,10 @@ from .corpus import NumberedTexts
 from .neighbors import Near
 
 # Numbers of queries and of documents -> the score of each pair, float64.
-Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
+ScoreFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-class Picked(NamedTuple):
+class Selection(NamedTuple):
     """Negatives, one after the other."""
 
     row: np.ndarray
@@ -53,22 +53,7 @@ class Limits:
 def predicted(
     scorer: Any, texts: NumberedTexts, query: np.ndarray, document: np.ndarray
 ) -> np.ndarray:
-    """Return the scores that an estimator predicts for pairs.
-
-    Parameters
-    ----------
-    scorer : estimator
-        With a ``predict``.
-    texts : NumberedTexts
-        What the numbers stand for.
-    query, document : ndarray of shape (n_pairs,)
-        Numbers.
-
-    Returns
-    -------
-    ndarray of shape (n_pairs,), float64
-        One for each.
-    """
+    """Return the scores that an estimator predicts for pairs."""
     pairs = np.empty((len(query), 2), dtype=object)
     pairs[:, 0] = [texts.queries[i] for i in query]
     pairs[:, 1] = [texts.documents[i] for i in document]
@@ -97,35 +82,12 @@ def pick(
     block: slice,
     near: Near,
     *,
-    judge: Judge,
+    judge: ScoreFunction,
     limits: Limits,
     n_negatives: int,
     draw: np.random.Generator | None,
-) -> Picked:
-    """Pick the negatives of each row whose query is in a block.
-
-    Parameters
-    ----------
-    texts : NumberedTexts
-        All of them.
-    block : slice
-        Of the queries.
-    near : Near
-        What is near to them.
-    judge : callable
-        Scores pairs.
-    limits : Limits
-        Of their scores.
-    n_negatives : int
-        The most for each row.
-    draw : numpy.random.Generator or None
-        Draws them; None for the nearest.
-
-    Returns
-    -------
-    Picked
-        Query by query, row by row, rank by rank.
-    """
+) -> Selection:
+    """Pick the negatives of each row whose query is in a block."""
     rows = texts.rows_of(block)
     positive_scores = judge(texts.query[rows], texts.positive[rows])
     # A scorer may be slow. Without limits, it sees no more than what is picked.
@@ -142,4 +104,4 @@ def pick(
     which = np.repeat(np.arange(len(rows)), [len(places) for places in picked])
     query, document, rank = (values[np.concatenate(picked)] for values in near)
     negative_scores = judge(query, document) if scores is None else scores[np.concatenate(picked)]
-    return Picked(rows[which], document, rank, positive_scores[which], negative_scores)
+    return Selection(rows[which], document, rank, positive_scores[which], negative_scores)

@@ -32,7 +32,7 @@ _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _LAZY = ForkSafeLock()
 
 
-class UnreadableError(ValueError):
+class ImageDecodingError(ValueError):
     """Why an image cannot be read, without the place where it stands."""
 
 
@@ -40,25 +40,6 @@ def digest_of(cell: Any, max_pixels: int, resized: Any) -> str:
     """Return what the content of a cell is known by, wherever it lies.
 
     Of a file, these are its bytes, of an image in memory its pixels.
-
-    Parameters
-    ----------
-    cell : str, path-like, bytes, PIL.Image.Image or ndarray
-        A file's path, a file's bytes, or an image.
-    max_pixels : int
-        How many pixels an image may have.
-    resized : callable
-        Takes width and height, and returns how many pixels the model will make of them.
-
-    Returns
-    -------
-    str
-        Hexadecimal digits.
-
-    Raises
-    ------
-    UnreadableError
-        If there is no image, or too large a one.
     """
     with _telling():
         if not is_file(cell):
@@ -75,33 +56,13 @@ def digest_of(cell: Any, max_pixels: int, resized: Any) -> str:
 
 
 def image_of(cell: Any, digest: str, max_pixels: int) -> "Image":
-    """Return the image in a cell.
-
-    Parameters
-    ----------
-    cell : str, path-like, bytes, PIL.Image.Image or ndarray
-        As it was when the digest was taken.
-    digest : str
-        From :func:`digest_of`.
-    max_pixels : int
-        How many pixels it may have.
-
-    Returns
-    -------
-    PIL.Image.Image
-        In RGB, upright, the first frame of an animation.
-
-    Raises
-    ------
-    UnreadableError
-        If it is damaged, or no longer what it was.
-    """
+    """Return the image in a cell."""
     with _telling():
         if not is_file(cell):
             return _in_memory(cell, max_pixels)
         with _opened(cell) as file:
             if _digest_of_file(file) != digest:
-                raise UnreadableError("it changed while it was read")
+                raise ImageDecodingError("it changed while it was read")
             return in_rgb(_header(file, max_pixels))
 
 
@@ -115,17 +76,17 @@ def _telling() -> Iterator[None]:
     """Say in one way what decoders say in many."""
     try:
         yield
-    except (UnreadableError, MemoryError):
+    except (ImageDecodingError, MemoryError):
         raise
     except FileNotFoundError:
-        raise UnreadableError("there is no such file") from None
+        raise ImageDecodingError("there is no such file") from None
     except Exception as error:  # of damaged data a decoder may raise anything
         from PIL import UnidentifiedImageError
 
         if isinstance(error, UnidentifiedImageError):
-            raise UnreadableError("it is no image in a format that Pillow knows") from None
+            raise ImageDecodingError("it is no image in a format that Pillow knows") from None
         said = str(error) or type(error).__name__
-        raise UnreadableError(said) from error
+        raise ImageDecodingError(said) from error
 
 
 @contextmanager
@@ -136,12 +97,14 @@ def _opened(cell: Any) -> Iterator[IO[bytes]]:
     path = os.fspath(cell)
     if isinstance(path, str):
         if _ADDRESS.match(path):
-            raise UnreadableError("it is an address, and nothing is downloaded; fetch it first")
+            raise ImageDecodingError("it is an address, and nothing is downloaded; fetch it first")
         path = os.path.expanduser(path)
     kind = os.stat(path).st_mode
     if not stat.S_ISREG(kind):
         # Reading from a pipe or a device might never end.
-        raise UnreadableError("it is a folder" if stat.S_ISDIR(kind) else "it is no regular file")
+        raise ImageDecodingError(
+            "it is a folder" if stat.S_ISDIR(kind) else "it is no regular file"
+        )
     with open(path, "rb") as file:
         yield file
 
@@ -160,7 +123,7 @@ def _header(file: IO[bytes], max_pixels: int) -> "Image":
 
     image = Image.open(file)
     if image.format in _OF_OTHER_PROGRAMS:
-        raise UnreadableError(f"{image.format} is not read: Pillow runs another program for it")
+        raise ImageDecodingError(f"{image.format} is not read: Pillow runs another program for it")
     _check_size(image.size, max_pixels)
     return image
 
@@ -178,13 +141,13 @@ def _in_memory(cell: Any, max_pixels: int) -> "Image":
 def _check_size(size: tuple[int, ...], max_pixels: int, resized: Any = None) -> None:
     width, height = size
     if not width * height:
-        raise UnreadableError(f"it has no pixels: {width} x {height}")
+        raise ImageDecodingError(f"it has no pixels: {width} x {height}")
     if width * height > max_pixels:
-        raise UnreadableError(
+        raise ImageDecodingError(
             f"it has {width} x {height} pixels, more than max_pixels={max_pixels}"
         )
     if resized is not None and resized(width, height) > max_pixels:
-        raise UnreadableError(
+        raise ImageDecodingError(
             f"it is {width} x {height}, so elongated that the model would make "
             f"{resized(width, height)} pixels of it, more than max_pixels={max_pixels}"
         )

@@ -16,43 +16,43 @@ from sklearn.utils.validation import (
 )
 
 from .._atomic_fit import atomic_fit
-from .._inputs import ImageColumns, check_features, read_image_columns
+from .._inputs import ImageColumns, read_image_columns, validate_feature_names
 from .._parallel import count_workers
-from .._pretrained import SharesModel, with_callbacks
+from .._pretrained import PretrainedModelMixin, with_callbacks
 from .._progress import N_TASKS, reporting
 from .._warn import warn
 from ..cache import (
     CHARACTERS_PER_TOKEN,
     DiskCache,
     MemoryCache,
-    embed_once,
+    get_or_compute,
+    namespace_for_params,
     open_cache,
-    space_of_recipe,
 )
 from ..encoder import (
     IMAGE_POOLINGS,
     Embedded,
     ImageEncoder,
-    assemble_images,
-    dismantle_images,
+    image_encoder_from_state,
+    image_encoder_to_state,
+    l2_normalize,
     load_image_encoder,
     new_folder,
     require_pillow,
-    unit_rows,
     write_image_encoder,
 )
 from ..exceptions import CorruptImageWarning, MissingImageWarning
 from .decoding import DIGEST_CHARACTERS, READING
-from .unique_images import Contents, WithoutDamaged
+from .unique_images import SkipCorruptCache, UniqueImages
 
-# `embed_once` cuts its turns by the lengths of texts.
+# `get_or_compute` cuts its turns by the lengths of texts.
 _TOKENS = DIGEST_CHARACTERS // CHARACTERS_PER_TOKEN
 
 # What Pillow itself takes for harmless.
 _MAX_PIXELS = 89_478_485
 
 
-class ImageEmbedder(TransformerMixin, SharesModel):
+class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
     """Embeddings of image columns, from a pretrained vision model.
 
     Each distinct image is embedded once, wherever it lies and however often, and the rows come back in
@@ -110,7 +110,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
     n_jobs : int, default=None
         How many threads read images while the model runs, as in joblib: None for 1.
 
-    weights_in_pickle : {"reference", "embed"}, default="reference"
+    store_weights_in_pickle : bool, default=False
         Whether a pickle holds the model's name and fingerprint, checked on load, or its weights.
 
     verbose : int, default=0
@@ -175,8 +175,8 @@ class ImageEmbedder(TransformerMixin, SharesModel):
     """
 
     _kind = ImageEncoder
-    _dismantle = staticmethod(dismantle_images)
-    _assemble = staticmethod(assemble_images)
+    _encoder_to_state = staticmethod(image_encoder_to_state)
+    _encoder_from_state = staticmethod(image_encoder_from_state)
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "model": [str, os.PathLike, ImageEncoder],
@@ -192,7 +192,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
         "n_jobs": [Integral, None],
-        "weights_in_pickle": [StrOptions({"reference", "embed"})],
+        "store_weights_in_pickle": ["boolean"],
         "verbose": ["verbose"],
     }
 
@@ -212,7 +212,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         batch_size: int | str = "auto",
         cache: str | bool | os.PathLike[str] | MemoryCache | DiskCache | None = "memory",
         n_jobs: int | None = None,
-        weights_in_pickle: str = "reference",
+        store_weights_in_pickle: bool = False,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -228,7 +228,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         self.batch_size = batch_size
         self.cache = cache
         self.n_jobs = n_jobs
-        self.weights_in_pickle = weights_in_pickle
+        self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -374,7 +374,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         )
         if reset:
             self._series_name = columns.names[0] if columns.names and one_dimensional else None
-        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
+        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         return columns
 
     @property
@@ -388,7 +388,7 @@ class ImageEmbedder(TransformerMixin, SharesModel):
                 f"row {row}, column {column} of X has no image ({columns.missing.sum()} cells have "
                 "none). Fill them, or pass missing='zero' or 'nan'."
             )
-        contents = Contents(
+        contents = UniqueImages(
             columns,
             max_pixels=self.max_pixels,
             resized=self.encoder_.pixels_after_resizing,
@@ -399,13 +399,13 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         vectors, is_corrupt = self._run(contents, context)
         if self._truncates:
             vectors = vectors[:, : self.embedding_dim_]
-            vectors = unit_rows(vectors) if self.encoder_.normalizes else vectors.copy()
+            vectors = l2_normalize(vectors) if self.encoder_.normalizes else vectors.copy()
         fill = np.nan if self.missing == "nan" else 0.0
         vectors[is_corrupt] = fill
         self._warn(contents)
         return contents.distinct.spread(vectors, fill=fill)
 
-    def _run(self, contents: Contents, context: Any) -> Embedded:
+    def _run(self, contents: UniqueImages, context: Any) -> Embedded:
         """Embed the distinct images that the cache does not know; marked are those that are damaged."""
         digests: Sequence[Any] = contents.distinct.texts
         encoder, cache = self.encoder_, open_cache(self.cache)
@@ -424,16 +424,16 @@ class ImageEmbedder(TransformerMixin, SharesModel):
         with shown as report:
             if cache is None:
                 return embed(digests, report)
-            return embed_once(
-                WithoutDamaged(cache),
-                space_of_recipe(encoder, encoder.recipe() | {"reading": READING}),
+            return get_or_compute(
+                SkipCorruptCache(cache),
+                namespace_for_params(encoder, encoder.recipe() | {"reading": READING}),
                 digests,
                 embed,
                 tokens_per_run=encoder.images_per_batch(self.batch_size) * _TOKENS,
                 on_progress=report,
             )
 
-    def _warn(self, contents: Contents) -> None:
+    def _warn(self, contents: UniqueImages) -> None:
         """Say how many cells became zeros, and which could not be read."""
         became = "zeros" if self.missing == "zero" else "NaN"
         if corrupt := contents.corrupt:

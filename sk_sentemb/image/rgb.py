@@ -23,29 +23,12 @@ _UPRIGHT = {
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-class OddPixelsError(ValueError):
+class InvalidPixelsError(ValueError):
     """Pixels have values that no colour has."""
 
 
 def in_rgb(image: "Image") -> "Image":
-    """Convert an image to RGB.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        Of any mode. Of an animation, the frame where it stands.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Turned as its EXIF says, on white where it is transparent, and with eight bits a colour:
-        sixteen bits and numbers are scaled as those of :func:`rgb_of_array`.
-
-    Raises
-    ------
-    OddPixelsError
-        If numbers are not finite.
-    """
+    """Convert an image to RGB."""
     from PIL import Image
 
     image.load()
@@ -64,30 +47,13 @@ def in_rgb(image: "Image") -> "Image":
 
 
 def rgb_of_array(pixels: np.ndarray) -> "Image":
-    """Make an image of an array.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (height, width), (height, width, 1), (height, width, 3) or (height, \
-width, 4)
-        Greys, or colours and opacity. Numbers are scaled as in :func:`eight_bits`.
-
-    Returns
-    -------
-    PIL.Image.Image
-        In RGB, on white where it is transparent.
-
-    Raises
-    ------
-    OddPixelsError
-        If a number is not finite, or no colour.
-    """
+    """Make an image of an array."""
     from PIL import Image
 
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if not pixels.size:
-        raise OddPixelsError("it has no pixels")
+        raise InvalidPixelsError("it has no pixels")
     return in_rgb(Image.fromarray(np.ascontiguousarray(eight_bits(pixels))))
 
 
@@ -98,21 +64,6 @@ def eight_bits(pixels: np.ndarray) -> np.ndarray:
     but not beyond 65535, are divided by 257; integers from 0 to 255 stay as they are. Floats from 0 to
     1 are multiplied by 255, and floats from 0 to 255 rounded. Greys of any other range are stretched,
     from the lowest to the highest; colours are refused.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        Real numbers or booleans.
-
-    Returns
-    -------
-    ndarray of the same shape, uint8
-        The array itself if it is of that type.
-
-    Raises
-    ------
-    OddPixelsError
-        If a number is not finite, or no colour.
     """
     if pixels.dtype == np.uint8:
         return pixels
@@ -120,7 +71,7 @@ def eight_bits(pixels: np.ndarray) -> np.ndarray:
         return pixels * np.uint8(255)
     low, high = float(pixels.min()), float(pixels.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise OddPixelsError("it has pixels that are no finite numbers")
+        raise InvalidPixelsError("it has pixels that are no finite numbers")
     floats = pixels.dtype.kind == "f"
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         scale = (0.0, 65535.0)
@@ -131,7 +82,7 @@ def eight_bits(pixels: np.ndarray) -> np.ndarray:
     elif pixels.ndim == 2:
         scale = (low, high)
     else:
-        raise OddPixelsError(
+        raise InvalidPixelsError(
             f"its colours go from {low:g} to {high:g}, and not from 0 to 255, or 0 to 1 as floats"
         )
     low, high = scale

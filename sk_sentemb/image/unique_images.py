@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._inputs import ImageColumns, TextColumns, distinct_texts
-from ..cache import Cache, Space
-from ..encoder import prepared_ahead
+from .._inputs import ImageColumns, TextColumns, unique_texts
+from ..cache import Cache, Namespace
+from ..encoder import prefetch
 from ..exceptions import CorruptImageError
-from .decoding import UnreadableError, digest_of, image_of
+from .decoding import ImageDecodingError, digest_of, image_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,32 +20,8 @@ if TYPE_CHECKING:
 _CELLS_AT_ONCE = 64
 
 
-class Contents:
-    """The images of some columns, by what is in them.
-
-    Parameters
-    ----------
-    columns : ImageColumns
-        The cells.
-    max_pixels : int
-        How many pixels an image may have.
-    resized : callable
-        Takes width and height, and returns how many pixels the model will make of them.
-    n_threads : int
-        How many threads read.
-    refuse : bool
-        Whether to raise if an image cannot be read; otherwise it is noted.
-
-    Attributes
-    ----------
-    distinct : DistinctTexts
-        The digests, each once, and where they stand.
-
-    Raises
-    ------
-    CorruptImageError
-        For the first image that cannot be read.
-    """
+class UniqueImages:
+    """The images of some columns, by what is in them."""
 
     def __init__(
         self,
@@ -63,34 +39,18 @@ class Contents:
         digests = self._take_stock(resized, n_threads)
         no_digest = np.array([[not digest for digest in column] for column in digests], dtype=bool)
         texts = TextColumns(digests, no_digest.T, columns.names)
-        self.distinct = distinct_texts(texts, missing_is_empty=False)
+        self.distinct = unique_texts(texts, missing_is_empty=False)
         self._place_of: dict[str, tuple[int, int]] = {}
         for column, cells in enumerate(digests):
             for row, digest in enumerate(cells):
                 self._place_of.setdefault(digest, (row, column))
 
     def image(self, digest: str) -> "Image | None":
-        """Read one of the distinct images.
-
-        Parameters
-        ----------
-        digest : str
-            Which.
-
-        Returns
-        -------
-        PIL.Image.Image or None
-            In RGB; None if it cannot be read, which is noted.
-
-        Raises
-        ------
-        CorruptImageError
-            If that is what was asked for.
-        """
+        """Read one of the distinct images."""
         row, column = self._place_of[digest]
         try:
             return image_of(self.columns.cells[column][row], digest, self.max_pixels)
-        except UnreadableError as error:
+        except ImageDecodingError as error:
             self._refuse(row, column, str(error))
             self._damaged[digest] = str(error)
             return None
@@ -134,11 +94,11 @@ class Contents:
                     places.setdefault(key, []).append((row, column))
         firsts = [where[0] for where in places.values()]
         take = partial(self._digest, resized)
-        batches = prepared_ahead(firsts, take, _CELLS_AT_ONCE * n_threads, n_threads)
+        batches = prefetch(firsts, take, _CELLS_AT_ONCE * n_threads, n_threads)
         found = (one for _, batch in batches for one in batch)
         for where, digest in zip(places.values(), found, strict=True):
             for row, column in where:
-                if isinstance(digest, UnreadableError):
+                if isinstance(digest, ImageDecodingError):
                     self._refuse(row, column, str(digest))
                     self._unreadable[row, column] = str(digest)
                 else:
@@ -147,11 +107,11 @@ class Contents:
 
     def _digest(
         self, resized: Callable[[int, int], int], place: tuple[int, int]
-    ) -> str | UnreadableError:
+    ) -> str | ImageDecodingError:
         row, column = place
         try:
             return digest_of(self.columns.cells[column][row], self.max_pixels, resized)
-        except UnreadableError as error:
+        except ImageDecodingError as error:
             return error
 
     def _refuse(self, row: int, column: int, reason: str) -> None:
@@ -162,15 +122,10 @@ class Contents:
             )
 
 
-class WithoutDamaged:
+class SkipCorruptCache:
     """A cache that does not keep what stands for images that cannot be read.
 
     Another Pillow, or another limit, may read them.
-
-    Parameters
-    ----------
-    cache : Cache
-        Where the others are kept.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -180,28 +135,28 @@ class WithoutDamaged:
     def __repr__(self) -> str:
         return repr(self._cache)
 
-    def put(self, space: Space, records: Mapping[bytes, bytes]) -> None:
+    def put(self, space: Namespace, records: Mapping[bytes, bytes]) -> None:
         """Keep the records of images that were read."""
         damaged = space.unpack(records.values()).truncated
         kept = [key for key, is_damaged in zip(records, damaged, strict=True) if not is_damaged]
         self._cache.put(space, {key: records[key] for key in kept})
 
-    def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get(self, space: Namespace, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
         return self._cache.get(space, keys)
 
-    def claim(self, space: Space, keys: Sequence[bytes], limit: int) -> list[bytes]:
+    def claim(self, space: Namespace, keys: Sequence[bytes], limit: int) -> list[bytes]:
         """Return up to `limit` keys that the caller shall embed."""
         return self._cache.claim(space, keys, limit)
 
-    def give_back(self, space: Space, keys: Iterable[bytes]) -> object:
+    def give_back(self, space: Namespace, keys: Iterable[bytes]) -> object:
         """Let others have the keys that this thread claimed."""
         return self._cache.give_back(space, keys)
 
-    def wait(self, space: Space, keys: Sequence[bytes]) -> None:
+    def wait(self, space: Namespace, keys: Sequence[bytes]) -> None:
         """Wait until somebody may be done with one of the keys."""
         self._cache.wait(space, keys)
 
-    def holds(self, n_texts: int, space: Space) -> bool:
+    def holds(self, n_texts: int, space: Namespace) -> bool:
         """Say whether so many have room."""
         return self._cache.holds(n_texts, space)

@@ -1,4 +1,4 @@
-"""Losses: what fine-tuning makes smaller. `table` says which is for which data."""
+"""Losses for fine-tuning embedders, with the class names of sentence-transformers."""
 
 from .base import BINARY as BINARY
 from .base import CLASSES as CLASSES
@@ -14,44 +14,44 @@ from .base import TRIPLETS as TRIPLETS
 from .base import VECTORS as VECTORS
 from .base import Batch, Loss
 from .base import weighted_mean as weighted_mean
-from .batch_triplet import BatchHardTriplet, BatchSemiHardTriplet
-from .contrastive import Contrastive, OnlineContrastive
-from .cosine_pairs import CosinePairs
+from .batch_triplet import BatchHardTripletLoss, BatchSemiHardTripletLoss
+from .contrastive import ContrastiveLoss, OnlineContrastiveLoss
+from .cosine_pairs import CosinePairsLoss
 from .distillation import MSE
 from .embedder_table import LOSSES as LOSSES
-from .gist import GIST
-from .margin_mse import MarginMSE
-from .matryoshka import Matryoshka
-from .multiple_negatives import MultipleNegatives, SimCSE
+from .gist import GISTEmbedLoss
+from .loss_registry import find_loss as find_loss
+from .loss_registry import find_pair_loss as find_pair_loss
+from .margin_mse import MarginMSELoss
+from .matryoshka import MatryoshkaLoss
+from .multiple_negatives import MultipleNegativesRankingLoss, SimCSELoss
 from .needs import POSITIVES as POSITIVES
 from .needs import BatchRows as BatchRows
 from .needs import Need as Need
-from .registry import find_loss as find_loss
-from .registry import find_pair_loss as find_pair_loss
-from .similarity import AnglE, CoSENT, CosineMSE
-from .softmax import PairSoftmax, Softmax
-from .supervised_contrastive import SupervisedContrastive
-from .triplet import Triplet
+from .similarity import AnglELoss, CoSENTLoss, CosineSimilarityLoss
+from .softmax import PairSoftmaxLoss, Softmax
+from .supervised_contrastive import SupervisedContrastiveLoss
+from .triplet import TripletLoss
 
 __all__ = [
-    "GIST",
     "MSE",
-    "AnglE",
+    "AnglELoss",
     "Batch",
-    "BatchHardTriplet",
-    "BatchSemiHardTriplet",
-    "CoSENT",
-    "Contrastive",
-    "CosineMSE",
-    "CosinePairs",
+    "BatchHardTripletLoss",
+    "BatchSemiHardTripletLoss",
+    "CoSENTLoss",
+    "ContrastiveLoss",
+    "CosinePairsLoss",
+    "CosineSimilarityLoss",
+    "GISTEmbedLoss",
     "Loss",
-    "MarginMSE",
-    "Matryoshka",
-    "MultipleNegatives",
-    "OnlineContrastive",
-    "PairSoftmax",
-    "SimCSE",
+    "MarginMSELoss",
+    "MatryoshkaLoss",
+    "MultipleNegativesRankingLoss",
+    "OnlineContrastiveLoss",
+    "PairSoftmaxLoss",
+    "SimCSELoss",
     "Softmax",
-    "SupervisedContrastive",
-    "Triplet",
+    "SupervisedContrastiveLoss",
+    "TripletLoss",
 ]

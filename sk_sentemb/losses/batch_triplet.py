@@ -11,7 +11,7 @@ from .needs import POSITIVES_AND_NEGATIVES
 
 
 @dataclass(frozen=True)
-class BatchHardTriplet(Loss):
+class BatchHardTripletLoss(Loss):
     """The farthest text of its class and the nearest one of another, for each text.
 
     A class without a second text in the batch has the text itself as the farthest.
@@ -30,9 +30,9 @@ class BatchHardTriplet(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import BatchHardTriplet
-    >>> BatchHardTriplet(margin=0.5, distance="cosine")
-    BatchHardTriplet(margin=0.5, distance='cosine')
+    >>> from sk_sentemb._training import BatchHardTripletLoss
+    >>> BatchHardTripletLoss(margin=0.5, distance="cosine")
+    BatchHardTripletLoss(margin=0.5, distance='cosine')
     """
 
     margin: float = 5.0
@@ -60,7 +60,7 @@ class BatchHardTriplet(Loss):
 
 
 @dataclass(frozen=True)
-class BatchSemiHardTriplet(Loss):
+class BatchSemiHardTripletLoss(Loss):
     """For each two texts of a class, the nearest text of another that is farther than they are.
 
     Where there is none, the farthest of another class.
@@ -79,9 +79,9 @@ class BatchSemiHardTriplet(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import BatchSemiHardTriplet
-    >>> BatchSemiHardTriplet(margin=0.5, distance="cosine")
-    BatchSemiHardTriplet(margin=0.5, distance='cosine')
+    >>> from sk_sentemb._training import BatchSemiHardTripletLoss
+    >>> BatchSemiHardTripletLoss(margin=0.5, distance="cosine")
+    BatchSemiHardTripletLoss(margin=0.5, distance='cosine')
     """
 
     margin: float = 5.0

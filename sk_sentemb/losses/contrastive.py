@@ -11,7 +11,7 @@ from .needs import ANOTHER_ROW
 
 
 @dataclass(frozen=True)
-class Contrastive(Loss):
+class ContrastiveLoss(Loss):
     """Pairs that belong together shall be near, others at least a margin apart.
 
     Parameters
@@ -54,7 +54,7 @@ class Contrastive(Loss):
 
 
 @dataclass(frozen=True)
-class OnlineContrastive(Contrastive):
+class OnlineContrastiveLoss(ContrastiveLoss):
     """As Contrastive, and the sum over the hard pairs of the batch only.
 
     Hard are pairs that belong together and are farther apart than the nearest that do not, and
@@ -73,9 +73,9 @@ class OnlineContrastive(Contrastive):
 
     Examples
     --------
-    >>> from sk_sentemb._training import OnlineContrastive
-    >>> OnlineContrastive(margin=0.3)
-    OnlineContrastive(margin=0.3, distance='cosine')
+    >>> from sk_sentemb._training import OnlineContrastiveLoss
+    >>> OnlineContrastiveLoss(margin=0.3)
+    OnlineContrastiveLoss(margin=0.3, distance='cosine')
     """
 
     needs = ANOTHER_ROW

@@ -10,7 +10,7 @@ from .needs import POSITIVES_AND_NEGATIVES
 
 
 @dataclass(frozen=True)
-class CosinePairs(Loss):
+class CosinePairsLoss(Loss):
     """The cosine of two texts shall be 1 in one class and 0 in two.
 
     All pairs of the batch are compared; those of one class and those of two count half each, which
@@ -23,9 +23,9 @@ class CosinePairs(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import CosinePairs
-    >>> CosinePairs()
-    CosinePairs()
+    >>> from sk_sentemb._training import CosinePairsLoss
+    >>> CosinePairsLoss()
+    CosinePairsLoss()
     """
 
     data = (LABELS,)

@@ -38,8 +38,8 @@ def same_class(target: Tensor) -> tuple[Tensor, Tensor]:
 def rank_loss(scores: Tensor, target: Tensor, scale: float, weight: Tensor | None) -> Tensor:
     """Return log(1 + sum(exp(scale * (s_low - s_high)))) over pairs of rows in the wrong order or not.
 
-    The loss of CoSENT and AnglE: rows with a lower target shall have a lower score. With weights,
-    each pair of rows counts as the product of theirs, relative to the mean.
+    Rows with a lower target should have a lower score. The weight of a pair of rows is the product of
+    their weights, relative to the mean.
     """
     scores = scores * scale
     differences = scores[None] - scores[:, None]

@@ -1,36 +1,36 @@
 """Which loss is for which data."""
 
 from .base import BINARY, CLASSES, LABELS, MARGINS, PAIRS, SCORES, TEXTS, TRIPLETS, VECTORS, Loss
-from .batch_triplet import BatchHardTriplet, BatchSemiHardTriplet
-from .contrastive import Contrastive, OnlineContrastive
-from .cosine_pairs import CosinePairs
+from .batch_triplet import BatchHardTripletLoss, BatchSemiHardTripletLoss
+from .contrastive import ContrastiveLoss, OnlineContrastiveLoss
+from .cosine_pairs import CosinePairsLoss
 from .distillation import MSE
-from .gist import GIST
+from .gist import GISTEmbedLoss
 from .lookup import LossTable
-from .margin_mse import MarginMSE
-from .multiple_negatives import MultipleNegatives, SimCSE
-from .similarity import AnglE, CoSENT, CosineMSE
-from .softmax import PairSoftmax, Softmax
-from .supervised_contrastive import SupervisedContrastive
-from .triplet import Triplet
+from .margin_mse import MarginMSELoss
+from .multiple_negatives import MultipleNegativesRankingLoss, SimCSELoss
+from .similarity import AnglELoss, CoSENTLoss, CosineSimilarityLoss
+from .softmax import PairSoftmaxLoss, Softmax
+from .supervised_contrastive import SupervisedContrastiveLoss
+from .triplet import TripletLoss
 
 LOSSES: dict[str, type[Loss]] = {
-    "supervised_contrastive": SupervisedContrastive,
-    "batch_hard_triplet": BatchHardTriplet,
-    "batch_semi_hard_triplet": BatchSemiHardTriplet,
-    "cosine_pairs": CosinePairs,
+    "supervised_contrastive": SupervisedContrastiveLoss,
+    "batch_hard_triplet": BatchHardTripletLoss,
+    "batch_semi_hard_triplet": BatchSemiHardTripletLoss,
+    "cosine_pairs": CosinePairsLoss,
     "softmax": Softmax,
-    "pair_softmax": PairSoftmax,
-    "cosent": CoSENT,
-    "angle": AnglE,
-    "cosine": CosineMSE,
-    "online_contrastive": OnlineContrastive,
-    "contrastive": Contrastive,
-    "multiple_negatives": MultipleNegatives,
-    "gist": GIST,
-    "triplet": Triplet,
-    "margin_mse": MarginMSE,
-    "simcse": SimCSE,
+    "pair_softmax": PairSoftmaxLoss,
+    "cosent": CoSENTLoss,
+    "angle": AnglELoss,
+    "cosine": CosineSimilarityLoss,
+    "online_contrastive": OnlineContrastiveLoss,
+    "contrastive": ContrastiveLoss,
+    "multiple_negatives_ranking": MultipleNegativesRankingLoss,
+    "gist_embed": GISTEmbedLoss,
+    "triplet": TripletLoss,
+    "margin_mse": MarginMSELoss,
+    "simcse": SimCSELoss,
     "mse": MSE,
 }
 
@@ -40,8 +40,8 @@ SHAPES = {
     SCORES: ("two columns and a similarity for each pair", "cosent"),
     BINARY: ("two columns and 0 or 1 for each pair", "online_contrastive"),
     CLASSES: ("two columns and a class for each pair", "pair_softmax"),
-    PAIRS: ("two columns and no y", "multiple_negatives"),
-    TRIPLETS: ("three columns and no y", "multiple_negatives"),
+    PAIRS: ("two columns and no y", "multiple_negatives_ranking"),
+    TRIPLETS: ("three columns and no y", "multiple_negatives_ranking"),
     MARGINS: ("three columns and a margin for each triplet", "margin_mse"),
     TEXTS: ("one column of texts and no y", "simcse"),
     VECTORS: ("one column of texts and a vector for each", "mse"),

@@ -12,8 +12,8 @@ from .needs import IN_BATCH_NEGATIVES
 
 
 @dataclass(frozen=True)
-class GIST(Loss):
-    """As MultipleNegatives, and also among the anchors and among the positives, without false negatives.
+class GISTEmbedLoss(Loss):
+    """Multiple negatives ranking loss that masks false negatives with a guide model.
 
     What the guide, the model before it is trained, finds nearer than an anchor's own positive is no
     negative.

@@ -4,23 +4,7 @@ from torch import Tensor
 
 
 def one_logit(column: Tensor) -> Tensor:
-    """Return the logit of each pair, of a model that gives one.
-
-    Parameters
-    ----------
-    column : Tensor of shape (n_rows, n_labels), float32
-        The logits of pairs.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), float32
-        The only one of each.
-
-    Raises
-    ------
-    ValueError
-        If the model gives several.
-    """
+    """Return the logit of each pair, of a model that gives one."""
     if column.shape[1] != 1:
         raise ValueError(
             f"the model gives {column.shape[1]} logits for each pair, and the loss is of one. Pass a "

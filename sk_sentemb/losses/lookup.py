@@ -7,17 +7,7 @@ from .base import Loss
 
 @dataclass(frozen=True)
 class LossTable:
-    """Which losses there are for a kind of model.
-
-    Attributes
-    ----------
-    estimators : str
-        Whose losses they are.
-    losses : dict of str to type
-        By name.
-    shapes : dict of str to (str, str)
-        The shape of the data -> in words, and the name of the loss for it.
-    """
+    """Which losses there are for a kind of model."""
 
     estimators: str
     losses: dict[str, type[Loss]]
@@ -34,29 +24,7 @@ class LossTable:
 
 
 def look_up(loss: str | Loss, shape: str | None, table: LossTable, other: LossTable) -> Loss:
-    """Return the loss that a parameter stands for.
-
-    Parameters
-    ----------
-    loss : str or Loss
-        A name, ``"auto"`` or a loss.
-    shape : str or None
-        The shape of the data; None where it is not known yet.
-    table : LossTable
-        Where it is looked for.
-    other : LossTable
-        The losses of the other kind of model; one of them is refused, unless it is in both.
-
-    Returns
-    -------
-    Loss
-        For such data.
-
-    Raises
-    ------
-    ValueError
-        If there is no such loss, or it is not for such data or such a model.
-    """
+    """Return the loss that a parameter stands for."""
     if loss in other and loss not in table:
         raise ValueError(
             f"loss={loss!r}: it is for {other.estimators}. For {table.estimators} pass 'auto', a Loss "

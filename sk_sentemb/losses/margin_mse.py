@@ -9,7 +9,7 @@ from .logits import one_logit
 
 
 @dataclass(frozen=True)
-class MarginMSE(Loss):
+class MarginMSELoss(Loss):
     """By how much the positive is better shall be what a teacher says: mean squared error.
 
     The scores are dot products of an embedder's vectors, or the logits of a cross-encoder.
@@ -22,9 +22,9 @@ class MarginMSE(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import MarginMSE
-    >>> MarginMSE()
-    MarginMSE()
+    >>> from sk_sentemb._training import MarginMSELoss
+    >>> MarginMSELoss()
+    MarginMSELoss()
     """
 
     data = (MARGINS,)

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from .base import VECTORS, Batch, Loss
 from .embedder_table import SHAPES
+from .loss_registry import find_loss
 from .needs import Need
-from .registry import find_loss
 
 
 @dataclass(frozen=True)
-class Matryoshka(Loss):
+class MatryoshkaLoss(Loss):
     """Another loss of the first dimensions of vectors, as unit vectors, summed over several numbers.
 
     After it, ``truncate_dim`` costs little.
@@ -78,7 +78,7 @@ class Matryoshka(Loss):
         """What the other loss needs."""
         return self.loss.needs if isinstance(self.loss, Loss) else Loss.needs
 
-    def for_data(self, shape: str) -> "Matryoshka":
+    def for_data(self, shape: str) -> "MatryoshkaLoss":
         """Return it with the other loss chosen."""
         return replace(self, loss=find_loss(self.loss, shape))
 

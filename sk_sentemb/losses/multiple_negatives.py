@@ -21,7 +21,7 @@ def ranking(columns: Sequence[Tensor], scale: float, weight: Tensor | None) -> T
 
 
 @dataclass(frozen=True)
-class MultipleNegatives(Loss):
+class MultipleNegativesRankingLoss(Loss):
     """Each anchor shall find its positive among those of the batch, and the negatives if there are.
 
     A row of weight zero still has a text that others are compared with.
@@ -41,9 +41,9 @@ class MultipleNegatives(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import MultipleNegatives
-    >>> MultipleNegatives(symmetric=True)
-    MultipleNegatives(scale=20.0, symmetric=True)
+    >>> from sk_sentemb._training import MultipleNegativesRankingLoss
+    >>> MultipleNegativesRankingLoss(symmetric=True)
+    MultipleNegativesRankingLoss(scale=20.0, symmetric=True)
     """
 
     scale: float = 20.0
@@ -65,7 +65,7 @@ class MultipleNegatives(Loss):
 
 
 @dataclass(frozen=True)
-class SimCSE(Loss):
+class SimCSELoss(Loss):
     """Each text shall find itself in the batch, after dropout made it another one.
 
     Parameters
@@ -75,14 +75,14 @@ class SimCSE(Loss):
 
     References
     ----------
-    .. [1] T. Gao et al., "SimCSE: Simple Contrastive Learning of Sentence Embeddings", EMNLP 2021,
+    .. [1] T. Gao et al., "SimCSELoss: Simple Contrastive Learning of Sentence Embeddings", EMNLP 2021,
        https://arxiv.org/abs/2104.08821
 
     Examples
     --------
-    >>> from sk_sentemb._training import SimCSE
-    >>> SimCSE()
-    SimCSE(scale=20.0)
+    >>> from sk_sentemb._training import SimCSELoss
+    >>> SimCSELoss()
+    SimCSELoss(scale=20.0)
     """
 
     scale: float = 20.0

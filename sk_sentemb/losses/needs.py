@@ -8,19 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class BatchRows:
-    """The rows of a batch, as they are known before the model has read them.
-
-    Attributes
-    ----------
-    n_columns : int
-        The number of columns that the model reads.
-    n_rows : int
-        The number of rows.
-    target : ndarray of shape (n_rows,) or (n_rows, n_outputs), or None
-        The targets.
-    lists : ndarray of shape (n_rows,), int64, or None
-        The list that each row is in.
-    """
+    """The rows of a batch, as they are known before the model has read them."""
 
     n_columns: int
     n_rows: int
@@ -30,15 +18,7 @@ class BatchRows:
 
 @dataclass(frozen=True)
 class Need:
-    """A condition on a batch. Where it is not met, the loss says nothing about the model.
-
-    Attributes
-    ----------
-    words : str
-        The condition in words, for messages.
-    is_met : callable
-        Maps the rows of a batch to whether they meet the condition.
-    """
+    """A condition on a batch. Where it is not met, the loss says nothing about the model."""
 
     words: str
     is_met: Callable[[BatchRows], bool]

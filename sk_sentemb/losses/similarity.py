@@ -11,7 +11,7 @@ from .needs import TWO_TARGETS
 
 
 @dataclass(frozen=True)
-class CoSENT(Loss):
+class CoSENTLoss(Loss):
     """Pairs that are more similar shall have a higher cosine than those that are less.
 
     Only the order of the similarities matters.
@@ -23,14 +23,14 @@ class CoSENT(Loss):
 
     References
     ----------
-    .. [1] J. Su, "CoSENT: a scheme of sentence vectors more effective than Sentence-BERT", 2022,
+    .. [1] J. Su, "CoSENTLoss: a scheme of sentence vectors more effective than Sentence-BERT", 2022,
        https://kexue.fm/archives/8847; CoSENTLoss of sentence-transformers.
 
     Examples
     --------
-    >>> from sk_sentemb._training import CoSENT
-    >>> CoSENT(scale=10.0)
-    CoSENT(scale=10.0)
+    >>> from sk_sentemb._training import CoSENTLoss
+    >>> CoSENTLoss(scale=10.0)
+    CoSENTLoss(scale=10.0)
     """
 
     scale: float = 20.0
@@ -51,8 +51,8 @@ class CoSENT(Loss):
 
 
 @dataclass(frozen=True)
-class AnglE(CoSENT):
-    """As CoSENT, of angles in complex space, which do not saturate where cosines do.
+class AnglELoss(CoSENTLoss):
+    """As CoSENTLoss, of angles in complex space, which do not saturate where cosines do.
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ class AnglE(CoSENT):
 
     References
     ----------
-    .. [1] X. Li and J. Li, "AnglE-optimized Text Embeddings", ACL 2024,
+    .. [1] X. Li and J. Li, "AnglELoss-optimized Text Embeddings", ACL 2024,
        https://arxiv.org/abs/2309.12871; AnglELoss of sentence-transformers.
 
     Examples
     --------
-    >>> from sk_sentemb._training import AnglE
-    >>> AnglE(scale=10.0)
-    AnglE(scale=10.0)
+    >>> from sk_sentemb._training import AnglELoss
+    >>> AnglELoss(scale=10.0)
+    AnglELoss(scale=10.0)
     """
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 2) -> None:
@@ -89,7 +89,7 @@ class AnglE(CoSENT):
 
 
 @dataclass(frozen=True)
-class CosineMSE(Loss):
+class CosineSimilarityLoss(Loss):
     """The cosine of a pair shall be its similarity: mean squared error.
 
     References
@@ -100,9 +100,9 @@ class CosineMSE(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import CosineMSE
-    >>> CosineMSE()
-    CosineMSE()
+    >>> from sk_sentemb._training import CosineSimilarityLoss
+    >>> CosineSimilarityLoss()
+    CosineSimilarityLoss()
     """
 
     data = (SCORES, BINARY)

@@ -25,7 +25,7 @@ class Softmax(Loss):
 
     def for_data(self, shape: str) -> "Softmax":
         """Return the loss of pairs for pairs and their classes."""
-        return PairSoftmax() if shape == CLASSES else self
+        return PairSoftmaxLoss() if shape == CLASSES else self
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module:
         """Return a linear layer with an output for each class."""
@@ -43,7 +43,7 @@ class Softmax(Loss):
 
 
 @dataclass(frozen=True)
-class PairSoftmax(Softmax):
+class PairSoftmaxLoss(Softmax):
     """Cross-entropy of a linear classifier of pairs, from u, v and ``|u - v|``.
 
     References
@@ -54,9 +54,9 @@ class PairSoftmax(Softmax):
 
     Examples
     --------
-    >>> from sk_sentemb._training import PairSoftmax
-    >>> PairSoftmax()
-    PairSoftmax()
+    >>> from sk_sentemb._training import PairSoftmaxLoss
+    >>> PairSoftmaxLoss()
+    PairSoftmaxLoss()
     """
 
     data = (CLASSES,)

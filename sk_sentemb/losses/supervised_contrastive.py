@@ -11,7 +11,7 @@ from .needs import POSITIVES_AND_NEGATIVES
 
 
 @dataclass(frozen=True)
-class SupervisedContrastive(Loss):
+class SupervisedContrastiveLoss(Loss):
     """Supervised contrastive loss over the batch (SupCon).
 
     Each text shall be nearer to the others of its class than to all the rest. One whose class has no
@@ -29,9 +29,9 @@ class SupervisedContrastive(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import SupervisedContrastive
-    >>> SupervisedContrastive(temperature=0.2)
-    SupervisedContrastive(temperature=0.2)
+    >>> from sk_sentemb._training import SupervisedContrastiveLoss
+    >>> SupervisedContrastiveLoss(temperature=0.2)
+    SupervisedContrastiveLoss(temperature=0.2)
     """
 
     temperature: float = 0.1

@@ -9,7 +9,7 @@ from .distances import check_distance, check_positive, row_distance
 
 
 @dataclass(frozen=True)
-class Triplet(Loss):
+class TripletLoss(Loss):
     """The negative shall be farther from the anchor than the positive, by a margin.
 
     Parameters

@@ -20,24 +20,6 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     The values in ``fit`` give the categories their names: a column of True and False may come as 1 and 0
     later, and the other way round.
-
-    Parameters
-    ----------
-    fill : str, default="missing"
-        The category of missing cells, together with the cells that have this very text.
-
-    Attributes
-    ----------
-    seen_ : list of set of str
-        The subset of ``"True"``, ``"False"``, ``"1"`` and ``"0"`` that each column has in ``fit``.
-    n_features_in_ : int
-        Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if ``X`` had string names for all of them.
-
-    See Also
-    --------
-    read_categories : The function that reads the cells.
     """
 
     def __init__(self, fill: str = "missing") -> None:
@@ -45,37 +27,13 @@ class CategoryReader(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn how each column names true and false.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_columns)
-            Categories.
-        y : Ignored
-            Not used.
-
-        Returns
-        -------
-        CategoryReader
-            The fitted transformer itself.
-        """
+        """Learn how each column names true and false."""
         categories = read_categories(validate_table(self, X, reset=True), fill=self.fill)
         self.seen_ = [_EQUAL.keys() & set(column) for column in categories.T]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Read categories.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_columns)
-            Categories.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_columns), object
-            Strings.
-        """
+        """Read categories."""
         check_is_fitted(self)
         categories = read_categories(validate_table(self, X, reset=False), fill=self.fill)
         for column, seen in zip(categories.T, self.seen_, strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from .._inputs import named_columns
-from .column_stats import Measures, measure
+from .column_stats import ColumnStats, measure
 from .role_rules import ROLES, RoleRules
 
 Columns = str | Sequence[str] | Callable[[Any], Sequence[str]]
@@ -141,7 +141,7 @@ def describe_columns(
         measures = measure(column, sample=rules.sample)
         role, reason = rules.role(name, measures)
         rows[name] = {"role": role, "reason": reason, **measures.shown()}
-    columns = ["role", "reason", *Measures("", "", 0).shown()]
+    columns = ["role", "reason", *ColumnStats("", "", 0).shown()]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 

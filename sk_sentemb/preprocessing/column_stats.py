@@ -21,34 +21,8 @@ _DIGITS_OF_A_CODE = 9
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What a column holds.
-
-    Parameters
-    ----------
-    dtype : str
-        The column's, in the words of narwhals.
-    kind : str
-        ``"number"``, ``"bool"``, ``"category"``, ``"date"``, ``"text"``, ``"image"``, ``"other"``, or
-        ``"empty"`` where no cell holds anything: what the cells are before they are read.
-    missing : float
-        Share of the cells that hold nothing, or nothing but spaces.
-    distinct : float
-        Number of distinct cells among those that hold something.
-    unique : float
-        The same as a share.
-    words : float
-        Words of a cell, on average.
-    number, date, image, code : float
-        Shares of cells that are read as numbers; as dates; that name files with pictures; that are
-        addresses, paths, telephone numbers, UUIDs and the like.
-    whole : bool
-        Whether all the numbers are whole, whatever holds them.
-    others : float
-        Number of distinct cells of text that are no numbers.
-    counts_rows : bool
-        Whether the numbers are 0, 1, 2, … or 1, 2, 3, … in some order.
-    """
+class ColumnStats:
+    """What a column holds."""
 
     dtype: str
     kind: str
@@ -70,34 +44,21 @@ class Measures:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
 
 
-def measure(column: nw.Series, *, sample: int) -> Measures:
-    """Measure a column.
-
-    Parameters
-    ----------
-    column : narwhals.Series
-        The column.
-    sample : int
-        Look at so many cells at most, in equal steps.
-
-    Returns
-    -------
-    Measures
-        Those of all cells where the dtype says what they are, else of the sample.
-    """
+def measure(column: nw.Series, *, sample: int) -> ColumnStats:
+    """Measure a column."""
     present, kind = _present(column)
     dtype, missing = str(column.dtype), 1 - len(present) / max(len(column), 1)
     if not len(present):
-        return Measures(dtype, "empty", missing if len(column) else 0.0)
+        return ColumnStats(dtype, "empty", missing if len(column) else 0.0)
     if kind in ("other", "image"):
-        return Measures(dtype, kind, missing)
+        return ColumnStats(dtype, kind, missing)
     if kind in ("text", "category"):
         step = -(-len(present) // sample)
         sampled = present[::step] if isinstance(present, list) else present.gather_every(step)
         return _of_texts(list(sampled), dtype, kind, missing)
     distinct = len(set(present)) if isinstance(present, list) else present.n_unique()
     whole = kind == "number" and _are_whole(present)
-    return Measures(
+    return ColumnStats(
         dtype,
         kind,
         missing,
@@ -158,7 +119,7 @@ def _are_whole(present: list[Any] | nw.Series) -> bool:
     return bool(np.isfinite(values).all()) and np.array_equal(values, np.trunc(values))
 
 
-def _of_texts(cells: list[Any], dtype: str, kind: str, missing: float) -> Measures:
+def _of_texts(cells: list[Any], dtype: str, kind: str, missing: float) -> ColumnStats:
     """Measure cells that are text, or are read as text, from a column with some share missing."""
     counts = Counter(cell if isinstance(cell, str) else str(cell) for cell in cells)
     blank = [text for text in counts if not text.strip()]
@@ -166,7 +127,7 @@ def _of_texts(cells: list[Any], dtype: str, kind: str, missing: float) -> Measur
     missing += (1 - missing) * n_blank / len(cells)
     n_cells = counts.total()
     if not n_cells:
-        return Measures(dtype, "empty", missing)
+        return ColumnStats(dtype, "empty", missing)
     unique = len(counts) / n_cells
 
     def share(holds: Callable[[str], Any]) -> float:
@@ -178,7 +139,7 @@ def _of_texts(cells: list[Any], dtype: str, kind: str, missing: float) -> Measur
     dates = read_dates(texts, day_first=day_comes_first(texts))
     is_date = dict(zip(texts, dates.notna(), strict=True))
     is_code = _codes_of_digits(counts) or (lambda text: not is_date[text] and _is_code(text))
-    return Measures(
+    return ColumnStats(
         dtype,
         kind,
         missing,

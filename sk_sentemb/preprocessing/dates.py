@@ -40,19 +40,7 @@ _FIRST_DAY, _LAST_DAY = 19_000_101, 20_991_231
 
 
 def day_comes_first(texts: Iterable[str]) -> bool:
-    """Say whether 3/4/2024 is the third of April in a column, by its other dates.
-
-    Parameters
-    ----------
-    texts : iterable of str
-        The cells.
-
-    Returns
-    -------
-    bool
-        True if more first than second numbers are too large for a month. Where neither are: True if
-        the numbers stand between dots, as in German or Russian.
-    """
+    """Say whether 3/4/2024 is the third of April in a column, by its other dates."""
     day_first = month_first = dotted = others = 0
     for text in texts:
         if found := _YEAR_LAST.fullmatch(text.strip()):
@@ -66,20 +54,7 @@ def day_comes_first(texts: Iterable[str]) -> bool:
 
 
 def read_dates(texts: Sequence[str], *, day_first: bool) -> pd.Series:
-    """Read dates, with or without a time.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        The cells.
-    day_first : bool
-        Whether 3/4/2024 is the third of April.
-
-    Returns
-    -------
-    pandas.Series of datetime64, UTC
-        NaT where a text is no date. Times without a zone are those of UTC.
-    """
+    """Read dates, with or without a time."""
     # None where the form is another: pandas alone would take "may" or "10" for a date.
     plain = [_as_iso(text.strip(), day_first) for text in texts]
     return pd.to_datetime(pd.Series(plain, dtype=object), format="mixed", utc=True, errors="coerce")
@@ -115,18 +90,7 @@ def _with_century(year: str) -> str:
 
 
 def day_in_digits(number: float) -> str | None:
-    """Return the digits of a number that looks like 20240531.
-
-    Parameters
-    ----------
-    number : float
-        A number.
-
-    Returns
-    -------
-    str or None
-        Text that :func:`read_dates` reads if there is such a day; None for other numbers.
-    """
+    """Return the digits of a number that looks like 20240531."""
     if not (_FIRST_DAY <= number <= _LAST_DAY and number == int(number)):
         return None
     digits = str(int(number))

@@ -53,28 +53,7 @@ _HIDING = re.compile(r"<(?:script|style|template)\b", re.IGNORECASE)
 
 
 def html_to_text(text: str) -> str:
-    r"""Return what a reader sees of HTML, and other text as it is.
-
-    Parameters
-    ----------
-    text : str
-        HTML, or text with or without character references. A tag is one of HTML's or of Word's; a
-        reference has a semicolon. Comments, scripts and the like have an end. Tags of nothing but a
-        name, such as ``<b>``, are tags beside one of another form: an end tag, one with attributes,
-        or one that needs no end, such as ``<br>``.
-
-    Returns
-    -------
-    str
-        Without tags, comments, scripts and styles; a line for each block; references are the
-        characters that they stand for.
-
-    Examples
-    --------
-    >>> from sk_sentemb.preprocessing.markup import html_to_text
-    >>> html_to_text("<b>bo</b>ld &amp; bright<br>a <b, AT&T, ?a=1&copy=2")
-    'bold & bright\na <b, AT&T, ?a=1&copy=2'
-    """
+    r"""Return what a reader sees of HTML, and other text as it is."""
     if "<" not in text:
         return _MARKUP.sub(_character, text) if "&" in text else text
     text = _sub_closed(_SECTION, "]]>", r"\1", text)

@@ -62,43 +62,16 @@ def count_words(text: str) -> float:
     """Count what stands between spaces and has a letter; numbers and signs are no words.
 
     In scripts without spaces, two characters count as a word.
-
-    Parameters
-    ----------
-    text : str
-        A cell.
-
-    Returns
-    -------
-    float
-        The number of words.
-
-    Examples
-    --------
-    >>> from sk_sentemb.preprocessing.patterns import count_words
-    >>> count_words("size 12 - fits me"), count_words("很好看的衣服"), count_words("+49 176 1234")
-    (3.0, 3.0, 0.0)
     """
-    n_characters = 0
+    text_length = 0
     if not text.isascii():
-        text, n_characters = _WITHOUT_SPACES.subn(" ", text)
+        text, text_length = _WITHOUT_SPACES.subn(" ", text)
     n_words = sum(any(map(str.isalpha, word)) for word in text.split())
-    return n_words + n_characters / _CHARACTERS_OF_A_WORD
+    return n_words + text_length / _CHARACTERS_OF_A_WORD
 
 
 def is_picture(cell: object) -> bool:
-    """Say whether a cell that is not text holds a picture: a file's bytes, pixels, a PIL image.
-
-    Parameters
-    ----------
-    cell : object
-        A cell.
-
-    Returns
-    -------
-    bool
-        Whether it does.
-    """
+    """Say whether a cell that is not text holds a picture: a file's bytes, pixels, a PIL image."""
     if isinstance(cell, (bytes, bytearray)):
         return bytes(cell[:4]).startswith(_PICTURE_BYTES)
     if type(cell).__module__.startswith("PIL."):
@@ -110,16 +83,6 @@ def number(text: str) -> float | None:
     """Read a number: ``"-1,200.5"``, ``"$3"``, ``"3 €"``, ``"7e-3"``, ``"12 %"`` for 12.
 
     In parentheses, as in accounts, it is negative.
-
-    Parameters
-    ----------
-    text : str
-        A cell.
-
-    Returns
-    -------
-    float or None
-        None where the text is no number, or too large for one.
     """
     text = text.strip()
     negative = text.startswith("(") and text.endswith(")")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Self
 
-from .column_stats import Measures
+from .column_stats import ColumnStats
 
 ROLES = ("text", "categorical", "numeric", "date", "image", "id", "empty", "other")
 
@@ -63,7 +63,7 @@ class RoleRules:
             )
         return cls(**rules)
 
-    def role(self, name: str, of: Measures) -> tuple[str, str]:
+    def role(self, name: str, of: ColumnStats) -> tuple[str, str]:
         """Return the role of a column and why it has it."""
         if of.kind in ("empty", "other"):
             return of.kind, "no cell holds anything" if of.kind == "empty" else "no rule for it"
@@ -79,14 +79,14 @@ class RoleRules:
             return of.kind, "dates" if of.kind == "date" else "pictures"
         return self._role_of_text(name, of)
 
-    def _role_of_numbers(self, name: str, of: Measures) -> tuple[str, str]:
+    def _role_of_numbers(self, name: str, of: ColumnStats) -> tuple[str, str]:
         if of.whole and self.is_named_id(name):
             return "id", "whole numbers, and its name"
         if of.counts_rows and of.distinct > _FEW:
             return "id", "counts rows: every whole number from 0 or 1 on, once"
         return "numeric", "numbers"
 
-    def _role_of_text(self, name: str, of: Measures) -> tuple[str, str]:
+    def _role_of_text(self, name: str, of: ColumnStats) -> tuple[str, str]:
         for role, share in (("image", of.image), ("date", of.date)):
             if share >= self.min_share:
                 return role, f"{share:.0%} {'pictures' if role == 'image' else 'dates'}"

@@ -82,26 +82,7 @@ class text_column_selector(BaseEstimator):
         self.sample = sample
 
     def __call__(self, X: Any) -> list[str]:
-        """Select the columns of text.
-
-        Parameters
-        ----------
-        X : data frame of shape (n_samples, n_columns)
-            Of pandas, polars, pyarrow or another library that narwhals reads.
-
-        Returns
-        -------
-        list of str
-            Names of columns, in the order of ``X``.
-
-        Raises
-        ------
-        TypeError
-            If ``X`` is no data frame, the names of its columns are not strings, or a threshold is no
-            number.
-        ValueError
-            If a threshold is out of range, or ``pattern`` is no regular expression.
-        """
+        """Select the columns of text."""
         rules = self.get_params()
         pattern = rules.pop("pattern")
         check_pattern("pattern", pattern)

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
-from .._inputs import TextColumns, check_features, list_cells, read_text_columns
+from .._inputs import TextColumns, list_cells, read_text_columns, validate_feature_names
 from .markup import html_to_text
 from .patterns import EMAIL, URL
 from .text_output import TextOutputMixin
@@ -210,7 +210,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
     def _read(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
         n_columns, one_dimensional = columns.missing.shape[1], _is_one_dimensional(X, columns)
-        check_features(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
+        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         return columns
 
     def __sklearn_tags__(self) -> Tags:

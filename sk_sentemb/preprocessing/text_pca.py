@@ -14,21 +14,7 @@ from ..exceptions import ReducedComponentsWarning
 
 
 class TextPCA(PCA):
-    """PCA that keeps fewer components, with a warning, where there are fewer rows or columns.
-
-    Parameters
-    ----------
-    n_components : int, float or None, default=None
-        As in :class:`sklearn.decomposition.PCA`.
-    entry : str, default=""
-        The name of the entry of a column transformer that it belongs to, for the warning.
-    whiten : bool, default=False
-        As in PCA.
-    svd_solver : str, default="auto"
-        As in PCA.
-    random_state : int, RandomState instance or None, default=None
-        As in PCA.
-    """
+    """PCA that keeps fewer components, with a warning, where there are fewer rows or columns."""
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **PCA._parameter_constraints,
@@ -50,49 +36,13 @@ class TextPCA(PCA):
         self.entry = entry
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the components.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-        y : Ignored
-            Not used.
-
-        Returns
-        -------
-        TextPCA
-            The fitted transformer itself.
-
-        Warns
-        -----
-        ReducedComponentsWarning
-            If there are fewer rows or columns than ``n_components``.
-        """
+        """Learn the components."""
         self.fit_transform(X)
         return self
 
     @atomic_fit
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Learn the components and return those of ``X``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Embeddings.
-        y : Ignored
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components)
-            The components, fewer of them where there are fewer rows or columns.
-
-        Warns
-        -----
-        ReducedComponentsWarning
-            If there are fewer rows or columns than ``n_components``.
-        """
+        """Learn the components and return those of ``X``."""
         n_components = self._count_components(X)
         if n_components == self.n_components:
             return super().fit_transform(X)
@@ -128,17 +78,6 @@ class TextPCA(PCA):
         return most
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the components ``pca0``, ``pca1`` and so on.
-
-        Parameters
-        ----------
-        input_features : Ignored
-            Not used.
-
-        Returns
-        -------
-        ndarray of shape (n_components,), object
-            One name for each component.
-        """
+        """Name the components ``pca0``, ``pca1`` and so on."""
         check_is_fitted(self)
         return np.array([f"pca{i}" for i in range(self.n_components_)], dtype=object)

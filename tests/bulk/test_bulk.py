@@ -578,7 +578,7 @@ def files(target):
     return {str(file.relative_to(target)): file for file in found}
 
 
-def bytes_of(target):
+def text_to_bytes(target):
     return {name: file.read_bytes() for name, file in files(target).items()}
 
 
@@ -610,7 +610,7 @@ for trial in range(int(n_trials)):
     before = finished(target)
     ended = os.waitpid(start(target, name), 0)[1]
     unchanged = before.items() <= finished(target).items()
-    print(json.dumps([n_shards, ended, unchanged, bytes_of(target) == bytes_of(whole)]))
+    print(json.dumps([n_shards, ended, unchanged, text_to_bytes(target) == text_to_bytes(whole)]))
 """
 
 

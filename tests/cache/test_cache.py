@@ -25,8 +25,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import DiskCache, MemoryCache, open_cache, prewarm
 from sk_sentemb.cache.memory import ENTRY_BYTES
-from sk_sentemb.cache.namespace import Space, space_of
-from sk_sentemb.cache.single_flight import embed_once
+from sk_sentemb.cache.namespace import Namespace, namespace_for
+from sk_sentemb.cache.single_flight import get_or_compute
 from sk_sentemb.encoder import Embedded
 from sk_sentemb.encoder.modules.layers import Dense
 from sk_sentemb.exceptions import CacheWarning, TruncationWarning
@@ -233,7 +233,7 @@ def test_what_may_change_a_vector_has_keys_of_its_own(params, cache):
         {"dtype": "float32"},
         {"missing": "nan"},
         {"n_jobs": 2},
-        {"weights_in_pickle": "embed"},
+        {"store_weights_in_pickle": True},
         {"verbose": 1},
     ],
     ids=str,
@@ -339,7 +339,7 @@ def test_spaces_of_different_settings_do_not_share_the_start_of_their_keys():
     encoder = load_encoder(TINY, device="cpu")
     settings = itertools.product((None, "a", "b"), (None, 12, 13), ("truncate", "chunk", "error"))
     spaces = [
-        space_of(encoder, prompt=prompt, max_length=max_length, long_text=long_text)
+        namespace_for(encoder, prompt=prompt, max_length=max_length, long_text=long_text)
         for prompt, max_length, long_text in settings
     ]
     assert len({space.prefix for space in spaces}) == len(spaces)
@@ -375,7 +375,7 @@ def test_a_text_that_is_too_long_is_named_by_its_row_each_time(n_jobs, cache):
 
 # Memory: what goes first, and how much there is
 
-SPACE = Space(bytes(range(32)), model="some/model", fingerprint="f00d", dim=4)
+SPACE = Namespace(bytes(range(32)), model="some/model", fingerprint="f00d", dim=4)
 
 
 def records_of(texts, space=SPACE):
@@ -437,7 +437,7 @@ def test_an_embedder_embeds_again_what_had_to_go():
 
 
 def test_bytes_are_what_python_takes():
-    space = Space(b"x" * 32, model="m", fingerprint="f", dim=64)
+    space = Namespace(b"x" * 32, model="m", fingerprint="f", dim=64)
     vectors = Embedded(np.ones((1_000, 64), dtype=np.float32), np.zeros(1_000, dtype=bool))
     cache = MemoryCache(50_000 * (space.record_bytes + ENTRY_BYTES))
 
@@ -497,7 +497,7 @@ def embed_slowly(asked, lock):
 
 def ask(cache, texts, run, **how):
     how = {"tokens_per_run": 20, "on_progress": lambda n: None} | how
-    return embed_once(cache, SPACE, texts, run, **how)
+    return get_or_compute(cache, SPACE, texts, run, **how)
 
 
 def assert_right(embedded, texts):
@@ -661,10 +661,10 @@ def test_a_forked_child_does_not_wait_for_threads_that_it_does_not_have():
         embedder.transform(TEXTS)
         os._exit(7 + cache.statistics().misses)
 
-    space = space_of(embedder.encoder_)
+    space = namespace_for(embedder.encoder_)
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(
-            embed_once, cache, space, TEXTS, hold, tokens_per_run=1_000, on_progress=print
+            get_or_compute, cache, space, TEXTS, hold, tokens_per_run=1_000, on_progress=print
         )
         begun.wait()
         process = get_context("fork").Process(target=child)
@@ -699,7 +699,7 @@ def test_a_pickle_of_a_memory_cache_is_itself_in_its_process():
 
 def test_a_pickled_memory_cache_is_empty_elsewhere_and_lasts_there(tmp_path, run_python):
     cache = MemoryCache(123_456)
-    embedder = SentenceEmbedder(TINY, cache=cache, weights_in_pickle="reference").fit(TEXTS)
+    embedder = SentenceEmbedder(TINY, cache=cache, store_weights_in_pickle=False).fit(TEXTS)
     embedder.transform(TEXTS)
     (tmp_path / "pickle").write_bytes(pickle.dumps((embedder, MemoryCache(5))))
     code = """

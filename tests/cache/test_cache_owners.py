@@ -12,8 +12,8 @@ import pytest
 
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import open_cache, processes
-from sk_sentemb.cache.namespace import space_of
-from sk_sentemb.cache.processes import is_running, this_process
+from sk_sentemb.cache.namespace import namespace_for
+from sk_sentemb.cache.processes import is_running, process_id
 from tests.helpers.processes import ends_within
 from tests.helpers.tiny_models import TINY
 
@@ -42,7 +42,9 @@ class _NoProc:
 def claim(folder, owner):
     """Let an owner claim the texts for as long as it may."""
     SentenceEmbedder(TINY, cache=folder).fit_transform(["another"])
-    rows = [(key, owner, time.time() + 299) for key in space_of(load_encoder(TINY)).keys(TEXTS)]
+    rows = [
+        (key, owner, time.time() + 299) for key in namespace_for(load_encoder(TINY)).keys(TEXTS)
+    ]
     db = sqlite3.connect(open_cache(folder).path)
     with db:
         db.executemany("INSERT INTO claim VALUES (?, ?, ?)", rows)
@@ -79,8 +81,8 @@ def test_a_process_that_runs_is_waited_for(tmp_path):
 
 
 def test_is_running(asked):
-    me = this_process()
-    assert me == this_process()
+    me = process_id()
+    assert me == process_id()
     assert is_running(me)
     assert not is_running(me + "1")
     assert not is_running(me.rpartition(" ")[0])
@@ -95,5 +97,5 @@ def test_is_running(asked):
 
 def test_a_system_that_tells_nothing_waits_for_the_lease(monkeypatch):
     monkeypatch.setattr(processes, "os", SimpleNamespace(name="nt", getpid=os.getpid))
-    assert is_running(this_process())
+    assert is_running(process_id())
     assert is_running(f"{platform.node()} 999999999 2")

@@ -18,8 +18,8 @@ from sk_sentemb import (
     SentenceEmbedder,
 )
 from sk_sentemb.cache import DiskCache, open_cache
-from sk_sentemb.cache.namespace import sealed
-from sk_sentemb.cache.resilient_store import shelf_of
+from sk_sentemb.cache.namespace import add_checksum
+from sk_sentemb.cache.resilient_store import resilient_store_for
 from sk_sentemb.exceptions import CacheWarning
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, TINY_SCORER, assert_same_rows
 
@@ -79,7 +79,9 @@ def test_a_record_of_another_length_is_damaged(n_bytes, tmp_path):
     with sqlite3.connect(open_cache(tmp_path).path) as db:
         for key, blob in db.execute("SELECT key, record FROM embedding").fetchall():
             record = blob[:-8] + b"x" if n_bytes > 0 else blob[: -8 + n_bytes]
-            db.execute("UPDATE embedding SET record = ? WHERE key = ?", (sealed(key, record), key))
+            db.execute(
+                "UPDATE embedding SET record = ? WHERE key = ?", (add_checksum(key, record), key)
+            )
     open_cache("memory").clear()
     with pytest.warns(CacheWarning, match="8 records of .* are damaged"):
         assert_same_rows(embedder.transform(TEXTS), expected)
@@ -98,7 +100,7 @@ def memory():
 
 
 def front_of(cache):
-    return shelf_of(cache.path).front
+    return resilient_store_for(cache.path).front
 
 
 def test_what_a_disk_cache_keeps_in_memory_is_bounded(memory, tmp_path):

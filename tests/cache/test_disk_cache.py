@@ -22,8 +22,8 @@ from sk_sentemb import SentenceEmbedder
 from sk_sentemb.cache import DiskCache
 from sk_sentemb.cache import resilient_store as shelf
 from sk_sentemb.cache import sqlite_store as store
-from sk_sentemb.cache.namespace import FORMAT, Space
-from sk_sentemb.cache.single_flight import embed_once
+from sk_sentemb.cache.namespace import FORMAT, Namespace
+from sk_sentemb.cache.single_flight import get_or_compute
 from sk_sentemb.encoder import Embedded
 from sk_sentemb.exceptions import CacheWarning
 from tests.helpers.tiny_models import OTHER, TINY, assert_same_rows
@@ -41,7 +41,7 @@ pytestmark = [
 
 # A model that any process can run without loading anything: vectors are made from the text's digest.
 
-SPACE = Space(bytes(range(32)), model="some/model", fingerprint="f00d", dim=16)
+SPACE = Namespace(bytes(range(32)), model="some/model", fingerprint="f00d", dim=16)
 
 
 def embed(texts, on_progress=None):
@@ -59,7 +59,7 @@ def ask(cache, texts, run=embed, tokens_per_run=50):
         n_embedded += len(asked)
         return run(asked, on_progress)
 
-    found = embed_once(
+    found = get_or_compute(
         cache, SPACE, texts, count, tokens_per_run=tokens_per_run, on_progress=lambda n: None
     )
     assert_right(found, texts)

@@ -331,7 +331,7 @@ def check_copies_give_the_same_rows(estimator):
 
 def check_weights_are_pickled_where_they_must_be(estimator):
     fitted = fitted_to(estimator)
-    by_name = fitted.fine_tuner is None and fitted.weights_in_pickle == "reference"
+    by_name = fitted.fine_tuner is None and not fitted.store_weights_in_pickle
     assert (len(pickle.dumps(fitted)) < 5_000) == by_name
     assert (pickle.loads(pickle.dumps(fitted)).encoder_ is fitted.encoder_) == by_name
 

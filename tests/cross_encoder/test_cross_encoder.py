@@ -68,7 +68,7 @@ EVERYTHING = {
     "prompt": "Nobody: ",
     "max_length": 24,
     "missing": "empty",
-    "weights_in_pickle": "embed",
+    "store_weights_in_pickle": True,
 }
 
 # Add an estimator that reads pairs here, and every check runs on it.
@@ -214,7 +214,7 @@ def test_a_pickle_by_name_needs_the_folder_and_one_with_weights_does_not(estimat
     labels = {"labels": NLI} if is_classifier(estimator) else {}
     model = make_cross_encoder(tmp_path / "model", seed=next(_seeds), **labels)
     named = clone(estimator).set_params(model=model).fit(PAIRS)
-    carried = clone(named).set_params(weights_in_pickle="embed").fit(PAIRS)
+    carried = clone(named).set_params(store_weights_in_pickle=True).fit(PAIRS)
     tuned = clone(named).set_params(fine_tuner=TWO_STEPS)
     tuned.fit(PAIRS, [NLI[i % 3] for i in range(8)] if labels else np.linspace(0, 1, 8))
     dumped = [pickle.dumps(fitted) for fitted in (named, carried, tuned)]
@@ -246,7 +246,7 @@ def test_a_pickle_by_name_needs_the_folder_and_one_with_weights_does_not(estimat
         ("batch_tokens", 0),
         ("fine_tuner", "adam"),
         ("warm_start", "no"),
-        ("weights_in_pickle", True),
+        ("store_weights_in_pickle", "embed"),
         ("verbose", -1),
     ],
 )

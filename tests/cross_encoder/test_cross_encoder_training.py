@@ -38,17 +38,17 @@ from sk_sentemb import CrossEncoderClassifier, CrossEncoderScorer, FineTuner, lo
 from sk_sentemb._inputs.text import read_text_columns
 from sk_sentemb._training.batch_sampler import batches_of_epoch
 from sk_sentemb._training.dataset import read_examples
-from sk_sentemb._training.random_negatives import with_negatives
-from sk_sentemb._training.task import OF_SCORES
+from sk_sentemb._training.random_negatives import add_random_negatives
+from sk_sentemb._training.task import PAIR_REGRESSION
 from sk_sentemb.exceptions import FineTuningWarning, NewHeadWarning, TruncationWarning
-from sk_sentemb.losses import CoSENT, Loss, Matryoshka
+from sk_sentemb.losses import CoSENTLoss, Loss, MatryoshkaLoss
 from sk_sentemb.losses.base import LISTS
 from sk_sentemb.losses.cross_encoder import (
     PAIR_LOSSES,
-    BinaryCrossEntropy,
+    BinaryCrossEntropyLoss,
     CrossEntropy,
+    InBatchNegativesLoss,
     LambdaLoss,
-    RandomNegatives,
 )
 from tests.helpers.checkpoints import BACKBONES, make_cross_encoder
 from tests.helpers.processes import ends_within
@@ -123,8 +123,8 @@ DATA = {
     "binary": (PAIRS, BINARY, None, "binary_cross_entropy", ["mean_squared_error"]),
     "lists": (PAIRS, GRADES, QUERY, "lambda", ["ranknet", "listnet"]),
     "lists of 0 and 1": (PAIRS, BINARY, QUERY, "lambda", ["ranknet", "listnet"]),
-    "pairs": (PAIRS, None, None, "multiple_negatives", []),
-    "triplets": (TRIPLETS, None, None, "multiple_negatives", []),
+    "pairs": (PAIRS, None, None, "multiple_negatives_ranking", []),
+    "triplets": (TRIPLETS, None, None, "multiple_negatives_ranking", []),
     "margins": (TRIPLETS, SCORES * 6 - 1, None, "margin_mse", []),
     "teacher": (
         TRIPLETS,
@@ -168,9 +168,9 @@ def test_lists_are_rows_with_the_same_first_text_if_nothing_else_is_said():
     said = tuned(X, GRADES, loss="ranknet", fit={"query_id": QUERY})
     assert tuned(X, GRADES, loss="ranknet").fingerprint_ == said.fingerprint_
     for names in ("gfedcba", [7, "b", 0.5, "d", None.__class__, ("a",), "g"]):
-        of_rows = np.empty(N, dtype=object)
-        of_rows[:] = [names[i] for i in QUERY]
-        named = tuned(X, GRADES, loss="ranknet", fit={"query_id": of_rows})
+        end_to_end_task = np.empty(N, dtype=object)
+        end_to_end_task[:] = [names[i] for i in QUERY]
+        named = tuned(X, GRADES, loss="ranknet", fit={"query_id": end_to_end_task})
         assert named.fingerprint_ == said.fingerprint_
 
 
@@ -279,7 +279,7 @@ def test_batches_of_any_lists(lists, batch_size):
 
 def examples_of(pairs):
     return read_examples(
-        read_text_columns(pairs), None, kind=OF_SCORES, data=None, missing_is_empty=False
+        read_text_columns(pairs), None, kind=PAIR_REGRESSION, data=None, missing_is_empty=False
     )
 
 
@@ -292,7 +292,7 @@ def test_a_negative_is_never_a_document_of_its_query_or_itself(pairs, n_negative
     own = {query: {query, *(d for q, d in pairs if q == query)} for query, _ in pairs}
     everything = {document for _, document in pairs}
     assume(all(everything - documents for documents in own.values()))
-    extended = with_negatives(examples_of(pairs), n_negatives, seed)
+    extended = add_random_negatives(examples_of(pairs), n_negatives, seed)
     assert extended.columns.shape == (1 + n_negatives, len(pairs))
     for row, (query, document) in enumerate(pairs):
         texts = [extended.texts[i] for i in extended.columns[:, row]]
@@ -303,7 +303,7 @@ def test_a_negative_is_never_a_document_of_its_query_or_itself(pairs, n_negative
 
 
 def test_negatives_of_triplets_come_beside_their_own(plain):
-    class SpyNegatives(RandomNegatives):
+    class SpyNegatives(InBatchNegativesLoss):
         def __call__(self, batch):
             n_columns.append(len(batch.columns))
             return super().__call__(batch)
@@ -314,7 +314,7 @@ def test_negatives_of_triplets_come_beside_their_own(plain):
     tuned(PAIRS, None, model=plain, loss=SpyNegatives(n_negatives=3), max_steps=1)
     assert n_columns == [2, 5, 4]
     with pytest.raises(ValueError, match="n_negatives=0, and pairs have no negative of their own"):
-        tuned(PAIRS, None, loss=RandomNegatives(n_negatives=0))
+        tuned(PAIRS, None, loss=InBatchNegativesLoss(n_negatives=0))
 
 
 # Training as others train
@@ -1255,12 +1255,17 @@ def test_a_scoring_monitor_sees_the_model_after_each_epoch(callback, kind):
         (PAIRS, np.column_stack([SCORES, SCORES]), {}, "y should be a 1d array"),
         (PAIRS, SCORES, {"loss": "cross_entropy"}, "it is not for two columns and a score"),
         (PAIRS, None, {"loss": "binary_cross_entropy"}, "it is not for two columns and no y"),
-        (PAIRS, SCORES, {"loss": "multiple_negatives"}, "it is not for two columns and a score"),
+        (
+            PAIRS,
+            SCORES,
+            {"loss": "multiple_negatives_ranking"},
+            "it is not for two columns and a score",
+        ),
         (PAIRS, SCORES, {"loss": "margin_mse"}, "it is not for two columns and a score"),
         (TRIPLETS, None, {"loss": "lambda"}, "it is not for three columns and no y"),
         (PAIRS, SCORES, {"loss": "cosent"}, "loss='cosent': it is for SentenceEmbedder"),
-        (PAIRS, SCORES, {"loss": CoSENT()}, "it is for SentenceEmbedder"),
-        (PAIRS, SCORES, {"loss": Matryoshka("auto", dims=(8,))}, "dimensions of vectors"),
+        (PAIRS, SCORES, {"loss": CoSENTLoss()}, "it is for SentenceEmbedder"),
+        (PAIRS, SCORES, {"loss": MatryoshkaLoss("auto", dims=(8,))}, "dimensions of vectors"),
         (PAIRS, SCORES, {"class_weight": "balanced"}, "y holds no classes"),
         (PAIRS, SCORES, {"sampling": "balanced"}, "y holds no classes"),
         (PAIRS, SCORES, {"metric": "ndcg"}, "metric='ndcg' is of lists"),
@@ -1369,7 +1374,7 @@ def test_what_a_classifier_cannot_learn_is_named(X, y, how, message):
 
 @pytest.mark.parametrize(
     ("y", "loss"),
-    [(SCORES, "binary_cross_entropy"), (GRADES, BinaryCrossEntropy()), (None, "auto")],
+    [(SCORES, "binary_cross_entropy"), (GRADES, BinaryCrossEntropyLoss()), (None, "auto")],
 )
 def test_lists_that_the_loss_does_not_compare_are_said(y, loss):
     with pytest.warns(UserWarning, match="query_id has no effect"):

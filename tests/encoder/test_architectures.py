@@ -9,7 +9,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from sk_sentemb.encoder import POOLINGS, Encoder, load_encoder, write_encoder
-from sk_sentemb.encoder.packing.last_layer import layers_of
+from sk_sentemb.encoder.packing.last_layer import find_layers
 from tests.helpers.checkpoints import (
     BACKBONES,
     DECODERS,
@@ -131,7 +131,7 @@ def test_the_last_layer_runs_for_the_tokens_that_are_read(backbone, pooling, tmp
     assert encoder.backbone.stops_early == (backbone in STOP_EARLY)
     texts, seen = ["the pier", "the harbour and the nets", "storm"], []
     if backbone in STOP_EARLY:
-        end = layers_of(encoder.network)[-1].output
+        end = find_layers(encoder.network)[-1].output
         end.register_forward_hook(lambda _, args, out: seen.append(out.shape[:-1].numel()))
     vectors = encoder.encode(texts).vectors
     if backbone in STOP_EARLY:

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from sk_sentemb.encoder import POOLINGS, assemble, dismantle, load_encoder
+from sk_sentemb.encoder import POOLINGS, encoder_from_state, encoder_to_state, load_encoder
 from sk_sentemb.exceptions import ModelChangedError, TextTooLongError
 from tests.helpers.checkpoints import TEXTS, make_checkpoint, make_static_checkpoint
 from tests.helpers.tiny_models import assert_same_rows
@@ -236,9 +236,9 @@ def test_a_loaded_model_does_not_change_with_its_file(own_folder, tmp_path):
 
 def test_weights_that_are_carried_along_need_no_folder(own_folder):
     encoder = load_encoder(own_folder, device="cpu").configured(pooling="max")
-    state, expected = dismantle(encoder, embed=True), encoder.encode(TEXTS).vectors
+    state, expected = encoder_to_state(encoder, embed=True), encoder.encode(TEXTS).vectors
     shutil.rmtree(own_folder)
-    again = assemble(pickle.loads(pickle.dumps(state)))
+    again = encoder_from_state(pickle.loads(pickle.dumps(state)))
     assert_same_rows(again.encode(TEXTS).vectors, expected)
     assert (again.fingerprint, again.pooling) == (encoder.fingerprint, ("max",))
-    assert assemble(state).backbone is again.backbone
+    assert encoder_from_state(state).backbone is again.backbone

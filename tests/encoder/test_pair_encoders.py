@@ -12,12 +12,12 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 
-from sk_sentemb.cache.namespace import space_of
+from sk_sentemb.cache.namespace import namespace_for
 from sk_sentemb.encoder import (
     Encoder,
     TrainableEncoder,
-    assemble,
-    dismantle,
+    encoder_from_state,
+    encoder_to_state,
     load_encoder,
     write_encoder,
 )
@@ -349,9 +349,9 @@ def test_the_order_of_the_texts_counts(encoder):
 def test_keys_of_pairs_and_texts_all_differ(encoder):
     texts = [("a", "b"), ("b", "a"), ("ab", ""), ("", "ab"), EMPTY, "ab", "a", "", "a\x00b", "aÿb"]
     texts += [("\ud83d", "\ude42"), ("\ud83d\ude42", ""), "\ud83d\ude42"]
-    keys = space_of(encoder).keys(texts)
+    keys = namespace_for(encoder).keys(texts)
     assert len(set(keys)) == len(texts)
-    assert keys == space_of(encoder).keys(texts)
+    assert keys == namespace_for(encoder).keys(texts)
 
 
 def test_heads_and_ways_of_reading_have_keys_of_their_own(encoder, tmp_path):
@@ -362,12 +362,12 @@ def test_heads_and_ways_of_reading_have_keys_of_their_own(encoder, tmp_path):
         encoder,
         load_encoder(encoder.source.model, device="cpu"),
     ]
-    digests = {space_of(encoder).digest for encoder in encoders}
-    digests.add(space_of(encoder, max_length=16).digest)
-    digests.add(space_of(encoder, prompt="the ").digest)
+    digests = {namespace_for(encoder).digest for encoder in encoders}
+    digests.add(namespace_for(encoder, max_length=16).digest)
+    digests.add(namespace_for(encoder, prompt="the ").digest)
     assert len(digests) == len(encoders) + 2
     same = embedder.with_fresh_head(2, 1)
-    assert space_of(same).digest == space_of(encoders[4]).digest
+    assert namespace_for(same).digest == namespace_for(encoders[4]).digest
 
 
 # What is refused
@@ -625,14 +625,14 @@ def test_a_pickle_with_weights_needs_no_folder(tmp_path):
     folder = make_cross_encoder(tmp_path / "model", activation="Tanh", labels=NLI, seed=3)
     encoder = read(folder)
     expected = encoder.encode(PAIRS).vectors
-    state = pickle.loads(pickle.dumps(dismantle(encoder, embed=True)))
+    state = pickle.loads(pickle.dumps(encoder_to_state(encoder, embed=True)))
     shutil.rmtree(folder)
-    again = assemble(state)
+    again = encoder_from_state(state)
     assert again.fingerprint == encoder.fingerprint
     assert type(again.head.activation) is torch.nn.Tanh
     assert again.head.labels == [*NLI]
     assert_same_rows(again.encode(PAIRS).vectors, expected)
-    assert assemble(state).backbone is again.backbone
+    assert encoder_from_state(state).backbone is again.backbone
 
 
 def test_pickles_of_fresh_heads_are_not_mixed_up(tmp_path):
@@ -648,7 +648,7 @@ def test_pickles_of_fresh_heads_are_not_mixed_up(tmp_path):
 def test_a_pickle_of_a_version_without_pairs(tmp_path):
     encoder = load_encoder(make_checkpoint(tmp_path), device="cpu")
     for embed in (False, True):
-        state = dismantle(encoder, embed=embed)
+        state = encoder_to_state(encoder, embed=embed)
         del state["pairs"], state["modules"], state["labels"]
-        found = assemble(state).encode(TEXTS).vectors
+        found = encoder_from_state(state).encode(TEXTS).vectors
         assert_same_rows(found, encoder.encode(TEXTS).vectors)

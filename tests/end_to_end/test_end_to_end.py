@@ -951,7 +951,9 @@ def test_the_next_fit_uses_what_was_set_last(of_texts):
 def test_a_pickle_has_the_trained_weights_and_the_name_of_others(tmp_path):
     trained = classifier().fit(TEXTS, LABELS)
     frozen = classifier(how={"trainable": "head"}).fit(TEXTS, LABELS)
-    embedded = classifier(how={"trainable": "head"}, weights_in_pickle="embed").fit(TEXTS, LABELS)
+    embedded = classifier(how={"trainable": "head"}, store_weights_in_pickle=True).fit(
+        TEXTS, LABELS
+    )
     sizes = [len(pickle.dumps(fitted)) for fitted in (trained, frozen, embedded)]
     weights = sum(p.nbytes for p in load_encoder(TINY).backbone.model.parameters())
     assert min(sizes[0], sizes[2]) > weights

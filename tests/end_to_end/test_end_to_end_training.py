@@ -403,7 +403,7 @@ def test_low_rank_matrices_are_trained_with_a_head():
     [
         ("auto", {"trainable": "head"}, "trains nothing of a SentenceEmbedder"),
         ("softmax", {"trainable": "head"}, "trains nothing of a SentenceEmbedder"),
-        ("auto", {"freeze_epochs": 1}, "leave nothing to train: CosinePairs"),
+        ("auto", {"freeze_epochs": 1}, "leave nothing to train: CosinePairsLoss"),
     ],
 )
 def test_an_embedder_has_no_head_to_train_alone(loss, how, message):

@@ -21,24 +21,24 @@ from sk_sentemb.losses import (
     SCORES,
     TRIPLETS,
     Batch,
-    CoSENT,
+    CoSENTLoss,
     Loss,
-    MarginMSE,
-    Matryoshka,
-    MultipleNegatives,
+    MarginMSELoss,
+    MatryoshkaLoss,
+    MultipleNegativesRankingLoss,
 )
 from sk_sentemb.losses.cross_encoder import (
     PAIR_LOSSES,
     PAIR_SHAPES,
-    BinaryCrossEntropy,
+    BinaryCrossEntropyLoss,
     CrossEntropy,
+    InBatchNegativesLoss,
     LambdaLoss,
-    ListNet,
-    MeanSquaredError,
-    RandomNegatives,
-    RankNet,
+    ListNetLoss,
+    MeanSquaredErrorLoss,
+    RankNetLoss,
 )
-from sk_sentemb.losses.registry import find_loss, find_pair_loss
+from sk_sentemb.losses.loss_registry import find_loss, find_pair_loss
 
 N_ROWS = 12
 
@@ -83,15 +83,21 @@ TARGETS = {
 
 # Our loss, theirs, how many logits a pair has, how many columns of pairs there are, the target
 SAME = {
-    "binary_cross_entropy": (BinaryCrossEntropy(), theirs.BinaryCrossEntropyLoss, 1, 1, "scores"),
+    "binary_cross_entropy": (
+        BinaryCrossEntropyLoss(),
+        theirs.BinaryCrossEntropyLoss,
+        1,
+        1,
+        "scores",
+    ),
     "binary_cross_entropy, 0 and 1": (
-        BinaryCrossEntropy(),
+        BinaryCrossEntropyLoss(),
         theirs.BinaryCrossEntropyLoss,
         1,
         1,
         "binary",
     ),
-    "mean_squared_error": (MeanSquaredError(), theirs.MSELoss, 1, 1, "scores"),
+    "mean_squared_error": (MeanSquaredErrorLoss(), theirs.MSELoss, 1, 1, "scores"),
     "cross_entropy": (CrossEntropy(), theirs.CrossEntropyLoss, 4, 1, "classes"),
     "cross_entropy, smooth": (
         CrossEntropy(label_smoothing=0.2),
@@ -102,7 +108,7 @@ SAME = {
     ),
     "cross_entropy, 2 logits": (CrossEntropy(), theirs.CrossEntropyLoss, 2, 1, "binary"),
     "cross_entropy, 1 logit": (CrossEntropy(), theirs.BinaryCrossEntropyLoss, 1, 1, "binary"),
-    "margin_mse": (MarginMSE(), theirs.MarginMSELoss, 1, 2, "margins"),
+    "margin_mse": (MarginMSELoss(), theirs.MarginMSELoss, 1, 2, "margins"),
 }
 
 
@@ -167,7 +173,7 @@ def test_random_negatives_same_as_sentence_transformers(n_columns, n_negatives, 
 
     def value_of_ours(logits):
         columns = [logits[list(q), list(d)] for q, d in (zip(*p, strict=True) for p in asked)]
-        return RandomNegatives(n_negatives=n_drawn, scale=scale)(Batch(columns))
+        return InBatchNegativesLoss(n_negatives=n_drawn, scale=scale)(Batch(columns))
 
     assert_same(value_of_ours, value_of_theirs, logits)
 
@@ -186,10 +192,10 @@ FLAT = [[0, 0, 0], [1], [2, 2]]
 
 # Our loss and theirs
 RANKING = {
-    "listnet": (ListNet(), theirs.ListNetLoss),
-    "ranknet": (RankNet(), theirs.RankNetLoss),
+    "listnet": (ListNetLoss(), theirs.ListNetLoss),
+    "ranknet": (RankNetLoss(), theirs.RankNetLoss),
     "ranknet, k and sigma": (
-        RankNet(sigma=0.5, k=2),
+        RankNetLoss(sigma=0.5, k=2),
         lambda model: theirs.RankNetLoss(model, sigma=0.5, k=2),
     ),
     "lambda": (LambdaLoss(), theirs.LambdaLoss),
@@ -303,9 +309,9 @@ def test_lists_of_equal_grades_have_a_loss_of_zero_in_listnet():
     """Theirs pulls their logits together; the mean of ours is over as many lists."""
     data = Ranked([[0, 2, 1], *FLAT, [1, 0]])
     logits = data.logits
-    value, gradient = differentiated(data.ours(ListNet()), logits)
-    one = Ranked([[0, 2, 1]]).ours(ListNet())(logits[:3])
-    other = Ranked([[1, 0]]).ours(ListNet())(logits[-2:])
+    value, gradient = differentiated(data.ours(ListNetLoss()), logits)
+    one = Ranked([[0, 2, 1]]).ours(ListNetLoss())(logits[:3])
+    other = Ranked([[1, 0]]).ours(ListNetLoss())(logits[-2:])
     torch.testing.assert_close(value, (one + other) / 5)
     assert not gradient[3:-2].any()
 
@@ -363,7 +369,7 @@ ROWS = {
         name: (ours, draw(n_columns, n_labels).unbind(1), TARGETS[target])
         for name, (ours, _, n_labels, n_columns, target) in SAME.items()
     },
-    "multiple_negatives": (RandomNegatives(), draw(5).unbind(1), None),
+    "multiple_negatives_ranking": (InBatchNegativesLoss(), draw(5).unbind(1), None),
 }
 
 
@@ -401,14 +407,14 @@ def test_one_logit_is_the_second_of_two_classes(smoothing):
 
 def test_every_loss_is_compared():
     tried = {type(ours) for ours, *_ in [*SAME.values(), *RANKING.values()]}
-    assert tried | {RandomNegatives} == {*PAIR_LOSSES.values()}
+    assert tried | {InBatchNegativesLoss} == {*PAIR_LOSSES.values()}
 
 
 @pytest.mark.parametrize("loss", [loss for loss in PAIR_LOSSES if loss != "cross_entropy"])
 def test_several_logits_are_an_error(loss):
     logits = draw(2, 3).unbind(1)
     batch = Batch(
-        logits if loss in ("margin_mse", "multiple_negatives") else logits[:1],
+        logits if loss in ("margin_mse", "multiple_negatives_ranking") else logits[:1],
         TARGETS["scores"],
         lists=torch.zeros(N_ROWS, dtype=torch.int64),
     )
@@ -435,7 +441,7 @@ class Own(Loss):
 
 
 @dataclass(frozen=True)
-class OwnEntropy(BinaryCrossEntropy):
+class OwnEntropy(BinaryCrossEntropyLoss):
     """A user's own, that begins with one of ours."""
 
 
@@ -445,18 +451,18 @@ class OwnEntropy(BinaryCrossEntropy):
         (lambda: CrossEntropy(label_smoothing=1), "label_smoothing=1: pass a number from 0 to"),
         (lambda: CrossEntropy(label_smoothing=-0.1), "label_smoothing=-0.1"),
         (lambda: CrossEntropy(label_smoothing=float("nan")), "label_smoothing=nan"),
-        (lambda: RandomNegatives(n_negatives=-1), "n_negatives=-1: pass an int, 0 or more"),
-        (lambda: RandomNegatives(n_negatives=2.0), "n_negatives=2.0: pass an int"),
-        (lambda: RandomNegatives(n_negatives=None), "n_negatives=None: pass an int"),
-        (lambda: RandomNegatives(scale=0), "scale=0: pass a number above 0"),
-        (lambda: RankNet(sigma=0), "sigma=0: pass a number above 0"),
-        (lambda: RankNet(k=0), "k=0: pass an int above 0, or None"),
+        (lambda: InBatchNegativesLoss(n_negatives=-1), "n_negatives=-1: pass an int, 0 or more"),
+        (lambda: InBatchNegativesLoss(n_negatives=2.0), "n_negatives=2.0: pass an int"),
+        (lambda: InBatchNegativesLoss(n_negatives=None), "n_negatives=None: pass an int"),
+        (lambda: InBatchNegativesLoss(scale=0), "scale=0: pass a number above 0"),
+        (lambda: RankNetLoss(sigma=0), "sigma=0: pass a number above 0"),
+        (lambda: RankNetLoss(k=0), "k=0: pass an int above 0, or None"),
         (lambda: LambdaLoss(k=2.5), "k=2.5: pass an int above 0, or None"),
         (lambda: LambdaLoss("ndcg"), r"weighting='ndcg': pass one of \['ndcg2\+\+', 'ndcg2', "),
         (lambda: LambdaLoss(mu=-1), "mu=-1: pass a number above 0"),
         (lambda: LambdaLoss(sigma=float("nan")), "sigma=nan"),
         (
-            lambda: find_pair_loss(RandomNegatives(n_negatives=0), PAIRS),
+            lambda: find_pair_loss(InBatchNegativesLoss(n_negatives=0), PAIRS),
             "n_negatives=0, and pairs have no negative of their own",
         ),
         (
@@ -466,18 +472,24 @@ class OwnEntropy(BinaryCrossEntropy):
         (
             lambda: find_pair_loss("lambda", PAIRS),
             r"loss=LambdaLoss\(.*\): it is not for two columns and no y, which X and y are. Pass "
-            r"'auto' or one of \['multiple_negatives'\]",
+            r"'auto' or one of \['multiple_negatives_ranking'\]",
         ),
         (
-            lambda: find_pair_loss(CoSENT(), SCORES),
-            r"loss=CoSENT\(scale=20.0\): it is for SentenceEmbedder. For CrossEncoderScorer and "
+            lambda: find_pair_loss(CoSENTLoss(), SCORES),
+            r"loss=CoSENTLoss\(scale=20.0\): it is for SentenceEmbedder. For CrossEncoderScorer and "
             r"CrossEncoderClassifier pass 'auto', a Loss of your own, or one of "
             r"\['binary_cross_entropy', 'mean_squared_error'\]",
         ),
-        (lambda: find_pair_loss(MultipleNegatives(), None), "it is for SentenceEmbedder"),
-        (lambda: find_pair_loss("gist", PAIRS), "loss='gist': it is for SentenceEmbedder"),
         (
-            lambda: find_pair_loss(Matryoshka("auto"), SCORES),
+            lambda: find_pair_loss(MultipleNegativesRankingLoss(), None),
+            "it is for SentenceEmbedder",
+        ),
+        (
+            lambda: find_pair_loss("gist_embed", PAIRS),
+            "loss='gist_embed': it is for SentenceEmbedder",
+        ),
+        (
+            lambda: find_pair_loss(MatryoshkaLoss("auto"), SCORES),
             "it is of the dimensions of vectors, and cross-encoders give none",
         ),
         (
@@ -490,14 +502,17 @@ class OwnEntropy(BinaryCrossEntropy):
             "it is not for columns of text and a class for each row",
         ),
         (
-            lambda: find_loss(RankNet(), SCORES),
-            r"loss=RankNet\(sigma=1.0, k=None\): it is for CrossEncoderScorer and "
+            lambda: find_loss(RankNetLoss(), SCORES),
+            r"loss=RankNetLoss\(sigma=1.0, k=None\): it is for CrossEncoderScorer and "
             r"CrossEncoderClassifier. For SentenceEmbedder pass 'auto', a Loss of your own, or one of "
             r"\['cosent', 'angle', 'cosine'\]",
         ),
-        (lambda: find_loss(BinaryCrossEntropy(), None), "it is for CrossEncoderScorer and"),
+        (lambda: find_loss(BinaryCrossEntropyLoss(), None), "it is for CrossEncoderScorer and"),
         (lambda: find_loss("listnet", None), "loss='listnet': it is for CrossEncoderScorer and"),
-        (lambda: find_loss(Matryoshka(ListNet()), PAIRS), "it is for CrossEncoderScorer and"),
+        (
+            lambda: find_loss(MatryoshkaLoss(ListNetLoss()), PAIRS),
+            "it is for CrossEncoderScorer and",
+        ),
         (lambda: find_loss("auto", LISTS), "no loss of SentenceEmbedder is for that"),
     ],
 )
@@ -516,17 +531,17 @@ def test_what_is_chosen(shape):
 
 
 def test_a_name_is_the_loss_of_the_table():
-    assert find_pair_loss("multiple_negatives", TRIPLETS) == RandomNegatives()
-    assert find_loss("multiple_negatives", TRIPLETS) == MultipleNegatives()
+    assert find_pair_loss("multiple_negatives_ranking", TRIPLETS) == InBatchNegativesLoss()
+    assert find_loss("multiple_negatives_ranking", TRIPLETS) == MultipleNegativesRankingLoss()
     assert find_pair_loss("lambda", None) == LambdaLoss()
-    assert find_pair_loss(RandomNegatives(n_negatives=0), TRIPLETS).n_negatives == 0
-    assert {*PAIR_LOSSES} & {*LOSSES} == {"multiple_negatives", "margin_mse"}
+    assert find_pair_loss(InBatchNegativesLoss(n_negatives=0), TRIPLETS).n_negatives == 0
+    assert {*PAIR_LOSSES} & {*LOSSES} == {"multiple_negatives_ranking", "margin_mse"}
 
 
 @pytest.mark.parametrize("find", [find_loss, find_pair_loss])
 def test_what_is_for_both(find):
-    assert find(MarginMSE(), MARGINS) == MarginMSE()
-    assert find("margin_mse", MARGINS) == find("auto", MARGINS) == MarginMSE()
+    assert find(MarginMSELoss(), MARGINS) == MarginMSELoss()
+    assert find("margin_mse", MARGINS) == find("auto", MARGINS) == MarginMSELoss()
     assert find(Own(), SCORES) == find(Own(), None) == Own()
     assert find(Own(), LISTS) == find(Own(), LABELS) == Own()
     assert find(OwnEntropy(), BINARY) == OwnEntropy()

@@ -10,32 +10,32 @@ from transformers import AutoTokenizer
 
 from sk_sentemb.losses import (
     BINARY,
-    GIST,
     LABELS,
     LOSSES,
     MSE,
     PAIRS,
     TRIPLETS,
     VECTORS,
-    AnglE,
+    AnglELoss,
     Batch,
-    BatchHardTriplet,
-    BatchSemiHardTriplet,
-    Contrastive,
-    CoSENT,
-    CosineMSE,
-    CosinePairs,
-    MarginMSE,
-    Matryoshka,
-    MultipleNegatives,
-    OnlineContrastive,
-    PairSoftmax,
-    SimCSE,
+    BatchHardTripletLoss,
+    BatchSemiHardTripletLoss,
+    ContrastiveLoss,
+    CoSENTLoss,
+    CosinePairsLoss,
+    CosineSimilarityLoss,
+    GISTEmbedLoss,
+    MarginMSELoss,
+    MatryoshkaLoss,
+    MultipleNegativesRankingLoss,
+    OnlineContrastiveLoss,
+    PairSoftmaxLoss,
+    SimCSELoss,
     Softmax,
-    SupervisedContrastive,
-    Triplet,
+    SupervisedContrastiveLoss,
+    TripletLoss,
 )
-from sk_sentemb.losses.registry import find_loss
+from sk_sentemb.losses.loss_registry import find_loss
 from tests.helpers.tiny_models import TINY
 
 N_ROWS, DIM = 12, 16
@@ -90,85 +90,85 @@ euclidean = theirs.SiameseDistanceMetric.EUCLIDEAN
 
 # Our loss, theirs, the number of columns, the target
 SAME = {
-    "cosent": (CoSENT(), theirs.CoSENTLoss(MODEL), 2, SCORES),
-    "cosent, ties": (CoSENT(scale=7.0), theirs.CoSENTLoss(MODEL, scale=7.0), 2, BOTH.float()),
-    "angle": (AnglE(), theirs.AnglELoss(MODEL), 2, SCORES),
-    "cosine": (CosineMSE(), theirs.CosineSimilarityLoss(MODEL), 2, SCORES),
-    "contrastive": (Contrastive(), theirs.ContrastiveLoss(MODEL), 2, BOTH),
+    "cosent": (CoSENTLoss(), theirs.CoSENTLoss(MODEL), 2, SCORES),
+    "cosent, ties": (CoSENTLoss(scale=7.0), theirs.CoSENTLoss(MODEL, scale=7.0), 2, BOTH.float()),
+    "angle": (AnglELoss(), theirs.AnglELoss(MODEL), 2, SCORES),
+    "cosine": (CosineSimilarityLoss(), theirs.CosineSimilarityLoss(MODEL), 2, SCORES),
+    "contrastive": (ContrastiveLoss(), theirs.ContrastiveLoss(MODEL), 2, BOTH),
     "contrastive, Manhattan": (
-        Contrastive(margin=30.0, distance="manhattan"),
+        ContrastiveLoss(margin=30.0, distance="manhattan"),
         theirs.ContrastiveLoss(MODEL, manhattan, margin=30.0),
         2,
         BOTH,
     ),
     "contrastive, Euclidean": (
-        Contrastive(margin=9.0, distance="euclidean"),
+        ContrastiveLoss(margin=9.0, distance="euclidean"),
         theirs.ContrastiveLoss(MODEL, euclidean, margin=9.0),
         2,
         BOTH,
     ),
-    "online_contrastive": (OnlineContrastive(), theirs.OnlineContrastiveLoss(MODEL), 2, BOTH),
+    "online_contrastive": (OnlineContrastiveLoss(), theirs.OnlineContrastiveLoss(MODEL), 2, BOTH),
     "online_contrastive, wide": (
-        OnlineContrastive(margin=2.0),
+        OnlineContrastiveLoss(margin=2.0),
         theirs.OnlineContrastiveLoss(MODEL, pair_cosine, margin=2.0),
         2,
         BOTH,
     ),
-    "multiple_negatives": (
-        MultipleNegatives(),
+    "multiple_negatives_ranking": (
+        MultipleNegativesRankingLoss(),
         theirs.MultipleNegativesRankingLoss(MODEL),
         2,
         None,
     ),
     "multiple_negatives, symmetric": (
-        MultipleNegatives(symmetric=True),
+        MultipleNegativesRankingLoss(symmetric=True),
         theirs.MultipleNegativesSymmetricRankingLoss(MODEL),
         2,
         None,
     ),
     "multiple_negatives, hard": (
-        MultipleNegatives(scale=5.0),
+        MultipleNegativesRankingLoss(scale=5.0),
         theirs.MultipleNegativesRankingLoss(MODEL, scale=5.0),
         3,
         None,
     ),
-    "simcse": (SimCSE(), theirs.MultipleNegativesRankingLoss(MODEL), 2, None),
-    "triplet": (Triplet(), theirs.TripletLoss(MODEL), 3, None),
+    "simcse": (SimCSELoss(), theirs.MultipleNegativesRankingLoss(MODEL), 2, None),
+    "triplet": (TripletLoss(), theirs.TripletLoss(MODEL), 3, None),
     "triplet, cosine": (
-        Triplet(margin=0.3, distance="cosine"),
+        TripletLoss(margin=0.3, distance="cosine"),
         theirs.TripletLoss(MODEL, triplet_cosine, triplet_margin=0.3),
         3,
         None,
     ),
-    "margin_mse": (MarginMSE(), theirs.MarginMSELoss(MODEL), 3, SCORES),
-    "batch_hard_triplet": (BatchHardTriplet(), theirs.BatchHardTripletLoss(MODEL), 1, CLASSES),
+    "margin_mse": (MarginMSELoss(), theirs.MarginMSELoss(MODEL), 3, SCORES),
+    "batch_hard_triplet": (BatchHardTripletLoss(), theirs.BatchHardTripletLoss(MODEL), 1, CLASSES),
     "batch_hard_triplet, cosine": (
-        BatchHardTriplet(margin=0.5, distance="cosine"),
+        BatchHardTripletLoss(margin=0.5, distance="cosine"),
         theirs.BatchHardTripletLoss(MODEL, cosine_distance, margin=0.5),
         1,
         CLASSES,
     ),
     "batch_semi_hard_triplet": (
-        BatchSemiHardTriplet(),
+        BatchSemiHardTripletLoss(),
         theirs.BatchSemiHardTripletLoss(MODEL),
         1,
         CLASSES,
     ),
     "batch_semi_hard_triplet, cosine": (
-        BatchSemiHardTriplet(margin=0.5, distance="cosine"),
+        BatchSemiHardTripletLoss(margin=0.5, distance="cosine"),
         theirs.BatchSemiHardTripletLoss(MODEL, cosine_distance, margin=0.5),
         1,
         CLASSES,
     ),
     "mse": (MSE(), theirs.MSELoss(MODEL), 1, VECTORS_OF_TEACHER),
     "matryoshka, cosent": (
-        Matryoshka(CoSENT(), dims=(16, 8, 4), weights=(1.0, 0.5, 2.0)),
+        MatryoshkaLoss(CoSENTLoss(), dims=(16, 8, 4), weights=(1.0, 0.5, 2.0)),
         theirs.MatryoshkaLoss(MODEL, theirs.CoSENTLoss(MODEL), [16, 8, 4], [1.0, 0.5, 2.0]),
         2,
         SCORES,
     ),
     "matryoshka, triplet": (
-        Matryoshka(Triplet(), dims=(16, 4)),
+        MatryoshkaLoss(TripletLoss(), dims=(16, 4)),
         theirs.MatryoshkaLoss(MODEL, theirs.TripletLoss(MODEL), [16, 4]),
         3,
         None,
@@ -209,7 +209,7 @@ def test_gist_hides_what_the_guide_takes_for_a_positive(n_columns):
     assert own.max() < 0.99
     other = theirs.GISTEmbedLoss(MODEL, GUIDE_MODEL)
     assert_same_loss(
-        GIST(),
+        GISTEmbedLoss(),
         Batch(COLUMNS[:n_columns], guide=guide),
         lambda columns: other(given(columns, guide), None),
     )
@@ -218,7 +218,7 @@ def test_gist_hides_what_the_guide_takes_for_a_positive(n_columns):
 @pytest.mark.parametrize(
     ("ours", "n_columns", "options"),
     [
-        (PairSoftmax(), 2, {}),
+        (PairSoftmaxLoss(), 2, {}),
         (
             Softmax(),
             1,
@@ -244,8 +244,8 @@ def test_softmax_same_as_sentence_transformers(ours, n_columns, options):
 
 def test_every_loss_is_compared():
     tried = {type(ours) for ours, *_ in SAME.values()}
-    here = {GIST, PairSoftmax, Softmax, SupervisedContrastive, CosinePairs}
-    assert tried | here == {*LOSSES.values(), Matryoshka}
+    here = {GISTEmbedLoss, PairSoftmaxLoss, Softmax, SupervisedContrastiveLoss, CosinePairsLoss}
+    assert tried | here == {*LOSSES.values(), MatryoshkaLoss}
 
 
 def test_supervised_contrastive_is_the_formula_of_the_paper():
@@ -259,7 +259,7 @@ def test_supervised_contrastive_is_the_formula_of_the_paper():
         terms = [-torch.log(torch.exp(x[i] @ x[p] / 0.1) / total) for p in positives]
         of_anchors += [sum(terms) / len(terms)] if terms else []
     assert len(of_anchors) == 11
-    loss = SupervisedContrastive(temperature=0.1)(Batch([COLUMNS[0]], classes))
+    loss = SupervisedContrastiveLoss(temperature=0.1)(Batch([COLUMNS[0]], classes))
     assert loss.item() == pytest.approx(float(sum(of_anchors)) / 11, rel=1e-5)
 
 
@@ -271,17 +271,19 @@ def test_cosine_pairs_is_the_mean_over_pairs_of_either_kind():
             same = bool(CLASSES[i] == CLASSES[j])
             errors[same].append((float(x[i] @ x[j]) - same) ** 2)
     expected = (np.mean(errors[True]) + np.mean(errors[False])) / 2
-    assert CosinePairs()(Batch([COLUMNS[0]], CLASSES)).item() == pytest.approx(expected, rel=1e-5)
+    assert CosinePairsLoss()(Batch([COLUMNS[0]], CLASSES)).item() == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 # A loss and what it is given, for what holds of all of them
 EVERY = {
     **{name: (ours, COLUMNS[:n], target) for name, (ours, _, n, target) in SAME.items()},
-    "supervised_contrastive": (SupervisedContrastive(), COLUMNS[:1], CLASSES),
-    "cosine_pairs": (CosinePairs(), COLUMNS[:1], CLASSES),
+    "supervised_contrastive": (SupervisedContrastiveLoss(), COLUMNS[:1], CLASSES),
+    "cosine_pairs": (CosinePairsLoss(), COLUMNS[:1], CLASSES),
     "softmax": (Softmax(), COLUMNS[:1], CLASSES),
-    "pair_softmax": (PairSoftmax(), COLUMNS[:2], CLASSES),
-    "gist": (GIST(), COLUMNS[:2], None),
+    "pair_softmax": (PairSoftmaxLoss(), COLUMNS[:2], CLASSES),
+    "gist_embed": (GISTEmbedLoss(), COLUMNS[:2], None),
 }
 
 
@@ -353,18 +355,21 @@ def test_weights_of_pairs_are_products(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CoSENT(scale=0), "scale=0: pass a number above 0"),
-        (lambda: SupervisedContrastive(temperature=-1), "temperature=-1"),
-        (lambda: Triplet(distance="euclid"), "distance='euclid': pass one of"),
-        (lambda: BatchHardTriplet(distance="manhattan"), "'euclidean', 'cosine'"),
-        (lambda: Contrastive(margin=float("nan")), "margin=nan"),
-        (lambda: Matryoshka(dims=()), "dims="),
-        (lambda: Matryoshka(dims=(8, 0)), "dims="),
-        (lambda: Matryoshka(dims=(8, 4), weights=(1,)), "one for each of dims"),
+        (lambda: CoSENTLoss(scale=0), "scale=0: pass a number above 0"),
+        (lambda: SupervisedContrastiveLoss(temperature=-1), "temperature=-1"),
+        (lambda: TripletLoss(distance="euclid"), "distance='euclid': pass one of"),
+        (lambda: BatchHardTripletLoss(distance="manhattan"), "'euclidean', 'cosine'"),
+        (lambda: ContrastiveLoss(margin=float("nan")), "margin=nan"),
+        (lambda: MatryoshkaLoss(dims=()), "dims="),
+        (lambda: MatryoshkaLoss(dims=(8, 0)), "dims="),
+        (lambda: MatryoshkaLoss(dims=(8, 4), weights=(1,)), "one for each of dims"),
         (lambda: MSE().make_head(16, 8), "y has vectors of 8 dimensions, and the model gives 16"),
         (lambda: find_loss("nothing", None), "loss='nothing': pass 'auto', a Loss, or one of"),
         (lambda: find_loss("triplet", PAIRS), "it is not for two columns and no y"),
-        (lambda: find_loss(Matryoshka("auto"), VECTORS), "it is not for one column of texts and a"),
+        (
+            lambda: find_loss(MatryoshkaLoss("auto"), VECTORS),
+            "it is not for one column of texts and a",
+        ),
     ],
 )
 def test_bad_parameters(make, message):
@@ -373,9 +378,9 @@ def test_bad_parameters(make, message):
 
 
 def test_what_is_chosen():
-    assert find_loss("auto", LABELS) == SupervisedContrastive()
-    assert find_loss("auto", BINARY) == OnlineContrastive()
-    assert find_loss(Matryoshka("auto", dims=(8,)), TRIPLETS) == Matryoshka(
-        MultipleNegatives(), dims=(8,)
+    assert find_loss("auto", LABELS) == SupervisedContrastiveLoss()
+    assert find_loss("auto", BINARY) == OnlineContrastiveLoss()
+    assert find_loss(MatryoshkaLoss("auto", dims=(8,)), TRIPLETS) == MatryoshkaLoss(
+        MultipleNegativesRankingLoss(), dims=(8,)
     )
-    assert find_loss(Matryoshka("supervised_contrastive"), LABELS).groups_classes
+    assert find_loss(MatryoshkaLoss("supervised_contrastive"), LABELS).groups_classes

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sk_sentemb import FineTuner, SentenceEmbedder, load_encoder
 from sk_sentemb._training.batch_sampler import batches_of_epoch
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
-from sk_sentemb.losses import LOSSES, CoSENT, Matryoshka
+from sk_sentemb.losses import LOSSES, CoSENTLoss, MatryoshkaLoss
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, assert_same_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,8 +55,8 @@ DATA = {
     "scores": (PAIRS, SCORES, ["auto", "cosent", "angle", "cosine"]),
     "binary": (PAIRS, np.arange(24) % 2, ["online_contrastive", "contrastive", "cosent"]),
     "classes": (PAIRS, [*"abc"] * 8, ["auto", "pair_softmax", "softmax"]),
-    "pairs": (PAIRS, None, ["auto", "multiple_negatives", "gist"]),
-    "triplets": (TRIPLETS, None, ["auto", "multiple_negatives", "triplet", "gist"]),
+    "pairs": (PAIRS, None, ["auto", "multiple_negatives_ranking", "gist_embed"]),
+    "triplets": (TRIPLETS, None, ["auto", "multiple_negatives_ranking", "triplet", "gist_embed"]),
     "margins": (TRIPLETS, SCORES * 6 - 1, ["auto", "margin_mse"]),
     "texts": (TEXTS, None, ["auto", "simcse"]),
     "vectors": (TEXTS, VECTORS, ["auto", "mse"]),
@@ -120,7 +120,7 @@ def test_the_table_of_used_rows_learns_what_the_whole_table_learns(monkeypatch):
     """The same steps with plain torch: a dense gradient for the whole table."""
     expected = weights(tuned(dtype="float32"))
     tune_module = sys.modules["sk_sentemb._training.builder"]
-    monkeypatch.setattr(tune_module, "UsedRows", lambda table, used: table)
+    monkeypatch.setattr(tune_module, "PartialEmbedding", lambda table, used: table)
     found = weights(tuned(dtype="float32"))
     assert all(torch.allclose(found[k], expected[k], atol=1e-6) for k in expected)
 
@@ -473,12 +473,12 @@ def test_killed_and_resumed_is_as_if_it_had_not_been(tmp_path, run_python):
 
 
 def test_matryoshka_heads_and_objects():
-    embedder = tuned(loss=Matryoshka("auto", dims=(32, 8)))
+    embedder = tuned(loss=MatryoshkaLoss("auto", dims=(32, 8)))
     short = embedder.set_params(truncate_dim=8)
     assert short.encoder_.embedding_dim == 32
-    one = tuned(PAIRS, SCORES, loss=CoSENT(scale=20.0))
+    one = tuned(PAIRS, SCORES, loss=CoSENTLoss(scale=20.0))
     assert one.fingerprint_ == tuned(PAIRS, SCORES, loss="cosent").fingerprint_
-    assert clone(one.fine_tuner).loss == CoSENT(scale=20.0)
+    assert clone(one.fine_tuner).loss == CoSENTLoss(scale=20.0)
 
 
 def test_classes_of_one_text_are_said():

@@ -15,7 +15,7 @@ import torch
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb._training.identity import compute_digest
 from sk_sentemb.exceptions import FineTuningWarning
-from sk_sentemb.losses import MSE, CosinePairs, MultipleNegatives
+from sk_sentemb.losses import MSE, CosinePairsLoss, MultipleNegativesRankingLoss
 from tests.helpers.tiny_models import OTHER, TINY
 
 TEXTS = [f"{'harbour ferry' if i % 2 else 'nets market'} number {i}" for i in range(16)]
@@ -348,9 +348,9 @@ VALUES = [
     Counts(1),
     Counts(2),
     MSE(),
-    CosinePairs(),
-    MultipleNegatives(),
-    MultipleNegatives(scale=7.0),
+    CosinePairsLoss(),
+    MultipleNegativesRankingLoss(),
+    MultipleNegativesRankingLoss(scale=7.0),
     FineTuner(epochs=1),
     FineTuner(epochs=2),
     torch.nn.Dropout(0.1),

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
-from sk_sentemb._training.task import OF_SCORES, OF_TEXTS
+from sk_sentemb._training.task import EMBEDDING, PAIR_REGRESSION
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
 from sk_sentemb.losses import (
     BINARY,
@@ -20,12 +20,12 @@ from sk_sentemb.losses import (
     SCORES,
     VECTORS,
     Batch,
-    Matryoshka,
-    PairSoftmax,
+    MatryoshkaLoss,
+    PairSoftmaxLoss,
     Softmax,
-    SupervisedContrastive,
+    SupervisedContrastiveLoss,
 )
-from sk_sentemb.losses.registry import find_loss
+from sk_sentemb.losses.loss_registry import find_loss
 from tests.helpers.checkpoints import make_checkpoint, make_static_checkpoint
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, TINY_SCORER
 
@@ -46,7 +46,7 @@ def tuned(X, y, *, model=TINY, estimator=SentenceEmbedder, fit=None, **how):
     return estimator(model, fine_tuner=FineTuner(**how)).fit(X, y, **(fit or {}))
 
 
-def first_shape(n_columns, y, asked=None, *, kind=OF_TEXTS):
+def first_shape(n_columns, y, asked=None, *, kind=EMBEDDING):
     return kind.possible_shapes(n_columns, y, False, asked)[0]
 
 
@@ -73,8 +73,8 @@ def test_a_class_is_learned_from_all_columns(n_columns, y):
 def test_two_columns_and_a_class_use_the_texts_and_their_difference():
     for y in (ZERO_ONE, ZERO_ONE.astype(float), THREE, np.array(["a", "b"])[ZERO_ONE]):
         assert first_shape(2, y) == CLASSES
-    assert isinstance(find_loss("auto", CLASSES), PairSoftmax)
-    assert isinstance(find_loss("softmax", CLASSES), PairSoftmax)
+    assert isinstance(find_loss("auto", CLASSES), PairSoftmaxLoss)
+    assert isinstance(find_loss("softmax", CLASSES), PairSoftmaxLoss)
 
 
 def test_floats_are_numbers_whatever_a_fold_has_of_them():
@@ -124,7 +124,7 @@ def test_numbers_for_several_outputs_are_a_teachers_only_if_they_look_so():
 
 @pytest.mark.parametrize("y", [ZERO_ONE, THREE, np.array(["a", "b"])[ZERO_ONE]])
 @pytest.mark.parametrize(
-    "loss", ["auto", "softmax", "cosine_pairs", "batch_hard_triplet", Matryoshka(dims=(32, 8))]
+    "loss", ["auto", "softmax", "cosine_pairs", "batch_hard_triplet", MatryoshkaLoss(dims=(32, 8))]
 )
 def test_three_columns_and_a_class_are_classified(y, loss):
     with warnings.catch_warnings():
@@ -139,16 +139,16 @@ def test_three_columns_and_integers_are_margins_if_the_loss_says_so():
     named = tuned(TABLE, THREE, loss="margin_mse")
     assert named.fingerprint_ == tuned(TABLE, THREE.astype(float)).fingerprint_
     with pytest.raises(ValueError, match=r"three columns, which are triplets .*'margin_mse'"):
-        first_shape(3, THREE, kind=OF_SCORES)
-    assert first_shape(3, THREE, (MARGINS,), kind=OF_SCORES) == MARGINS
-    assert first_shape(3, NUMBERS, kind=OF_SCORES) == MARGINS
+        first_shape(3, THREE, kind=PAIR_REGRESSION)
+    assert first_shape(3, THREE, (MARGINS,), kind=PAIR_REGRESSION) == MARGINS
+    assert first_shape(3, NUMBERS, kind=PAIR_REGRESSION) == MARGINS
 
 
 def test_the_loss_of_several_columns_is_that_of_their_embeddings_side_by_side():
     draw = torch.Generator().manual_seed(0)
     columns = [torch.randn(6, 4, generator=draw) for _ in range(3)]
     target = torch.tensor([0, 0, 1, 1, 2, 2])
-    loss = SupervisedContrastive()
+    loss = SupervisedContrastiveLoss()
     joined = loss(Batch([torch.cat(columns, dim=1)], target))
     assert torch.equal(loss(Batch(columns, target)), joined)
     head = Softmax().make_head(4, 3, n_columns=3)
@@ -196,12 +196,14 @@ def test_metrics_of_pairs_are_refused_for_classes_of_rows(metric):
 
 
 def test_angle_needs_an_even_number_of_dimensions(tmp_path):
-    with pytest.raises(ValueError, match=r"AnglE\(scale=20.0\) takes half .* there are 9, an odd"):
-        tuned(PAIRS, NUMBERS, loss=Matryoshka("angle", dims=(32, 9)))
+    with pytest.raises(
+        ValueError, match=r"AnglELoss\(scale=20.0\) takes half .* there are 9, an odd"
+    ):
+        tuned(PAIRS, NUMBERS, loss=MatryoshkaLoss("angle", dims=(32, 9)))
     odd = make_checkpoint(tmp_path / "odd", dense={"out_features": 9})
     with pytest.raises(ValueError, match="there are 9, an odd number"):
         tuned(PAIRS, NUMBERS, loss="angle", model=odd)
-    tuned(PAIRS, NUMBERS, loss=Matryoshka("angle", dims=(32, 8)))
+    tuned(PAIRS, NUMBERS, loss=MatryoshkaLoss("angle", dims=(32, 8)))
 
 
 @pytest.mark.parametrize("y", [np.arange(N) % 4 * 10.0 + 1, np.arange(N) * 40])
@@ -300,6 +302,6 @@ def test_pairs_that_are_cut_are_counted_without_the_negatives_that_are_drawn():
 
 
 def test_every_shape_of_scores_stays_what_it_was():
-    assert first_shape(2, ZERO_ONE, kind=OF_SCORES) == BINARY
-    assert first_shape(2, THREE, kind=OF_SCORES) == SCORES
-    assert OF_SCORES.possible_shapes(2, THREE, True, None)[0] == LISTS
+    assert first_shape(2, ZERO_ONE, kind=PAIR_REGRESSION) == BINARY
+    assert first_shape(2, THREE, kind=PAIR_REGRESSION) == SCORES
+    assert PAIR_REGRESSION.possible_shapes(2, THREE, True, None)[0] == LISTS

@@ -10,7 +10,7 @@ import pytest
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb._training.batch_sampler import batches_of_epoch
 from sk_sentemb._training.dataset import Examples
-from sk_sentemb._training.task import OF_SCORES, OF_TEXTS
+from sk_sentemb._training.task import EMBEDDING, PAIR_REGRESSION
 from sk_sentemb._training.validation_split import split
 from sk_sentemb.exceptions import FineTuningWarning
 from sk_sentemb.losses import (
@@ -21,13 +21,13 @@ from sk_sentemb.losses import (
     PAIRS,
     SCORES,
     VECTORS,
-    CoSENT,
-    MultipleNegatives,
-    OnlineContrastive,
+    CoSENTLoss,
+    MultipleNegativesRankingLoss,
+    OnlineContrastiveLoss,
     Softmax,
-    SupervisedContrastive,
+    SupervisedContrastiveLoss,
 )
-from sk_sentemb.losses.cross_encoder import BinaryCrossEntropy, LambdaLoss
+from sk_sentemb.losses.cross_encoder import BinaryCrossEntropyLoss, LambdaLoss
 from tests.helpers.tiny_models import TINY, TINY_SCORER, assert_same_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,7 +49,7 @@ def early(**how):
     return FineTuner(early_stopping=True, **how)
 
 
-def parts(shape, loss, *, target=None, n=None, lists=None, kind=OF_TEXTS, seed=0, fraction=None):
+def parts(shape, loss, *, target=None, n=None, lists=None, kind=EMBEDDING, seed=0, fraction=None):
     """Return the rows that are learnt from and those that are validated on."""
     n = len(target) if n is None else n
     is_of_classes = shape == LABELS
@@ -73,7 +73,7 @@ def parts(shape, loss, *, target=None, n=None, lists=None, kind=OF_TEXTS, seed=0
 )
 def test_two_rows_of_a_class_are_held_out_where_a_loss_compares_them(n_classes, n_of_class, seed):
     y = np.tile(np.arange(n_classes), n_of_class)
-    learnt, validated = parts(LABELS, SupervisedContrastive(), target=y, seed=seed)
+    learnt, validated = parts(LABELS, SupervisedContrastiveLoss(), target=y, seed=seed)
     classes, sizes = np.unique(validated.target, return_counts=True)
     assert len(classes) >= 2
     assert (sizes % 2 == 0).all()
@@ -83,7 +83,7 @@ def test_two_rows_of_a_class_are_held_out_where_a_loss_compares_them(n_classes, 
 
 def test_whole_classes_are_held_out_where_none_can_spare_two_rows():
     y = np.repeat(np.arange(20), 2)
-    learnt, validated = parts(LABELS, SupervisedContrastive(), target=y)
+    learnt, validated = parts(LABELS, SupervisedContrastiveLoss(), target=y)
     assert len(validated) == 6
     for part in (learnt, validated):
         assert (np.unique(part.target, return_counts=True)[1] == 2).all()
@@ -103,7 +103,8 @@ def test_each_class_is_in_both_parts_where_there_are_rows_enough(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
-    ("loss", "kind"), [(OnlineContrastive(), OF_TEXTS), (BinaryCrossEntropy(), OF_SCORES)]
+    ("loss", "kind"),
+    [(OnlineContrastiveLoss(), EMBEDDING), (BinaryCrossEntropyLoss(), PAIR_REGRESSION)],
 )
 def test_pairs_of_both_kinds_are_in_both_parts(loss, kind, seed):
     y = (np.arange(100) % 50 == 0).astype(np.float32)  # two of a hundred
@@ -114,11 +115,11 @@ def test_pairs_of_both_kinds_are_in_both_parts(loss, kind, seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_similarities_are_held_out_over_their_whole_range(seed):
     y = np.linspace(0, 1, 200, dtype=np.float32)
-    _, validated = parts(SCORES, CoSENT(), target=y, seed=seed)
+    _, validated = parts(SCORES, CoSENTLoss(), target=y, seed=seed)
     assert len(validated) == 20
     assert (np.histogram(validated.target, bins=5, range=(0, 1))[0] == 4).all()
     mostly_zero = np.where(np.arange(100) < 96, 0, 0.5).astype(np.float32)
-    for part in parts(SCORES, CoSENT(), target=mostly_zero, seed=seed):
+    for part in parts(SCORES, CoSENTLoss(), target=mostly_zero, seed=seed):
         assert len(set(part.target)) == 2
 
 
@@ -127,7 +128,7 @@ def test_lists_stay_whole_and_graded_ones_are_in_both_parts(seed):
     lists = np.repeat(np.arange(20), 3)
     y = np.zeros(60, dtype=np.float32)
     y[[0, 30]] = 1  # two lists have two grades
-    for part in parts(LISTS, LambdaLoss(), target=y, lists=lists, kind=OF_SCORES, seed=seed):
+    for part in parts(LISTS, LambdaLoss(), target=y, lists=lists, kind=PAIR_REGRESSION, seed=seed):
         assert part.target.sum() == 1
         assert (np.unique(part.lists, return_counts=True)[1] == 3).all()
 
@@ -135,11 +136,11 @@ def test_lists_stay_whole_and_graded_ones_are_in_both_parts(seed):
 def test_the_size_of_what_is_held_out():
     vectors = np.zeros((40, 8), dtype=np.float32)
     assert len(parts(VECTORS, MSE(), target=vectors)[1]) == 4
-    assert len(parts(PAIRS, MultipleNegatives(), n=40)[1]) == 6
-    assert len(parts(PAIRS, MultipleNegatives(), n=8)[1]) == 4
-    assert len(parts(PAIRS, MultipleNegatives(), n=100)[1]) == 10
+    assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=40)[1]) == 6
+    assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=8)[1]) == 4
+    assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=100)[1]) == 10
     with pytest.warns(FineTuningWarning, match=r"validation_fraction=0.05 is 2 of 40 rows, and 6"):
-        parts(PAIRS, MultipleNegatives(), n=40, fraction=0.05)
+        parts(PAIRS, MultipleNegativesRankingLoss(), n=40, fraction=0.05)
 
 
 def fitted(estimator, X, y=None, *, n_epochs, why=None, **fit):
@@ -258,7 +259,9 @@ def test_epochs_without_a_score_are_neither_better_nor_worse():
 def test_pairs_of_one_anchor_are_an_error_or_a_warning():
     X = pd.DataFrame({"a": ["the same question"] * 40, "b": texts(40)})
     embedder = SentenceEmbedder(TINY, fine_tuner=FineTuner(epochs=1, random_state=0))
-    with pytest.raises(ValueError, match="there is nothing to learn: loss=MultipleNegatives"):
+    with pytest.raises(
+        ValueError, match="there is nothing to learn: loss=MultipleNegativesRankingLoss"
+    ):
         embedder.fit(X)
     with pytest.raises(ValueError, match="there is nothing to learn"):
         embedder.fit(X[["b", "a"]])

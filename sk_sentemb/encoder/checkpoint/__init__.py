@@ -1,4 +1,4 @@
-"""TODO."""
+"""From a model name to a folder to a model, and back."""
 
 from .hub import resolve_model
 from .image_checkpoint import read_image_encoder, require_pillow

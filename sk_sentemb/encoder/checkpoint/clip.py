@@ -20,10 +20,10 @@ from ..fork_safety import ForkSafeLock
 from ..modules import Dense, Pooling
 from ..packing import TOLERANCE, Backbone, relative_distance
 from ..tokenization import TextTokenizer
-from ..transformers_logging import quiet_transformers
+from ..transformers_logging import silence_transformers
 from .layout import CLIP
 from .model_config import read_config
-from .transformers_models import backbone_of, check_none_missing, placed, read_model
+from .transformers_models import check_none_missing, extract_text_backbone, placed, read_model
 
 # What a checkpoint has beside weights: how images become pixels, and texts token ids.
 _FILES = (
@@ -35,16 +35,8 @@ _FILES = (
 FOLDER = f"0_{CLIP}"
 
 
-class TwoTowers:
-    """A CLIP in memory, which the encoder of its texts and that of its images share.
-
-    Parameters
-    ----------
-    model : CLIPModel
-        On its device; its projections compute in float32, as all that follows a transformer does.
-    files : mapping of str to bytes
-        What says how images become pixels and texts token ids, as it was found.
-    """
+class CLIPModelPair:
+    """A CLIP in memory, which the encoder of its texts and that of its images share."""
 
     def __init__(self, model: CLIPModel, files: Mapping[str, bytes]) -> None:
         self.model, self.files = model, files
@@ -53,52 +45,20 @@ class TwoTowers:
         self._of_texts: tuple[Backbone, Pooling, Dense] | None = None
 
     def of_texts(self, tokenizer: TextTokenizer, folder: Path) -> tuple[Backbone, Pooling, Dense]:
-        """Return what turns token ids into vectors of texts.
-
-        Parameters
-        ----------
-        tokenizer : TextTokenizer
-            Of the checkpoint.
-        folder : Path
-            Where it is, for what is said of it.
-
-        Returns
-        -------
-        backbone : Backbone
-            The tower.
-        pooling : Pooling
-            Takes the state of the last token, which is the end of the text.
-        projection : Dense
-            Into the space of texts and images.
-
-        Raises
-        ------
-        CheckpointError
-            If the model takes the state of another token.
-        """
+        """Return what turns token ids into vectors of texts."""
         if self._of_texts is None:
             text_model = _on_its_own(self.model)
             with wrap_loading_errors(f"the model in {folder}"):
                 _check_last_token(text_model, tokenizer, folder)
             inside: Any = self.model.text_model
             inside.embeddings = _Embeddings(inside.embeddings)
-            backbone = replace(backbone_of(text_model, folder), lock=self.lock)
-            projection = dense_of(self.model.text_projection)
+            backbone = replace(extract_text_backbone(text_model, folder), lock=self.lock)
+            projection = projection_to_dense(self.model.text_projection)
             self._of_texts = backbone, Pooling(backbone.dim, ["lasttoken"]), projection
         return self._of_texts
 
     def write(self, folder: Path, text_model: nn.Module, projection: nn.Linear) -> None:
-        """Write the model, how images are processed, and the tokenizer as it was.
-
-        Parameters
-        ----------
-        folder : Path
-            Is made if it is not there.
-        text_model : nn.Module
-            The tower for texts, which may be a copy that was trained.
-        projection : nn.Linear
-            Its projection.
-        """
+        """Write the model, how images are processed, and the tokenizer as it was."""
         dtype = next(self.model.vision_model.parameters()).dtype
         of_texts = {
             f"text_model.{name.removeprefix('text_model.')}": tensor
@@ -106,7 +66,7 @@ class TwoTowers:
         }
         of_texts["text_projection.weight"] = projection.weight
         state = {name: t.to(dtype) for name, t in (self.model.state_dict() | of_texts).items()}
-        with quiet_transformers():
+        with silence_transformers():
             self.model.save_pretrained(folder, state_dict=state)
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
@@ -132,36 +92,14 @@ def is_clip(folder: Path) -> bool:
     return read_config(folder).model_type == "clip"
 
 
-_ALIVE: WeakValueDictionary[tuple[str, str, str], TwoTowers] = WeakValueDictionary()
+_ALIVE: WeakValueDictionary[tuple[str, str, str], CLIPModelPair] = WeakValueDictionary()
 _LOCK = ForkSafeLock()
 
 
 def shared_towers(
     folder: Path, fingerprint: str, device: torch.device, dtype: torch.dtype
-) -> TwoTowers:
-    """Return the process's copy of a CLIP, read now if there is none.
-
-    Parameters
-    ----------
-    folder : Path
-        In the transformers format.
-    fingerprint : str
-        Of its files.
-    device : torch.device
-        Where to put it.
-    dtype : torch.dtype
-        Number format of both transformers.
-
-    Returns
-    -------
-    TwoTowers
-        The same object for the same files, device and format, as long as an encoder has it.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is missing or damaged.
-    """
+) -> CLIPModelPair:
+    """Return the process's copy of a CLIP, read now if there is none."""
     key = fingerprint, str(device), str(dtype)
     with _LOCK:
         towers = _ALIVE.get(key)
@@ -170,7 +108,7 @@ def shared_towers(
     return towers
 
 
-def _read_towers(folder: Path, device: torch.device, dtype: torch.dtype) -> TwoTowers:
+def _read_towers(folder: Path, device: torch.device, dtype: torch.dtype) -> CLIPModelPair:
     config = read_config(folder)
     model: Any
     model, missing = read_model(CLIPModel, config, folder, dtype)
@@ -179,10 +117,10 @@ def _read_towers(folder: Path, device: torch.device, dtype: torch.dtype) -> TwoT
     model.text_projection.float()
     model.visual_projection.float()
     found = {file for pattern in _FILES for file in folder.glob(pattern)}
-    return TwoTowers(model, {file.name: file.read_bytes() for file in sorted(found)})
+    return CLIPModelPair(model, {file.name: file.read_bytes() for file in sorted(found)})
 
 
-def dense_of(layer: nn.Linear) -> Dense:
+def projection_to_dense(layer: nn.Linear) -> Dense:
     """Make a module of a projection; it has the layer's own weights, not a copy."""
     # On the meta device, which takes no memory and draws no random numbers.
     with torch.device("meta"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..._warn import warn
 from ...exceptions import CheckpointError, CheckpointWarning, ModelNotFoundError
-from ..model_files import DEFINING_FILES, VOCABULARY_FILES, find_weight_files, sha256_of
+from ..model_files import DEFINING_FILES, VOCABULARY_FILES, compute_sha256, find_weight_files
 from .layout import find_unlisted_modules
 
 _ALL_FILES = [*DEFINING_FILES, "*.json", "*.txt", "*.safetensors"]
@@ -117,7 +117,7 @@ def _from_package(repo_id: str, revision: str | None, looked_at: list[str]) -> P
         return None
     folder = Path(spec.origin).parent / package.folder
     weights = folder / "model.safetensors"
-    found = sha256_of(weights) if weights.is_file() else None
+    found = compute_sha256(weights) if weights.is_file() else None
     if found != package.sha256:
         raise ModelNotFoundError(
             f"{weights} does not hold the official weights of {repo_id}: its sha256 is {found}, "

@@ -14,15 +14,15 @@ from ..image_encoder import ImageEncoder
 from ..model_files import Fields
 from ..modules import MODULES, ImageStates, Pooler, Pooling, states_of_a_blank, tower_of
 from ..text_encoder import Source
-from ..transformers_logging import quiet_transformers
-from .clip import dense_of
+from ..transformers_logging import silence_transformers
+from .clip import projection_to_dense
 from .layout import (
     TEXTS_TASK,
     Entry,
-    config_of,
-    entries_of,
     fingerprint,
-    settings_of,
+    read_entries,
+    read_entry_config,
+    read_settings,
     warn_of_unlisted_modules,
 )
 from .model_config import read_config
@@ -39,36 +39,12 @@ _MAX_PIXELS = 8192
 def read_image_encoder(
     folder: Path, device: torch.device, dtype: torch.dtype, source: Source | None = None
 ) -> ImageEncoder:
-    """Load a checkpoint of a model that reads images.
-
-    Parameters
-    ----------
-    folder : Path
-        In the transformers format, or in that of sentence-transformers.
-    device : torch.device
-        Where to put it.
-    dtype : torch.dtype
-        Number format of the transformer; what follows it computes in float32.
-    source : Source, default=None
-        The name that led to the folder.
-
-    Returns
-    -------
-    ImageEncoder
-        Ready to run.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is missing, damaged, or asks for what is not supported.
-    ImportError
-        If Pillow is not installed.
-    """
+    """Load a checkpoint of a model that reads images."""
     require_pillow()
-    first, *rest = entries_of(folder)
+    first, *rest = read_entries(folder)
     if first.kind == "StaticEmbedding":
         raise CheckpointError(f"the model in {folder} is a table of token vectors: no images.")
-    settings = settings_of(first.folder, TEXTS_TASK)
+    settings = read_settings(first.folder, TEXTS_TASK)
     towers = read_towers(first, device, dtype)
     model = towers.model if towers else _read_model(first, device, dtype)
     processor = read_processor(first.folder)
@@ -78,7 +54,7 @@ def read_image_encoder(
     modules = [module.to(device).eval().requires_grad_(False) for module in modules]
     _check_followers(modules, states, folder, dtype)
     warn_of_unlisted_modules(folder)
-    config = config_of(folder)
+    config = read_entry_config(folder)
     return ImageEncoder(
         processor=processor,
         model=model,
@@ -108,7 +84,7 @@ def read_processor(folder: Path) -> Any:
             f"{folder} has no preprocessor_config.json, which says how images become pixels. If the "
             "model reads images, fetch it again."
         )
-    with wrap_loading_errors(f"the image processor in {folder}"), quiet_transformers():
+    with wrap_loading_errors(f"the image processor in {folder}"), silence_transformers():
         processor = AutoImageProcessor.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
@@ -213,7 +189,7 @@ def _what_it_is_made_for(
             f"{folder / 'modules.json'} pools what {type(model).__name__} has pooled already."
         )
     if projection is not None:
-        return [_pooler(states, folder), dense_of(projection)]
+        return [_pooler(states, folder), projection_to_dense(projection)]
     names = (name.rpartition(".")[2] for name, _ in tower_of(model).named_parameters())
     if "cls_token" in names and output != "pooler_output":
         return [Pooling(states.hidden.shape[1], ["cls"])]

@@ -5,27 +5,14 @@ from pathlib import Path
 from ..image_encoder import ImageEncoder
 from ..model_files import write_json
 from ..modules import Pooler
-from ..transformers_logging import quiet_transformers
+from ..transformers_logging import silence_transformers
 from .clip import FOLDER
 from .layout import CLIP, CONFIG
 from .saving import write_modules
 
 
 def write_image_encoder(encoder: ImageEncoder, folder: Path) -> None:
-    """Write a checkpoint, weights as safetensors; of a CLIP, both towers.
-
-    Parameters
-    ----------
-    encoder : ImageEncoder
-        What to write, in the number format it runs in.
-    folder : Path
-        A folder that exists and is empty.
-
-    Raises
-    ------
-    ValueError
-        If such a folder cannot say how images are pooled.
-    """
+    """Write a checkpoint, weights as safetensors; of a CLIP, both towers."""
     pooling, *others = encoder.modules
     kind, path = "Transformer", ""
     if encoder.pooling == "auto":
@@ -40,7 +27,7 @@ def write_image_encoder(encoder: ImageEncoder, folder: Path) -> None:
         model = encoder.towers.model
         encoder.towers.write(folder / path, model.text_model, model.text_projection)
     else:
-        with quiet_transformers():
+        with silence_transformers():
             encoder.model.save_pretrained(folder)
             encoder.processor.save_pretrained(folder)
         takes_pooled = isinstance(pooling, Pooler)

@@ -11,12 +11,12 @@ from ..._warn import warn
 from ...exceptions import CheckpointError, CheckpointWarning
 from ..model_files import (
     Fields,
+    compute_sha256,
     find_loaded_files,
     find_weight_files,
     is_inside,
     read_fields,
     read_json,
-    sha256_of,
 )
 from ..modules import MODULES
 
@@ -54,32 +54,17 @@ def fingerprint(folder: Path) -> str:
     It covers every file of the modules' folders that a loader may open, and the weights that are read,
     so that no change of an embedding leaves it as it was. Other files do not count: it is the same
     whichever library downloaded the model.
-
-    Parameters
-    ----------
-    folder : Path
-        A checkpoint.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits. Equal files give equal digits wherever they lie.
-
-    Raises
-    ------
-    CheckpointError
-        If one of them is missing or not a regular file, or lies outside the folder.
     """
     digest = hashlib.sha256()
-    for module_folder in dict.fromkeys([folder, *(entry.folder for entry in entries_of(folder))]):
+    for module_folder in dict.fromkeys([folder, *(entry.folder for entry in read_entries(folder))]):
         files = {*find_loaded_files(module_folder), *find_weight_files(module_folder)}
         for file in sorted(files):
             name = os.path.relpath(file, folder).replace(os.sep, "/")
-            digest.update(f"{name} {sha256_of(file)}\n".encode())
+            digest.update(f"{name} {compute_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
-def entries_of(folder: Path) -> list[Entry]:
+def read_entries(folder: Path) -> list[Entry]:
     """Read modules.json; without one, the folder is a plain transformers checkpoint."""
     listing = folder / "modules.json"
     if not os.path.lexists(listing):
@@ -153,7 +138,7 @@ def warn_of_unlisted_modules(folder: Path) -> None:
         )
 
 
-def settings_of(folder: Path, expected_task: str) -> Fields:
+def read_settings(folder: Path, expected_task: str) -> Fields:
     """Read sentence_bert_config.json, by any of its names; empty if there is none."""
     found = (folder / name for name in SETTINGS_FILES if (folder / name).exists())
     settings = read_fields(next(found, folder / SETTINGS_FILES[0]), required=False)
@@ -177,6 +162,6 @@ def text_processing(settings: Fields) -> Fields:
     return settings.object("processing_kwargs").object("text")
 
 
-def config_of(folder: Path) -> Fields:
+def read_entry_config(folder: Path) -> Fields:
     """Read config_sentence_transformers.json; empty if there is none."""
     return read_fields(folder / CONFIG, required=False)

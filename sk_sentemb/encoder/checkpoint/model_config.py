@@ -9,7 +9,7 @@ from transformers import AutoConfig, PretrainedConfig
 from ...exceptions import CheckpointError
 from ..errors import wrap_loading_errors
 from ..model_files import Fields, read_fields, validate_inside
-from ..transformers_logging import quiet_transformers
+from ..transformers_logging import silence_transformers
 
 # Numbers of a config.json under such names count parts that are made one by one. The deepest models have
 # a hundred layers, the widest some hundred experts.
@@ -29,7 +29,7 @@ def read_config(folder: Path) -> PretrainedConfig:
             "not supported. Save the model again with save_pretrained."
         )
     check_counts(fields.content, fields.file)
-    with wrap_loading_errors(f"the model in {folder}"), quiet_transformers():
+    with wrap_loading_errors(f"the model in {folder}"), silence_transformers():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         for name in ("_attn_implementation", "_experts_implementation"):
             # What a checkpoint names here may be a kernel on the hub, which is code.

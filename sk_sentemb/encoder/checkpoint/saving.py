@@ -9,24 +9,16 @@ from typing import Any
 from safetensors.torch import save_file
 
 from ..model_files import SAFETENSORS, read_json, write_json
-from ..modules import Dense, SequenceHead, joined_state, path_of
+from ..modules import Dense, SequenceHead, merged_state_dict, path_of
 from ..packing import StaticBackbone
 from ..text_encoder import Encoder
-from ..transformers_logging import quiet_transformers
-from .clip import FOLDER, TwoTowers
+from ..transformers_logging import silence_transformers
+from .clip import FOLDER, CLIPModelPair
 from .layout import CLIP, CONFIG, PAIRS_TASK, SETTINGS_FILES
 
 
 def write_encoder(encoder: Encoder, folder: Path) -> None:
-    """Write a checkpoint that sentence-transformers reads, weights as safetensors.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        What to write, in the number format it runs in.
-    folder : Path
-        A folder that exists and is empty.
-    """
+    """Write a checkpoint that sentence-transformers reads, weights as safetensors."""
     modules = list(encoder.modules)
     kind, path = "Transformer", ""
     if encoder.towers is not None:
@@ -40,7 +32,7 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
         modules = modules[1:]  # its pooling is part of it
         _write_static(encoder.backbone, encoder, folder)
     else:
-        with quiet_transformers():
+        with silence_transformers():
             encoder.backbone.model.save_pretrained(folder)
         encoder.saved_tokenizer.save_pretrained(folder)  # type: ignore[union-attr]
         write_json(
@@ -52,19 +44,7 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
 
 
 def write_modules(folder: Path, kind: str, path: str, modules: Iterable[Any]) -> None:
-    """Write modules.json and what follows the model, which is written already.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the checkpoint.
-    kind : str
-        What sentence-transformers calls the model.
-    path : str
-        Where in the folder it is.
-    modules : iterable of nn.Module
-        What follows.
-    """
+    """Write modules.json and what follows the model, which is written already."""
     kinds, paths = [kind], [path]
     for module in modules:
         kinds.append(type(module).__name__)
@@ -87,8 +67,8 @@ def _write_classifier(encoder: Encoder, head: SequenceHead, folder: Path) -> Non
     network.config.sentence_transformers = {"activation_fn": activation}
     network.config.sbert_ce_default_activation_function = activation  # before 4.0
     model: Any = encoder.backbone.model  # type: ignore[union-attr]
-    with quiet_transformers():
-        network.save_pretrained(folder, state_dict=joined_state(model, head))
+    with silence_transformers():
+        network.save_pretrained(folder, state_dict=merged_state_dict(model, head))
     _write_limited_tokenizer(encoder, folder)
     write_json(
         folder / SETTINGS_FILES[0],
@@ -101,7 +81,7 @@ def _write_classifier(encoder: Encoder, head: SequenceHead, folder: Path) -> Non
     )
 
 
-def _write_clip(towers: TwoTowers, encoder: Encoder, folder: Path) -> list[Any]:
+def _write_clip(towers: CLIPModelPair, encoder: Encoder, folder: Path) -> list[Any]:
     """Write a CLIP, both towers, and return the modules that follow it."""
     pooling, projection, *others = encoder.modules
     if encoder.pooling != ("lasttoken",) or not isinstance(projection, Dense):

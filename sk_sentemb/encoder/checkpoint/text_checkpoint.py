@@ -23,17 +23,17 @@ from ..modules import MODULES, Pooling, WeightedLayerPooling
 from ..packing import Backbone, StaticBackbone
 from ..text_encoder import Encoder, Source
 from ..tokenization import TextTokenizer, fast_tokenizer
-from .clip import TwoTowers, is_clip, shared_towers
+from .clip import CLIPModelPair, is_clip, shared_towers
 from .consistency import check_encoding, check_token_ids, resolve_max_length
 from .layout import (
     CLIP,
     PAIRS_TASK,
     TEXTS_TASK,
     Entry,
-    config_of,
-    entries_of,
     fingerprint,
-    settings_of,
+    read_entries,
+    read_entry_config,
+    read_settings,
     text_processing,
     warn_of_unlisted_modules,
 )
@@ -52,38 +52,11 @@ def read_encoder(
     *,
     pairs: bool = False,
 ) -> Encoder:
-    """Load a checkpoint.
-
-    Parameters
-    ----------
-    folder : Path
-        In the sentence-transformers format, or a plain transformers checkpoint, which gets mean
-        pooling.
-    device : torch.device
-        Where to put it.
-    dtype : torch.dtype
-        Number format of the backbone; what follows it computes in float32.
-    source : Source, default=None
-        The name that led to the folder.
-    pairs : bool, default=False
-        Whether to read it as a cross-encoder.
-
-    Returns
-    -------
-    Encoder
-        Ready to run.
-
-    Raises
-    ------
-    NoHeadError
-        With ``pairs``, if it has no head that scores pairs.
-    CheckpointError
-        If a file is missing, damaged, or asks for what is not supported.
-    """
-    first, *rest = entries_of(folder)
+    """Load a checkpoint."""
+    first, *rest = read_entries(folder)
     task = PAIRS_TASK if pairs else TEXTS_TASK
-    settings = settings_of(first.folder, task)
-    config = config_of(folder)
+    settings = read_settings(first.folder, task)
+    config = read_entry_config(folder)
     backbone: Backbone | StaticBackbone
     modules: list[Any] = []
     towers = None
@@ -137,7 +110,7 @@ def read_encoder(
     return encoder
 
 
-def read_towers(entry: "Entry", device: torch.device, dtype: torch.dtype) -> TwoTowers | None:
+def read_towers(entry: "Entry", device: torch.device, dtype: torch.dtype) -> CLIPModelPair | None:
     """Return the CLIP that a checkpoint begins with, which the process has once, or None."""
     if is_clip(entry.folder):
         return shared_towers(entry.folder, fingerprint(entry.folder), device, dtype)

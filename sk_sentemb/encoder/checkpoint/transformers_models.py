@@ -23,11 +23,18 @@ from ..._warn import warn
 from ...exceptions import CheckpointError, CheckpointWarning, NoHeadError
 from ..errors import is_out_of_memory, wrap_loading_errors
 from ..model_files import Fields, read_tensors
-from ..modules import Pooling, SequenceHead, activation_of, has_decoder, pooling_of, split
-from ..packing import TOLERANCE, Backbone, Pack, best_way, made_up_texts, relative_distance
+from ..modules import Pooling, SequenceHead, has_decoder, infer_pooling, resolve_activation, split
+from ..packing import (
+    TOLERANCE,
+    Backbone,
+    Pack,
+    probe_inputs,
+    relative_distance,
+    select_execution_mode,
+)
 from ..torch_state import SETTINGS_LOCK
-from ..transformers_logging import quiet_transformers
-from .layout import config_of
+from ..transformers_logging import silence_transformers
+from .layout import read_entry_config
 from .model_config import read_config
 
 # Weights that an embedder does not use: heads of pretraining and other tasks, towers for other inputs,
@@ -41,27 +48,7 @@ _HEADS = re.compile(
 
 
 def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
-    """Load a transformer and find out how it can run.
-
-    Parameters
-    ----------
-    folder : Path
-        In the transformers format.
-    device : torch.device
-        Where to put it.
-    dtype : torch.dtype
-        Its number format.
-
-    Returns
-    -------
-    Backbone
-        Ready to run.
-
-    Raises
-    ------
-    CheckpointError
-        If files are missing or damaged, or the weights do not fit the configuration.
-    """
+    """Load a transformer and find out how it can run."""
     config = read_config(folder)
     # Of a model with a decoder, this takes the encoder alone.
     is_text_encoder = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
@@ -71,40 +58,13 @@ def load_backbone(folder: Path, device: torch.device, dtype: torch.dtype) -> Bac
     check_none_missing(model, [name for name in missing if "pooler" not in name], folder)
     if any(name.startswith("pooler.") for name in missing):
         model.pooler = None  # type: ignore[assignment]  # its weights are random, and a head would get them
-    return backbone_of(placed(model, device), folder)
+    return extract_text_backbone(placed(model, device), folder)
 
 
 def load_classifier(
     folder: Path, device: torch.device, dtype: torch.dtype
 ) -> tuple[Backbone, Pooling, SequenceHead]:
-    """Load a sequence classifier: its transformer, which states its head reads, and the head.
-
-    Parameters
-    ----------
-    folder : Path
-        In the transformers format.
-    device : torch.device
-        Where to put it.
-    dtype : torch.dtype
-        Number format of the transformer; the head computes in float32.
-
-    Returns
-    -------
-    backbone : Backbone
-        Ready to run.
-    pooling : Pooling
-        What the head reads.
-    head : SequenceHead
-        What makes the logits.
-
-    Raises
-    ------
-    NoHeadError
-        If the model is no sequence classifier.
-    CheckpointError
-        If files are missing or damaged, the weights do not fit the configuration, or the logits are
-        not those that transformers computes.
-    """
+    """Load a sequence classifier: its transformer, which states its head reads, and the head."""
     config = read_config(folder)
     kinds = config.architectures or []
     if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
@@ -122,12 +82,12 @@ def load_classifier(
     check_none_missing(model, missing, folder)
     placed(model, device)
     with wrap_loading_errors(f"the model in {folder}"):
-        texts = made_up_texts(getattr(model, model.base_model_prefix), seed=0)
+        texts = probe_inputs(getattr(model, model.base_model_prefix), seed=0)
         with torch.inference_mode():
             alone = [model(torch.from_numpy(text)[None].to(device)).logits for text in texts]
         transformer = split(model)
         head = SequenceHead(model, _activation(config, folder))
-        pooling = pooling_of(head, transformer.config.hidden_size)
+        pooling = infer_pooling(head, transformer.config.hidden_size)
         one_by_one = Backbone(transformer, packed=False)
         with torch.inference_mode():
             states = [one_by_one(text, Pack.of([text])) for text in texts]
@@ -138,7 +98,7 @@ def load_classifier(
             f"{type(model).__name__} in {folder} does not score pairs as other cross-encoders do: "
             "what follows its transformer is not supported."
         )
-    return backbone_of(transformer.to(dtype), folder), pooling, head  # type: ignore[arg-type]
+    return extract_text_backbone(transformer.to(dtype), folder), pooling, head  # type: ignore[arg-type]
 
 
 def read_model(
@@ -150,7 +110,7 @@ def read_model(
     tensors = read_tensors(folder)
     with (
         wrap_loading_errors(f"the model in {folder}"),
-        quiet_transformers(),
+        silence_transformers(),
         SETTINGS_LOCK,
         torch.random.fork_rng(devices=[]),
     ):
@@ -232,10 +192,10 @@ def placed(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     return model
 
 
-def backbone_of(model: PreTrainedModel, folder: Path) -> Backbone:
+def extract_text_backbone(model: PreTrainedModel, folder: Path) -> Backbone:
     """Find out how a model can run."""
     try:
-        return best_way(model)
+        return select_execution_mode(model)
     except Exception as error:  # the code of a model may raise any
         if is_out_of_memory(error):
             raise
@@ -255,11 +215,11 @@ def _activation(config: PretrainedConfig, folder: Path) -> nn.Module:
     # The places of releases before 5.4, and before 4.0.
     plain = Fields(config.to_dict(), folder / "config.json")
     places = (
-        (config_of(folder), "activation_fn"),
+        (read_entry_config(folder), "activation_fn"),
         (plain.object("sentence_transformers"), "activation_fn"),
         (plain, "sbert_ce_default_activation_function"),
     )
     for fields, key in places:
         if named := fields.text(key, default=None):
-            return activation_of(named, fields.file)
+            return resolve_activation(named, fields.file)
     return nn.Sigmoid() if config.num_labels == 1 else nn.Identity()

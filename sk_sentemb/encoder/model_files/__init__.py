@@ -1,4 +1,4 @@
-"""TODO."""
+"""Single files of a model folder: names, checksums, JSON and tensors."""
 
 from .atomic_folder import new_folder
 from .fields import Fields, read_fields
@@ -6,13 +6,13 @@ from .names import (
     DEFINING_FILES,
     SAFETENSORS,
     VOCABULARY_FILES,
+    compute_sha256,
     find_loaded_files,
     matches_any,
     read_json,
-    sha256_of,
     write_json,
 )
-from .paths import is_inside, validate_file_names, validate_inside
+from .path_checks import is_inside, validate_file_names, validate_inside
 from .weights import find_weight_files, load_tensors, read_tensors
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "SAFETENSORS",
     "VOCABULARY_FILES",
     "Fields",
+    "compute_sha256",
     "find_loaded_files",
     "find_weight_files",
     "is_inside",
@@ -29,7 +30,6 @@ __all__ = [
     "read_fields",
     "read_json",
     "read_tensors",
-    "sha256_of",
     "validate_file_names",
     "validate_inside",
     "write_json",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...exceptions import CheckpointError
 from .foreign_files import validate_foreign_files
-from .names import read_json, sha256_of, write_json
-from .paths import is_model_file
+from .names import compute_sha256, read_json, write_json
+from .path_checks import is_model_file
 
 try:
     import fcntl
@@ -26,27 +26,7 @@ _LAST = ("config.json", "modules.json")
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, whose files get into ``target`` only when all went well.
-
-    Parameters
-    ----------
-    target : Path
-        A folder that does not exist, is empty, or holds a checkpoint. Files of the checkpoint are
-        replaced by those of the same name, and what an earlier save wrote and this one does not is
-        removed. All other files stay. The folder itself stays too: it may be a mount point, or be
-        reached through a link.
-
-    Yields
-    ------
-    Path
-        An empty folder, in ``target`` or beside it, with an unpredictable name.
-
-    Raises
-    ------
-    FileExistsError
-        If ``target`` is a file or a folder of something else, or if it holds files that would be
-        read along with the new ones.
-    """
+    """Give an empty folder to fill, whose files get into ``target`` only when all went well."""
     _check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     is_new = not target.exists()
@@ -56,7 +36,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         fresh, old = Path(scratch, "new"), Path(scratch, "old")
         fresh.mkdir()
         yield fresh
-        files = {name: sha256_of(fresh / name) for name in _files_below(fresh)}
+        files = {name: compute_sha256(fresh / name) for name in _files_below(fresh)}
         write_json(fresh / MANIFEST, {"layout": _LAYOUT, "files": files})
         if is_new:
             try:
@@ -131,7 +111,7 @@ def _read_stale_files(target: Path) -> set[str]:
         if is_model_file(name)
         and not (target / name).is_symlink()
         and (target / name).is_file()
-        and sha256_of(target / name) == digest
+        and compute_sha256(target / name) == digest
     }
 
 

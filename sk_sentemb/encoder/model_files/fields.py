@@ -15,13 +15,6 @@ class Fields:
 
     A key that is absent and one whose value is null are the same, and give the default; without a
     default, the key is required. Several names are those of one key in different releases.
-
-    Attributes
-    ----------
-    content : dict
-        The object.
-    file : Path
-        Where it is, for messages.
     """
 
     content: dict[str, Any]

@@ -14,22 +14,7 @@ _OF_MODEL = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json")
 
 
 def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) -> None:
-    """Raise if a folder holds files that would make another model of the one to be moved there.
-
-    Parameters
-    ----------
-    fresh : Path
-        The new model.
-    target : Path
-        Where it is to go.
-    known : collection of str
-        The files in ``target`` that will be replaced or removed.
-
-    Raises
-    ------
-    FileExistsError
-        If there are such files.
-    """
+    """Raise if a folder holds files that would make another model of the one to be moved there."""
     folders = [fresh, *(path for path in fresh.iterdir() if path.is_dir())]
     for folder in folders:
         inside = folder.relative_to(fresh)

@@ -101,7 +101,7 @@ def write_json(file: Path, content: dict[str, Any] | list[Any]) -> None:
 _DIGESTS: dict[tuple[str, int, int, int, int], str] = {}
 
 
-def sha256_of(file: Path) -> str:
+def compute_sha256(file: Path) -> str:
     """Return the sha256 of a file's content, as hexadecimal digits."""
     status = file.stat()
     # Copies keep sizes and times of modification; the time of change and the inode they cannot keep.

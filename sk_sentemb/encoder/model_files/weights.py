@@ -13,7 +13,7 @@ from torch import Tensor
 from ...exceptions import CheckpointError
 from .fields import read_fields
 from .names import PICKLED, SAFETENSORS, check_regular
-from .paths import validate_inside
+from .path_checks import validate_inside
 
 _INDEX = ".index.json"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

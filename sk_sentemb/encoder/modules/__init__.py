@@ -1,11 +1,11 @@
-"""TODO."""
+"""The modules after the transformer: pooling, dense layers, normalization and heads."""
 
 from .classification_head import (
     SequenceHead,
-    fresh_head,
     has_decoder,
-    joined_state,
-    pooling_of,
+    infer_pooling,
+    merged_state_dict,
+    new_head,
     split,
 )
 from .image_pooling import (
@@ -18,7 +18,7 @@ from .image_pooling import (
     states_of_a_blank,
     tower_of,
 )
-from .layers import MODULES, Dense, Dropout, Normalize, activation_of, digest_of, path_of
+from .layers import MODULES, Dense, Dropout, Normalize, digest_of, path_of, resolve_activation
 from .pooling import POOLINGS, Pooling, TokenStates, WeightedLayerPooling
 
 __all__ = [
@@ -34,15 +34,15 @@ __all__ = [
     "SequenceHead",
     "TokenStates",
     "WeightedLayerPooling",
-    "activation_of",
     "digest_of",
-    "fresh_head",
     "has_decoder",
-    "joined_state",
+    "infer_pooling",
+    "merged_state_dict",
+    "new_head",
     "path_of",
     "pixels_of",
     "pooling_named",
-    "pooling_of",
+    "resolve_activation",
     "run_tower",
     "split",
     "states_of_a_blank",

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 from ...exceptions import CheckpointError
 from ..errors import PROBE_ERRORS
 from ..torch_state import isolated
-from ..transformers_logging import quiet_transformers
+from ..transformers_logging import silence_transformers
 from .pooling import POOLINGS, Pooling
 
 # How the transformers classifiers pool their tokens, the commonest first.
@@ -21,15 +21,7 @@ _POOLINGS = ("cls", "lasttoken", "mean")
 
 
 class SequenceHead(nn.Module):
-    """What a transformers sequence classifier does after its transformer, on pooled states.
-
-    Parameters
-    ----------
-    network : PreTrainedModel
-        The classifier, without its transformer: see :func:`split`.
-    activation : nn.Module
-        From logits to predictions. It is kept here, and applied by who predicts.
-    """
+    """What a transformers sequence classifier does after its transformer, on pooled states."""
 
     def __init__(self, network: PreTrainedModel, activation: nn.Module) -> None:
         super().__init__()
@@ -99,18 +91,7 @@ class _Given(nn.Module):
 
 
 def split(classifier: PreTrainedModel) -> PreTrainedModel:
-    """Take the transformer out of a classifier, and leave the classifier without it.
-
-    Parameters
-    ----------
-    classifier : PreTrainedModel
-        Is changed. A pooler, which BERT has in its transformer, stays with it.
-
-    Returns
-    -------
-    PreTrainedModel
-        The transformer.
-    """
+    """Take the transformer out of a classifier, and leave the classifier without it."""
     transformer: Any = getattr(classifier, classifier.base_model_prefix)
     setattr(classifier, classifier.base_model_prefix, _Given(transformer))
     if getattr(transformer, "pooler", None) is not None:
@@ -125,46 +106,24 @@ def has_decoder(classifier: PreTrainedModel) -> bool:
     return hasattr(transformer, "encoder") and hasattr(transformer, "decoder")
 
 
-def joined_state(transformer: PreTrainedModel, head: SequenceHead) -> dict[str, Tensor]:
+def merged_state_dict(transformer: PreTrainedModel, head: SequenceHead) -> dict[str, Tensor]:
     """Return the tensors of the whole classifier, by the names that it saves them under."""
     prefix = head.network.base_model_prefix
     of_transformer = {f"{prefix}.{name}": t for name, t in transformer.state_dict().items()}
     return of_transformer | head.network.state_dict()
 
 
-def fresh_head(
+def new_head(
     transformer: PreTrainedModel, old: SequenceHead | None, n_labels: int, seed: int
 ) -> SequenceHead:
-    """Make a head with random weights.
-
-    Parameters
-    ----------
-    transformer : PreTrainedModel
-        What it is for. If it has a pooler, the head gets a copy.
-    old : SequenceHead or None
-        The one that it had before, and with it perhaps the pooler.
-    n_labels : int
-        How many logits.
-    seed : int
-        Of the weights; they are drawn as transformers draws them.
-
-    Returns
-    -------
-    SequenceHead
-        On the processor.
-
-    Raises
-    ------
-    CheckpointError
-        If transformers has no sequence classifier of this architecture.
-    """
+    """Make a head with random weights."""
     config = copy.deepcopy(transformer.config)
     # Not the names of the logits that another head had.
     config.id2label = {i: f"LABEL_{i}" for i in range(n_labels)}
     config.label2id = {name: i for i, name in config.id2label.items()}
     try:
         # Without memory for the transformer, which is thrown away.
-        with quiet_transformers(), torch.device("meta"):
+        with silence_transformers(), torch.device("meta"):
             network = AutoModelForSequenceClassification.from_config(config)
     except ValueError as error:
         raise CheckpointError(
@@ -191,26 +150,8 @@ def fresh_head(
 
 
 @torch.no_grad()
-def pooling_of(head: SequenceHead, dim: int) -> Pooling:
-    """Find out which states a head reads, by what it makes of made-up ones.
-
-    Parameters
-    ----------
-    head : SequenceHead
-        In evaluation mode.
-    dim : int
-        Of a state.
-
-    Returns
-    -------
-    Pooling
-        After which the head gives what it gives without.
-
-    Raises
-    ------
-    CheckpointError
-        If it reads them in another way.
-    """
+def infer_pooling(head: SequenceHead, dim: int) -> Pooling:
+    """Find out which states a head reads, by what it makes of made-up ones."""
     device = next(head.parameters()).device
     states = torch.randn(2, 5, dim, generator=torch.Generator().manual_seed(0)).to(device)
     try:

@@ -17,13 +17,7 @@ IMAGE_POOLINGS = ("cls", "mean", "pooler")
 
 @dataclass(frozen=True)
 class ImageStates(TokenStates):
-    """Hidden states of the patches of images, laid end to end, and what the model makes of them.
-
-    Attributes
-    ----------
-    pooled : Tensor of shape (n_images, dim) or None
-        The model's own vectors of the images.
-    """
+    """Hidden states of the patches of images, laid end to end, and what the model makes of them."""
 
     pooled: Tensor | None = None
 
@@ -91,13 +85,7 @@ def states_of_a_blank(model: nn.Module, processor: Any) -> ImageStates:
 
 
 def pooling_named(name: str, model: PreTrainedModel, processor: Any) -> Pooling | Pooler:
-    """Make the pooling of a name for a model.
-
-    Raises
-    ------
-    ValueError
-        If the model has no such states.
-    """
+    """Make the pooling of a name for a model."""
     states = states_of_a_blank(model, processor)
     if name == "pooler":
         if states.pooled is None:

@@ -75,7 +75,7 @@ class Dense(nn.Module):
                 config.size("in_features"),
                 config.size("out_features"),
                 bias=config.flag("bias", default=True),
-                activation=activation_of(path, config.file) if path else None,
+                activation=resolve_activation(path, config.file) if path else None,
                 over_tokens=given == "token_embeddings",
                 residual=config.flag("use_residual", default=False),
             )
@@ -182,7 +182,7 @@ def digest_of(modules: Iterable[nn.Module]) -> str:
     return digest.hexdigest()
 
 
-def activation_of(path: str, where: Path) -> nn.Module:
+def resolve_activation(path: str, where: Path) -> nn.Module:
     """Make the activation that a dotted path names; only those of `torch.nn` are trusted."""
     activation: Any = getattr(nn, path.rpartition(".")[2], None)
     known = isinstance(activation, type) and issubclass(activation, nn.Module)

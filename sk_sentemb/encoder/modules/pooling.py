@@ -19,18 +19,7 @@ from ..model_files import SAFETENSORS, load_tensors, read_fields, write_json
 
 @dataclass(frozen=True)
 class TokenStates:
-    """Hidden states of texts laid end to end, in runs of equally long texts.
-
-    Attributes
-    ----------
-    hidden : Tensor of shape (n_tokens, dim)
-    groups : list of (n_texts, length)
-        The runs, in the order of the tokens.
-    prompt_length : int
-        How many tokens at the start of each text are the prompt.
-    layers : tuple of Tensor of shape (n_tokens, dim)
-        The hidden states of every layer, for the modules that need them.
-    """
+    """Hidden states of texts laid end to end, in runs of equally long texts."""
 
     hidden: Tensor
     groups: list[tuple[int, int]]
@@ -81,17 +70,7 @@ _MODE_KEYS = {
 
 
 class Pooling(nn.Module):
-    """One vector per text from those of its tokens; several modes are concatenated.
-
-    Parameters
-    ----------
-    dim : int
-        Of the tokens' vectors.
-    modes : sequence of str
-        Names among `POOLINGS`.
-    include_prompt : bool
-        Whether the prompt's tokens count.
-    """
+    """One vector per text from those of its tokens; several modes are concatenated."""
 
     def __init__(self, dim: int, modes: Sequence[str], *, include_prompt: bool = True) -> None:
         super().__init__()

@@ -1,26 +1,26 @@
-"""TODO."""
+"""The forward pass without padding: which texts run together, and how."""
 
 from .backbone import Backbone, StaticBackbone
-from .blocks import tokenized_blocks
-from .execution_mode import TOLERANCE, best_way, made_up_texts, relative_distance
-from .last_layer import layers_of
+from .blocks import iter_tokenized_blocks
+from .execution_mode import TOLERANCE, probe_inputs, relative_distance, select_execution_mode
+from .last_layer import find_layers
 from .packs import Pack, make_packs
-from .prefetch import prepared_ahead
-from .runner import join_windows, run_packs, unit_rows
+from .prefetch import prefetch
+from .runner import average_windows, encode_packs, l2_normalize
 
 __all__ = [
     "TOLERANCE",
     "Backbone",
     "Pack",
     "StaticBackbone",
-    "best_way",
-    "join_windows",
-    "layers_of",
-    "made_up_texts",
+    "average_windows",
+    "encode_packs",
+    "find_layers",
+    "iter_tokenized_blocks",
+    "l2_normalize",
     "make_packs",
-    "prepared_ahead",
+    "prefetch",
+    "probe_inputs",
     "relative_distance",
-    "run_packs",
-    "tokenized_blocks",
-    "unit_rows",
+    "select_execution_mode",
 ]

@@ -11,28 +11,14 @@ from transformers import PreTrainedModel
 
 from ..fork_safety import ForkSafeLock
 from ..modules import TokenStates
-from .last_layer import last_layer_at
+from .last_layer import find_last_layer
 from .packs import Pack
 from .varlen_attention import Layout
 
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A transformers model on its device.
-
-    Attributes
-    ----------
-    model : PreTrainedModel
-        In evaluation mode.
-    packed : bool
-        Whether it runs texts laid end to end; otherwise it pads them.
-    equal_lengths : bool
-        Whether only equally long texts run together.
-    stops_early : bool
-        Whether, packed, its last layer can leave out all but the first token of each text.
-    lock : ForkSafeLock
-        Held by whoever runs it: two passes at once would only fight for the cores and the memory.
-    """
+    """A transformers model on its device."""
 
     model: PreTrainedModel
     packed: bool
@@ -73,27 +59,7 @@ class Backbone:
         all_layers: bool = False,
         first_only: bool = False,
     ) -> TokenStates:
-        """Run a pack.
-
-        Parameters
-        ----------
-        ids : ndarray of shape (n_tokens,), int64
-            The token ids of the pack's texts, laid end to end.
-        pack : Pack
-            Their lengths.
-        types : ndarray of shape (n_tokens,), int64, or None
-            The tokens' types, for models that know types; None where all are 0.
-        all_layers : bool
-            Whether the states of every layer are wanted too.
-        first_only : bool
-            Whether the first token of each text is all that is read of the last layer.
-
-        Returns
-        -------
-        TokenStates
-            The hidden states, without padding; with ``first_only`` perhaps those of the first tokens
-            alone, as if each text had one.
-        """
+        """Run a pack."""
         if not len(ids):
             return TokenStates(torch.empty(0, self.dim, device=self.model.device), pack.groups)
         if self.packed:
@@ -107,7 +73,7 @@ class Backbone:
         if "use_cache" in self._accepted:
             inputs["use_cache"] = False
         first = self._first_tokens(pack) if first_only and not all_layers else None
-        with last_layer_at(self.model, first):
+        with find_last_layer(self.model, first):
             output = self.model(**inputs, output_hidden_states=all_layers)
         if first is not None:
             return TokenStates(output.last_hidden_state[0], [(len(first), 1)])

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._types import Text
 from ...exceptions import TextTooLongError
-from ..tokenization import Tokens, n_characters
+from ..tokenization import TokenizedTexts, text_length
 
 # Large enough that a block's packs are full of texts of like length, small enough that memory does
 # not grow with the number of texts.
@@ -15,34 +15,12 @@ _BLOCK_TEXTS = 4096
 _BLOCK_CHARACTERS = 4_000_000
 
 
-def tokenized_blocks(
-    tokenize: Callable[[Sequence[Text]], Tokens], texts: Sequence[Text], order: np.ndarray
-) -> Iterator[tuple[np.ndarray, Tokens]]:
-    """Tokenise block after block, one ahead of the caller.
+def iter_tokenized_blocks(
+    tokenize: Callable[[Sequence[Text]], TokenizedTexts], texts: Sequence[Text], order: np.ndarray
+) -> Iterator[tuple[np.ndarray, TokenizedTexts]]:
+    """Tokenise block after block, one ahead of the caller."""
 
-    Parameters
-    ----------
-    tokenize : callable
-        Turns texts into tokens.
-    texts : sequence of str or of pairs
-        All texts.
-    order : ndarray of shape (n_texts,)
-        In which to take them.
-
-    Yields
-    ------
-    block : ndarray
-        Which of the texts these are.
-    tokens : Tokens
-        Their tokens.
-
-    Raises
-    ------
-    TextTooLongError
-        From ``tokenize``, with the position among all texts.
-    """
-
-    def run(block: np.ndarray) -> Tokens:
+    def run(block: np.ndarray) -> TokenizedTexts:
         try:
             return tokenize([texts[i] for i in block])
         except TextTooLongError as error:
@@ -67,6 +45,6 @@ def _blocks(texts: Sequence[Text], order: np.ndarray) -> Iterator[np.ndarray]:
         if stop - start == _BLOCK_TEXTS or (stop > start and characters > _BLOCK_CHARACTERS):
             yield order[start:stop]
             start, characters = stop, 0
-        characters += n_characters(texts[i])
+        characters += text_length(texts[i])
     if start < len(order):
         yield order[start:]

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import PROBE_ERRORS
-from ..transformers_logging import quiet_transformers
+from ..transformers_logging import silence_transformers
 from .backbone import Backbone
 from .packs import Pack
 from .varlen_attention import NAME as PACKED
@@ -22,13 +22,13 @@ _FEW_POSITIONS = 256
 
 
 @torch.inference_mode()
-def best_way(model: PreTrainedModel) -> Backbone:
+def select_execution_mode(model: PreTrainedModel) -> Backbone:
     """Return the fastest way of running a model in which no text depends on its neighbours."""
     backbone = _fastest(model)
     if not backbone.packed:
         return backbone
     early = replace(backbone, stops_early=True)
-    return early if _agrees_on_first_tokens(early, made_up_texts(model, seed=0)) else backbone
+    return early if _agrees_on_first_tokens(early, probe_inputs(model, seed=0)) else backbone
 
 
 def _fastest(model: PreTrainedModel) -> Backbone:
@@ -36,11 +36,11 @@ def _fastest(model: PreTrainedModel) -> Backbone:
     alone = Backbone(model, packed=False, equal_lengths=True)
     padded = Backbone(model, packed=False)
     packed = Backbone(model, packed=True)
-    texts, others = made_up_texts(model, seed=0), made_up_texts(model, seed=1)
+    texts, others = probe_inputs(model, seed=0), probe_inputs(model, seed=1)
     expected = [_run(alone, [text])[0] for text in texts]
     if _depends_on_the_longest(model):
         return alone
-    with quiet_transformers():
+    with silence_transformers():
         try:
             model.set_attn_implementation(PACKED)
             _run_more_than_one_text_may_have(packed, texts)
@@ -98,7 +98,7 @@ def _run(backbone: Backbone, texts: list[np.ndarray]) -> list[torch.Tensor]:
     return list(backbone(np.concatenate(texts), pack).hidden.float().split(pack.lengths.tolist()))
 
 
-def made_up_texts(model: PreTrainedModel, seed: int) -> list[np.ndarray]:
+def probe_inputs(model: PreTrainedModel, seed: int) -> list[np.ndarray]:
     """Return token ids of a few texts, longest first, one of them beyond a sliding window."""
     lengths = [44, 9, 9, 5]
     window = getattr(model.config, "sliding_window", None)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-def layers_of(network: nn.Module) -> nn.ModuleList:
+def find_layers(network: nn.Module) -> nn.ModuleList:
     """Return a transformer's layers, the first one first; none if it does not say which they are."""
     n_layers = getattr(getattr(network, "config", None), "num_hidden_layers", None)
     lists = (module for module in network.modules() if isinstance(module, nn.ModuleList))
@@ -16,26 +16,13 @@ def layers_of(network: nn.Module) -> nn.ModuleList:
 
 
 @contextmanager
-def last_layer_at(model: nn.Module, tokens: torch.Tensor | None) -> Iterator[None]:
+def find_last_layer(model: nn.Module, tokens: torch.Tensor | None) -> Iterator[None]:
     """Go on with some tokens only, once the last layer's attention has seen all of them.
 
     What follows the attention, three quarters of a layer's work, looks at one token at a time: for
     tokens that nobody reads, it need not be done.
-
-    Parameters
-    ----------
-    model : nn.Module
-        A transformer of BERT's kind, where `attention.output` of a layer adds what the attention
-        gives to what the layer was given. Others run as they are.
-    tokens : torch.Tensor of shape (n_tokens,), int64, or None
-        Which tokens of a row; None for all.
-
-    Yields
-    ------
-    None
-        Inside, the model returns the states of these tokens.
     """
-    layers: Any = () if tokens is None else layers_of(model)
+    layers: Any = () if tokens is None else find_layers(model)
     adds = getattr(getattr(layers[-1], "attention", None), "output", None) if layers else None
     if not isinstance(adds, nn.Module):
         yield

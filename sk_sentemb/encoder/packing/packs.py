@@ -9,15 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pack:
-    """Texts that run in one forward pass, longest first, so that equal lengths are neighbours.
-
-    Attributes
-    ----------
-    rows : ndarray of shape (n_texts,)
-        Where each text stands in the block it comes from.
-    lengths : ndarray of shape (n_texts,)
-        Number of tokens of each text.
-    """
+    """Texts that run in one forward pass, longest first, so that equal lengths are neighbours."""
 
     rows: np.ndarray
     lengths: np.ndarray
@@ -44,26 +36,7 @@ def make_packs(
     padded: bool,
     equal_lengths: bool = False,
 ) -> Iterator[Pack]:
-    """Cut texts into packs of at most ``budget`` tokens, the longest texts first.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_texts,)
-        Names of the texts.
-    lengths : ndarray of shape (n_texts,)
-        Their numbers of tokens.
-    budget : int
-        Tokens a pack may hold; a longer text gets a pack of its own.
-    padded : bool
-        Whether a pack's texts are all padded to its longest, and so count as that.
-    equal_lengths : bool, default=False
-        Whether a pack may hold equally long texts only.
-
-    Yields
-    ------
-    Pack
-        Every row in exactly one pack.
-    """
+    """Cut texts into packs of at most ``budget`` tokens, the longest texts first."""
     order = np.argsort(-lengths, kind="stable")
     rows, lengths = rows[order], lengths[order]
     start = 0

@@ -12,29 +12,10 @@ S = TypeVar("S")
 _AHEAD = 2
 
 
-def prepared_ahead(
+def prefetch(
     items: Sequence[S], prepare: Callable[[S], T], size: int, n_threads: int
 ) -> Iterator[tuple[int, list[T]]]:
-    """Prepare batch after batch, and a few ahead of the caller.
-
-    Parameters
-    ----------
-    items : sequence
-        All of them.
-    prepare : callable
-        Of one; what it raises is raised here.
-    size : int
-        Of a batch.
-    n_threads : int
-        How many threads prepare.
-
-    Yields
-    ------
-    start : int
-        Which item is the batch's first.
-    batch : list
-        What became of its items.
-    """
+    """Prepare batch after batch, and a few ahead of the caller."""
     with ThreadPoolExecutor(n_threads) as pool:
         running: deque[tuple[int, list[Future[T]]]] = deque()
         try:

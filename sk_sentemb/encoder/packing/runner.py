@@ -9,11 +9,11 @@ import torch
 
 from ..._warn import warn
 from ..errors import is_out_of_memory
-from ..tokenization import Tokens
+from ..tokenization import TokenizedTexts
 from .packs import Pack, make_packs
 
 
-def run_packs(
+def encode_packs(
     forward: Callable[[Pack], torch.Tensor],
     lengths: np.ndarray,
     budget: int,
@@ -22,35 +22,7 @@ def run_packs(
     equal_lengths: bool,
     on_progress: Callable[[int], None],
 ) -> tuple[np.ndarray, int]:
-    """Embed windows of text.
-
-    Parameters
-    ----------
-    forward : callable
-        Embeds one pack, to (n_windows, dim).
-    lengths : ndarray of shape (n_windows,)
-        Tokens of each window.
-    budget : int
-        Tokens of a pack.
-    padded : bool
-        Whether a pack's windows count as its longest.
-    equal_lengths : bool
-        Whether a pack may hold equally long windows only.
-    on_progress : callable
-        Called after each pack with the number of windows that are done.
-
-    Returns
-    -------
-    vectors : ndarray of shape (n_windows, dim), float32
-        In the order of ``lengths``.
-    budget : int
-        A lower one, if memory ran out with the one that was given.
-
-    Raises
-    ------
-    RuntimeError
-        If the memory is too small for a single window.
-    """
+    """Embed windows of text."""
     n_done = 0
     done: list[tuple[np.ndarray, torch.Tensor]] = []
     cut = partial(make_packs, padded=padded, equal_lengths=equal_lengths)
@@ -78,23 +50,8 @@ def run_packs(
     return vectors, budget
 
 
-def join_windows(windows: np.ndarray, tokens: Tokens, *, unit: bool) -> np.ndarray:
-    """Average the windows of each text, weighted by their tokens.
-
-    Parameters
-    ----------
-    windows : ndarray of shape (n_windows, dim)
-        Their vectors.
-    tokens : Tokens
-        Which text each window belongs to.
-    unit : bool
-        Whether averages are scaled to length one.
-
-    Returns
-    -------
-    ndarray of shape (n_texts, dim)
-        ``windows`` itself where every text is one window.
-    """
+def average_windows(windows: np.ndarray, tokens: TokenizedTexts, *, unit: bool) -> np.ndarray:
+    """Average the windows of each text, weighted by their tokens."""
     n_texts = len(tokens.truncated)
     if len(windows) == n_texts:
         return windows
@@ -102,10 +59,10 @@ def join_windows(windows: np.ndarray, tokens: Tokens, *, unit: bool) -> np.ndarr
     weights = np.maximum(tokens.lengths, 1).astype(np.float32)
     weights /= np.add.reduceat(weights, starts)[tokens.text_of]
     joined = np.add.reduceat(windows * weights[:, None], starts, axis=0)
-    return unit_rows(joined) if unit else joined
+    return l2_normalize(joined) if unit else joined
 
 
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
+def l2_normalize(vectors: np.ndarray) -> np.ndarray:
     """Scale each row to length one; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)

@@ -25,17 +25,7 @@ MaskRule = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the texts of a pack lie, worked out once for all layers.
-
-    Attributes
-    ----------
-    groups : list of (n_texts, length)
-        The runs of equally long texts, in the order of the tokens.
-    edges : torch.Tensor of shape (n_texts + 1,), int32
-        Where each text starts and the last one ends, on the device.
-    longest : int
-        Tokens of the longest text.
-    """
+    """Where the texts of a pack lie, worked out once for all layers."""
 
     groups: list[tuple[int, int]]
     edges: torch.Tensor
@@ -64,37 +54,7 @@ def packed_attention(
     s_aux: torch.Tensor | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attend within each text of texts laid end to end.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The attention layer that calls.
-    query : torch.Tensor of shape (1, n_heads, n_tokens, head_dim)
-        The queries of a whole pack.
-    key, value : torch.Tensor of shape (1, n_key_heads, n_tokens, head_dim)
-        Its keys and values; fewer heads than the queries' are shared among them.
-    attention_mask : callable
-        The rule of `transformers.masking_utils` for this layer, as :func:`mask_rule` hands it on.
-    layout : Layout
-        Where the texts lie.
-    scaling, dropout : float
-        Of the attention weights.
-    position_bias, softcap, s_aux : optional
-        What some architectures add to the attention weights. Not supported.
-
-    Returns
-    -------
-    output : torch.Tensor of shape (1, n_tokens, n_heads, head_dim)
-        The attended values.
-    weights : None
-        Never computed.
-
-    Raises
-    ------
-    NotImplementedError
-        If the architecture adds to the attention weights.
-    """
+    """Attend within each text of texts laid end to end."""
     if position_bias is not None or softcap is not None or s_aux is not None:
         raise NotImplementedError("packed attention knows no additions to the attention weights")
     shared_heads = key.shape[1] != query.shape[1]

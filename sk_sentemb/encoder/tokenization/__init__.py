@@ -1,6 +1,13 @@
-"""TODO."""
+"""From texts to token ids."""
 
-from .tokenized import LONG_TEXT, Tokens, bytes_of, n_characters
+from .tokenized import LONG_TEXT, TokenizedTexts, text_length, text_to_bytes
 from .tokenizer import TextTokenizer, fast_tokenizer
 
-__all__ = ["LONG_TEXT", "TextTokenizer", "Tokens", "bytes_of", "fast_tokenizer", "n_characters"]
+__all__ = [
+    "LONG_TEXT",
+    "TextTokenizer",
+    "TokenizedTexts",
+    "fast_tokenizer",
+    "text_length",
+    "text_to_bytes",
+]

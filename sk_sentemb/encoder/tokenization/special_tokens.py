@@ -12,18 +12,7 @@ _SAMPLES = ("text", "a", "A", "0", "the", "\u4e00", "\u3042", "\u0430", "\u0627"
 
 @dataclass(frozen=True)
 class Template:
-    """Special tokens, and the type of each token.
-
-    Attributes
-    ----------
-    special : tuple of list of int
-        Ids before the first text, after each but the last, and after the last: one list more than
-        there are texts.
-    special_types : tuple of list of int
-        Their types.
-    text_types : tuple of int
-        The type of each text's own tokens.
-    """
+    """Special tokens, and the type of each token."""
 
     special: tuple[list[int], ...]
     special_types: tuple[list[int], ...]
@@ -59,25 +48,7 @@ class Template:
 
 
 def find_template(tokenizer: Tokenizer, n_texts: int) -> Template:
-    """Find out what a tokenizer does around one text, or two.
-
-    Parameters
-    ----------
-    tokenizer : Tokenizer
-        Without truncation and padding.
-    n_texts : int
-        1 or 2.
-
-    Returns
-    -------
-    Template
-        What it does.
-
-    Raises
-    ------
-    ValueError
-        If it takes texts apart, swaps or repeats them, or gives a single text types other than 0.
-    """
+    """Find out what a tokenizer does around one text, or two."""
     samples = _two_samples(tokenizer)
     texts, contents = zip(*samples[:n_texts], strict=True)
     encoding = tokenizer.encode(*texts)

@@ -11,21 +11,8 @@ LONG_TEXT = ("truncate", "chunk", "error")
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Token ids of some texts, laid end to end in windows; most texts are one window.
-
-    Attributes
-    ----------
-    ids : ndarray of shape (n_tokens,), int64
-    lengths : ndarray of shape (n_windows,), int64
-    text_of : ndarray of shape (n_windows,), int64
-        The text that each window belongs to, ascending.
-    truncated : ndarray of shape (n_texts,), bool
-    prompt_length : int
-        How many tokens at the start of each window are the prompt and what stands before it.
-    types : ndarray of shape (n_tokens,), int64, or None
-        Which of the texts of a pair each token is of, where the tokenizer tells them apart.
-    """
+class TokenizedTexts:
+    """Token ids of some texts, laid end to end in windows; most texts are one window."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -50,12 +37,12 @@ class Tokens:
         return ids, np.concatenate([self.types[place] for place in places])
 
 
-def n_characters(text: Text) -> int:
+def text_length(text: Text) -> int:
     """Return the length of a text, or of a pair's two."""
     return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
 
 
-def bytes_of(text: Text) -> bytes:
+def text_to_bytes(text: Text) -> bytes:
     """Return bytes that no other text, and no other pair, has."""
     if isinstance(text, str):
         return text.encode("utf-8", "surrogatepass")

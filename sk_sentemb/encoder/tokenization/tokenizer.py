@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ..._types import Text
 from ...exceptions import TextTooLongError
 from .special_tokens import Template, find_template, without_special_tokens
-from .tokenized import Tokens
+from .tokenized import TokenizedTexts
 
 # A text is cut before it is tokenised, so that ten megabytes cost no more than the few hundred
 # tokens that are kept. The margin is there for the cut itself: it may split a word, and a tokenizer
@@ -30,19 +30,6 @@ class TextTokenizer:
 
     The tokenizers library keeps the length limit in the tokenizer itself. Here special tokens and
     the limit are applied to the ids instead, for every caller its own.
-
-    Parameters
-    ----------
-    tokenizer : Tokenizer
-        Its truncation and padding are switched off.
-    special_tokens : bool
-        Whether texts get the special tokens that the tokenizer's template adds.
-    keep_end : bool
-        Whether a long text loses its beginning rather than its end.
-    lowercase : bool
-        Whether texts are lower-cased before anything else (``do_lower_case`` of a checkpoint).
-    types : bool
-        Whether the model is told which text of a pair a token is of.
     """
 
     def __init__(
@@ -94,7 +81,7 @@ class TextTokenizer:
 
     def __call__(
         self, texts: Sequence[Text], *, prompt: str, max_length: int | None, long_text: str
-    ) -> Tokens:
+    ) -> TokenizedTexts:
         """Tokenise texts, or pairs."""
         if texts and not isinstance(texts[0], str):
             return self._pairs(texts, prompt, max_length, long_text)  # type: ignore[arg-type]
@@ -102,7 +89,7 @@ class TextTokenizer:
 
     def _texts(
         self, texts: Sequence[str], prompt: str, max_length: int | None, long_text: str
-    ) -> Tokens:
+    ) -> TokenizedTexts:
         template = self._template
         prompt_ids = self._content([prompt])[0] if prompt else []
         room = _room(template, len(prompt_ids), max_length, n_texts=1)
@@ -124,7 +111,7 @@ class TextTokenizer:
                     parts = [content[-room:] if self._keep_end else content[:room]]
             windows += [template.fill(part) for part in parts]
             text_of += [row] * len(parts)
-        return Tokens(
+        return TokenizedTexts(
             *_laid(windows),
             text_of=np.array(text_of, dtype=np.int64),
             truncated=truncated,
@@ -137,7 +124,7 @@ class TextTokenizer:
         prompt: str,
         max_length: int | None,
         long_text: str,
-    ) -> Tokens:
+    ) -> TokenizedTexts:
         if long_text == "chunk":
             raise ValueError("long_text='chunk': a pair is read as a whole; pass 'truncate'.")
         template = self._pair_template
@@ -161,7 +148,7 @@ class TextTokenizer:
             windows.append(template.fill(*both))
             if has_types:
                 types.append(template.types(*map(len, both)))
-        return Tokens(
+        return TokenizedTexts(
             *_laid(windows),
             text_of=np.arange(len(pairs)),
             truncated=truncated,
@@ -224,27 +211,7 @@ class TextTokenizer:
 def fast_tokenizer(
     tokenizer: PreTrainedTokenizerBase, *, lowercase: bool, special_tokens: bool = True
 ) -> TextTokenizer:
-    """Return the fast tokenizer inside a transformers one.
-
-    Parameters
-    ----------
-    tokenizer : transformers.PreTrainedTokenizerBase
-        A tokenizer with a backend of the tokenizers library.
-    lowercase : bool
-        Whether texts are lower-cased first.
-    special_tokens : bool
-        Whether texts get the special tokens that the tokenizer's template adds.
-
-    Returns
-    -------
-    TextTokenizer
-        It shares the backend with ``tokenizer``.
-
-    Raises
-    ------
-    ValueError
-        If the tokenizer is one of those written in Python.
-    """
+    """Return the fast tokenizer inside a transformers one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise ValueError(

@@ -1,22 +1,22 @@
-"""Losses of cross-encoders, which read a pair of texts together and give logits for it."""
+"""Losses for fine-tuning cross-encoders, which output logits for a pair of texts."""
 
-from .binary_cross_entropy import BinaryCrossEntropy
+from .binary_cross_entropy import BinaryCrossEntropyLoss
 from .cross_encoder_table import CROSS_ENCODER_LOSSES as CROSS_ENCODER_LOSSES
 from .cross_encoder_table import PAIR_LOSSES as PAIR_LOSSES
 from .cross_encoder_table import PAIR_SHAPES as PAIR_SHAPES
 from .cross_entropy import CrossEntropy
-from .in_batch_negatives import RandomNegatives
+from .in_batch_negatives import InBatchNegativesLoss
 from .lambda_loss import LambdaLoss
-from .list_net import ListNet
-from .mean_squared_error import MeanSquaredError
-from .rank_net import RankNet
+from .list_net import ListNetLoss
+from .mean_squared_error import MeanSquaredErrorLoss
+from .rank_net import RankNetLoss
 
 __all__ = [
-    "BinaryCrossEntropy",
+    "BinaryCrossEntropyLoss",
     "CrossEntropy",
+    "InBatchNegativesLoss",
     "LambdaLoss",
-    "ListNet",
-    "MeanSquaredError",
-    "RandomNegatives",
-    "RankNet",
+    "ListNetLoss",
+    "MeanSquaredErrorLoss",
+    "RankNetLoss",
 ]

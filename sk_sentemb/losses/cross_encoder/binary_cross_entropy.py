@@ -10,7 +10,7 @@ from ..logits import one_logit
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropyLoss(Loss):
     """The sigmoid of a pair's logit shall be its score, from 0 to 1: cross-entropy.
 
     References
@@ -19,9 +19,9 @@ class BinaryCrossEntropy(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import BinaryCrossEntropy
-    >>> BinaryCrossEntropy()
-    BinaryCrossEntropy()
+    >>> from sk_sentemb._training import BinaryCrossEntropyLoss
+    >>> BinaryCrossEntropyLoss()
+    BinaryCrossEntropyLoss()
     """
 
     data = (SCORES, BINARY)

@@ -2,24 +2,24 @@
 
 from ..base import BINARY, CLASSES, LISTS, MARGINS, PAIRS, SCORES, TRIPLETS, Loss
 from ..lookup import LossTable
-from ..margin_mse import MarginMSE
-from .binary_cross_entropy import BinaryCrossEntropy
+from ..margin_mse import MarginMSELoss
+from .binary_cross_entropy import BinaryCrossEntropyLoss
 from .cross_entropy import CrossEntropy
-from .in_batch_negatives import RandomNegatives
+from .in_batch_negatives import InBatchNegativesLoss
 from .lambda_loss import LambdaLoss
-from .list_net import ListNet
-from .mean_squared_error import MeanSquaredError
-from .rank_net import RankNet
+from .list_net import ListNetLoss
+from .mean_squared_error import MeanSquaredErrorLoss
+from .rank_net import RankNetLoss
 
 PAIR_LOSSES: dict[str, type[Loss]] = {
-    "binary_cross_entropy": BinaryCrossEntropy,
-    "mean_squared_error": MeanSquaredError,
+    "binary_cross_entropy": BinaryCrossEntropyLoss,
+    "mean_squared_error": MeanSquaredErrorLoss,
     "cross_entropy": CrossEntropy,
-    "multiple_negatives": RandomNegatives,
-    "margin_mse": MarginMSE,
+    "multiple_negatives_ranking": InBatchNegativesLoss,
+    "margin_mse": MarginMSELoss,
     "lambda": LambdaLoss,
-    "ranknet": RankNet,
-    "listnet": ListNet,
+    "ranknet": RankNetLoss,
+    "listnet": ListNetLoss,
 }
 
 # The shape of the data -> in words, and the loss for it
@@ -27,8 +27,8 @@ PAIR_SHAPES = {
     SCORES: ("two columns and a score for each pair", "binary_cross_entropy"),
     BINARY: ("two columns and 0 or 1 for each pair", "binary_cross_entropy"),
     CLASSES: ("two columns and a class for each pair", "cross_entropy"),
-    PAIRS: ("two columns and no y", "multiple_negatives"),
-    TRIPLETS: ("three columns and no y", "multiple_negatives"),
+    PAIRS: ("two columns and no y", "multiple_negatives_ranking"),
+    TRIPLETS: ("three columns and no y", "multiple_negatives_ranking"),
     MARGINS: ("three columns and a margin for each triplet", "margin_mse"),
     LISTS: ("two columns and a grade for each pair, in lists", "lambda"),
 }

@@ -15,7 +15,7 @@ WEIGHTINGS = ("ndcg2++", "ndcg2", "lambdarank")
 
 @dataclass(frozen=True)
 class LambdaLoss(Loss):
-    """As RankNet, each two rows weighted by what NDCG loses if they change places.
+    """As RankNetLoss, each two rows weighted by what NDCG loses if they change places.
 
     The gain of a grade g is 2**g - 1; grades below 0 gain nothing, and those above 30 are refused.
 

@@ -11,7 +11,7 @@ from .ranked_lists import read_lists
 
 
 @dataclass(frozen=True)
-class ListNet(Loss):
+class ListNetLoss(Loss):
     """The soft-max of a list's logits shall be that of its grades: cross-entropy.
 
     A list whose grades are all the same says nothing of an order, and its loss is 0. A row's weight
@@ -24,9 +24,9 @@ class ListNet(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import ListNet
-    >>> ListNet()
-    ListNet()
+    >>> from sk_sentemb._training import ListNetLoss
+    >>> ListNetLoss()
+    ListNetLoss()
     """
 
     data = (LISTS,)

@@ -9,7 +9,7 @@ from ..logits import one_logit
 
 
 @dataclass(frozen=True)
-class MeanSquaredError(Loss):
+class MeanSquaredErrorLoss(Loss):
     """The logit of a pair shall be its score: mean squared error.
 
     References
@@ -18,9 +18,9 @@ class MeanSquaredError(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import MeanSquaredError
-    >>> MeanSquaredError()
-    MeanSquaredError()
+    >>> from sk_sentemb._training import MeanSquaredErrorLoss
+    >>> MeanSquaredErrorLoss()
+    MeanSquaredErrorLoss()
     """
 
     data = (SCORES, BINARY)

@@ -11,7 +11,7 @@ from .ranked_lists import check_k, graded_pairs, order_losses, read_lists
 
 
 @dataclass(frozen=True)
-class RankNet(Loss):
+class RankNetLoss(Loss):
     """Of each two rows of a list, the one with the higher grade shall have the higher logit.
 
     A list whose grades are all the same has no such two, and counts nothing. A row's weight counts
@@ -32,9 +32,9 @@ class RankNet(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import RankNet
-    >>> RankNet(k=10)
-    RankNet(sigma=1.0, k=10)
+    >>> from sk_sentemb._training import RankNetLoss
+    >>> RankNetLoss(k=10)
+    RankNetLoss(sigma=1.0, k=10)
     """
 
     sigma: float = 1.0

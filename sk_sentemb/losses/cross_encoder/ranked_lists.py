@@ -14,17 +14,7 @@ from ..logits import one_logit
 
 @dataclass(frozen=True)
 class Lists:
-    """Lists below each other, the shorter ones filled up.
-
-    Attributes
-    ----------
-    logits : Tensor of shape (n_lists, longest), float32
-        -inf where a list has no row.
-    grades : Tensor of shape (n_lists, longest), float32
-        -inf where a list has no row.
-    weight : Tensor of shape (n_lists,), float32
-        The mean of that of its rows.
-    """
+    """Lists below each other, the shorter ones filled up."""
 
     logits: Tensor
     grades: Tensor
@@ -63,20 +53,7 @@ def read_lists(batch: Batch) -> Lists:
 
 
 def graded_pairs(lists: Lists, k: int | None) -> Pairs:
-    """Find each two rows of a list of which the first has the higher grade.
-
-    Parameters
-    ----------
-    lists : Lists
-        Of which the rows are.
-    k : int or None
-        One of the two is among the first k by its logit; None for all pairs.
-
-    Returns
-    -------
-    Pairs
-        Their lists and places.
-    """
+    """Find each two rows of a list of which the first has the higher grade."""
     grades, filled = lists.grades, lists.filled
     wanted = (grades[:, :, None] > grades[:, None, :]) & filled[:, None, :]
     if k is not None:
