@@ -1,4 +1,4 @@
-"""TextCleaner: text out of web pages, forms and files, made ready to embed."""
+"""TextCleaner: clean text of web pages, forms and files before it is embedded."""
 
 import re
 import unicodedata
@@ -12,66 +12,74 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
 from .._inputs import TextColumns, list_cells, read_text_columns, validate_feature_names
-from .markup import html_to_text
+from .html import html_to_text
 from .patterns import EMAIL, URL
 from .text_output import TextOutputMixin
 
 _URL = re.compile(rf"\b{URL}", re.IGNORECASE)
 _EMAIL = re.compile(rf"(?<![\w.+-])(?:mailto:)?{EMAIL}", re.IGNORECASE)
 
-# Control characters that are white space, such as form feeds, become spaces.
+# Control characters that separate words, such as form feeds.
 _CONTROL_SPACES = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 
-# Others, marks of direction, soft hyphens and what has no width go. Joiners of letters stay: emoji,
-# Persian and Indic scripts need them.
+# Other control characters, direction marks, soft hyphens and zero-width characters. Not joiners of
+# letters, which emoji, Persian and Indic scripts need.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
-_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
-_WAYS = StrOptions({"keep", "mask", "remove"})
+_POLICIES = StrOptions({"keep", "mask", "remove"})
 
 
 class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Clean columns of text: HTML, white space, control characters, Unicode, addresses.
 
-    The rows stay what and where they are, and a missing cell stays missing, so that the embedder behind
-    decides about it.
+    Rows keep their order, and a missing value remains missing, so that the estimator that follows
+    decides how to handle it.
 
     Parameters
     ----------
     html : bool, default=True
-        Whether to take text out of HTML, where a cell has tags or character references. Scripts,
-        styles and comments go where they have an end, blocks are set apart by white space. What is no
-        tag of HTML stays: ``"a < b"``, ``"vector<int>"``, ``"if a<b>c"``, ``"the <style> tag"``; see
-        Notes.
+        Whether to extract the text of HTML.
+
+        - If True, cells with tags or character references are parsed. Scripts, styles and comments
+          are removed, and blocks are separated by white space. Text that is not HTML is unchanged:
+          ``"a < b"``, ``"vector<int>"``, ``"if a<b>c"``, ``"the <style> tag"``; see Notes.
+        - If False, tags and character references are unchanged.
 
     control : bool, default=True
-        Whether to remove control characters and others that nobody sees: soft hyphens, marks of
-        direction, spaces without width. Line ends and tabs stay, joiners of letters too; half a
-        surrogate pair becomes U+FFFD.
+        Whether to remove control characters and other invisible characters: soft hyphens, direction
+        marks, zero-width spaces. Line breaks, tabs and joiners of letters are kept; unpaired
+        surrogates become U+FFFD.
 
     unicode_form : {"NFC", "NFD", "NFKC", "NFKD"} or None, default="NFC"
-        Normal form of Unicode; the ones with a K also replace ligatures, full-width letters and the
-        like by plain ones. None for none.
+        Unicode normalization form. NFKC and NFKD also replace ligatures, full-width letters and other
+        compatibility characters. If None, the text is not normalized.
 
     lowercase : bool, default=False
-        Whether to make letters lower case. Most models read either.
+        Whether to convert the text to lowercase. Most models accept both cases.
 
     url : {"keep", "mask", "remove"}, default="keep"
-        Whether addresses of web pages and files stay, become ``[URL]`` or go.
+        How to handle URLs.
+
+        - ``"keep"``: leave them unchanged.
+        - ``"mask"``: replace them by ``[URL]``.
+        - ``"remove"``: remove them.
 
     email : {"keep", "mask", "remove"}, default="keep"
-        Whether e-mail addresses stay, become ``[EMAIL]`` or go.
+        How to handle e-mail addresses: as `url`, with the mask ``[EMAIL]``.
 
     whitespace : bool, default=True
-        Whether runs of white space, line ends among them, become one space, and none is left at the
-        ends.
+        Whether to replace each run of white space, including line breaks, by one space, and to strip
+        both ends.
 
     missing : {"keep", "empty"}, default="keep"
-        Whether a missing cell stays None or becomes the empty text, which scikit-learn's vectorizers
-        read.
+        How to handle missing values (None, NaN, pandas.NA).
+
+        - ``"keep"``: return None.
+        - ``"empty"``: return the empty string, which scikit-learn's vectorizers accept.
 
     Attributes
     ----------
@@ -79,23 +87,23 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         Number of columns seen in ``fit``.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if ``X`` had string names for all of them.
+        Names of the columns seen in ``fit``. Defined only if all of them are strings.
 
     See Also
     --------
-    sk_sentemb.SentenceEmbedder : Reads what comes out.
+    SentenceEmbedder : Embed the cleaned text.
 
     Notes
     -----
-    In this order: HTML, addresses, control characters, lower case, the normal form, white space. HTML is
-    read once: of ``"&amp;lt;p&amp;gt;"``, ``"&lt;p&gt;"`` is left. References need their semicolon, so
-    that addresses such as ``"?a=1&copy=2"`` stay intact.
+    The steps run in this order: HTML, addresses, control characters, lowercase, Unicode normalization,
+    white space. HTML is parsed once: ``"&amp;lt;p&amp;gt;"`` becomes ``"&lt;p&gt;"``. Character
+    references require their semicolon, so that URLs such as ``"?a=1&copy=2"`` are unchanged.
 
-    ``<b>``, ``<title>`` and others that are nothing but a name are words in brackets as well. They are
-    read as tags in cells that also have an end tag, a tag with attributes, or one that needs no end,
-    such as ``<br>``, ``<p>`` and ``<li>``; in other cells they stay. Comments, sections, scripts,
-    styles, templates, titles and areas of text stay as they are where they have no end, and what
-    follows them stays, too.
+    Python's HTML parser runs in time proportional to the length of the text, however deeply tags are
+    nested. A text is HTML if it contains an end tag, a tag with a value of an attribute, a comment or a
+    tag that rarely occurs elsewhere, such as ``<br>``, ``<p>`` and ``<li>``. In HTML, tags that are
+    not part of HTML are unchanged, such as ``<name>``, and so is everything that has no end: comments,
+    scripts, styles, templates, titles and text areas.
 
     Examples
     --------
@@ -110,8 +118,8 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         "control": ["boolean"],
         "unicode_form": [StrOptions({"NFC", "NFD", "NFKC", "NFKD"}), None],
         "lowercase": ["boolean"],
-        "url": [_WAYS],
-        "email": [_WAYS],
+        "url": [_POLICIES],
+        "email": [_POLICIES],
         "whitespace": ["boolean"],
         "missing": [StrOptions({"keep", "empty"})],
     }
@@ -140,7 +148,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and learn the columns' names.
+        """Validate the parameters and store the number and names of the columns.
 
         Parameters
         ----------
@@ -152,7 +160,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         Returns
         -------
         TextCleaner
-            The fitted transformer itself.
+            The fitted transformer.
         """
         if not len(self._read(X, reset=True).missing):
             raise ValueError(
@@ -166,24 +174,23 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts, in as many columns as in ``fit``. No rows are fine.
+            Texts, with as many columns as in ``fit``. ``n_samples`` may be 0.
 
         Returns
         -------
         ndarray, DataFrame or Series of the shape of X
-            A string for each cell, or None where it is missing. An array of objects, or what
-            ``set_output`` asked for. One-dimensional for one-dimensional ``X``, as vectorizers and
-            :class:`~sk_sentemb.SentenceEmbedder` read it; a Series keeps its name.
+            A string for each cell, or None for a missing value: an array of dtype object, or the
+            container set by ``set_output``. One-dimensional if ``X`` is, as vectorizers and
+            :class:`~sk_sentemb.SentenceEmbedder` expect; a Series keeps its name.
 
         Raises
         ------
         ValueError
-            If the number of columns is another than in ``fit``.
+            If the number of columns differs from that seen in ``fit``.
         """
         check_is_fitted(self)
         columns = self._read(X, reset=False)
         cleaned = np.empty(columns.missing.shape, dtype=object)
-        # Each text once.
         clean = {text: self._clean(text) for text in set().union(*columns.texts)}
         for j, texts in enumerate(columns.texts):
             cleaned[:, j] = [clean[text] for text in texts]
@@ -200,7 +207,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
             text = _EMAIL.sub("[EMAIL]" if self.email == "mask" else " ", text)
         if self.control:
             text = _CONTROL_SPACES.sub(" ", text)
-            text = _HALF_A_PAIR.sub("\ufffd", _INVISIBLE.sub("", text))
+            text = _SURROGATE.sub("\ufffd", _INVISIBLE.sub("", text))
         if self.lowercase:
             text = text.lower()
         if self.unicode_form is not None:

@@ -1,4 +1,4 @@
-"""Output of texts in the container that scikit-learn's `set_output` asks for."""
+"""Return texts in the container that scikit-learn's `set_output` sets."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -10,16 +10,15 @@ from sklearn.utils._set_output import _get_output_config
 
 
 class TextOutputMixin:
-    """`set_output` for a transformer that returns texts: one-dimensional input stays one-dimensional.
+    """Mixin for transformers that return text in as many dimensions as the input."""
 
-    scikit-learn itself would make a frame of it, and iterating over a frame gives its columns' names,
-    which a vectorizer would take for the texts. Stands before scikit-learn's TransformerMixin.
-    """
-
+    # scikit-learn's own wrapping makes a data frame of one-dimensional output. Iterating over a frame
+    # yields its column names, which a vectorizer would read as texts. This mixin must precede
+    # TransformerMixin.
     get_feature_names_out: Callable[[], np.ndarray]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # Turn off scikit-learn's own wrapping of the output, in subclasses of subclasses as well.
+        # Disable scikit-learn's own wrapping, also in subclasses of subclasses.
         super().__init_subclass__(**kwargs | {"auto_wrap_output_keys": None})
 
     def set_output(self, *, transform: str | None = None) -> Self:
@@ -28,8 +27,11 @@ class TextOutputMixin:
         Parameters
         ----------
         transform : {"default", "pandas", "polars"} or None, default=None
-            ``"default"`` for arrays, ``"pandas"`` or ``"polars"`` for data frames of that library, and
-            for its Series where ``X`` is one-dimensional. None to change nothing.
+            The container of the output.
+
+            - ``"default"``: NumPy arrays.
+            - ``"pandas"``, ``"polars"``: a DataFrame, or a Series if ``X`` is one-dimensional.
+            - None: keep the current setting.
 
         Returns
         -------
@@ -37,18 +39,18 @@ class TextOutputMixin:
             The transformer itself.
         """
         if transform is not None:
-            # Where scikit-learn's clone looks for it.
+            # The attribute that scikit-learn's clone copies.
             self._sklearn_output_config = {"transform": transform}
         return self
 
     def _to_container(self, cells: np.ndarray, X: Any, *, one_dimensional: bool) -> Any:
-        """Put strings, and None where a cell is missing, into a container of the shape of X."""
+        """Return strings and None in a container of the shape of X."""
         library = _get_output_config("transform", self)["dense"]
         if library == "default":
             return cells[:, 0] if one_dimensional else cells
         names = self.get_feature_names_out()
         name = getattr(X, "name", None) if is_into_series(X) else None
-        if name == "":  # a Series of polars without a name
+        if name == "":  # a polars Series without a name
             name = None
         if library == "pandas":
             index = X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None
@@ -57,7 +59,7 @@ class TextOutputMixin:
             return pd.DataFrame(cells, index=index, columns=names)
         import polars as pl
 
-        # With the dtype: polars would make objects of a column that is all missing.
+        # With the dtype, because polars infers Null for a column of missing values.
         if one_dimensional:
             return pl.Series("" if name is None else str(name), cells[:, 0].tolist(), pl.String)
         schema = dict.fromkeys(map(str, names), pl.String)
