@@ -71,8 +71,8 @@ class BaseTextEstimator(PretrainedModelMixin):
     _long_text_policies: ClassVar[tuple[str, ...]]
 
     # What a bar says is done, and with what.
-    _work: ClassVar[str] = "embedding"
-    _unit: ClassVar[str] = "text"
+    _progress_label: ClassVar[str] = "embedding"
+    _input_noun: ClassVar[str] = "text"
 
     # Whether it is fitted as part of a search, a cross-validation or the like, which fit clones.
     _is_clone: bool = False
@@ -125,7 +125,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         )
 
     def _load(self, *, pairs: bool = False) -> Encoder:
-        encoder = self._loaded(load_encoder, pairs=pairs)
+        encoder = self._load_encoder(load_encoder, pairs=pairs)
         self._loaded_with = self._loading_parameters()
         encoder.length_limit(self.max_length)  # says now whether the model has so many positions
         encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
@@ -134,7 +134,11 @@ class BaseTextEstimator(PretrainedModelMixin):
 
     def _is_warm_start(self, go_on: bool = False) -> bool:
         """Say whether a fit begins with the weights of the last one."""
-        return (go_on or self.warm_start) and self._learner is not None and self._is_fitted()
+        return (
+            (go_on or self.warm_start)
+            and self._effective_fine_tuner is not None
+            and self._is_fitted()
+        )
 
     def _loading_parameters(self) -> dict[str, str | None]:
         """Return the parameters that decide which model is loaded, as plain values."""
@@ -162,17 +166,19 @@ class BaseTextEstimator(PretrainedModelMixin):
         return self.encoder_
 
     @property
-    def _learner(self) -> FineTuner | None:
+    def _effective_fine_tuner(self) -> FineTuner | None:
         """How the model is fine-tuned, if it is."""
         return self.fine_tuner
 
-    def _check_weight(self, sample_weight: Any, columns: TextColumns) -> np.ndarray | None:
+    def _validate_sample_weight(
+        self, sample_weight: Any, columns: TextColumns
+    ) -> np.ndarray | None:
         if sample_weight is None:
             return None
         weight = check_sample_weight(sample_weight, columns.missing)
         if not weight.any():
             raise ValueError("sample_weight is zero in all rows; pass one that is not.")
-        if self._learner is None:
+        if self._effective_fine_tuner is None:
             warn(
                 "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
                 IgnoredParameterWarning,
@@ -187,11 +193,13 @@ class BaseTextEstimator(PretrainedModelMixin):
                 f"none). Fill them, or pass missing={_others(self._missing_policies)}."
             )
 
-    def _tune(self, encoder: Encoder, data: Data, kind: Kind, listener: Any) -> FineTuningResult:
+    def _fine_tune(
+        self, encoder: Encoder, data: Data, kind: Kind, listener: Any
+    ) -> FineTuningResult:
         """Fine-tune, and keep the history."""
-        assert self._learner is not None
+        assert self._effective_fine_tuner is not None
         self._check_missing(data.columns)
-        learner = self._learner
+        learner = self._effective_fine_tuner
         if self._y_range is not None and learner.score_range is None:
             learner._validate_params()  # its loss among them
             shapes = find_shapes(learner, kind)
@@ -215,7 +223,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         self.history_ = tuned.history
         return tuned
 
-    def _listener(self, context: Any, X: Any, y: Any) -> SklearnCallbackAdapter | None:
+    def _training_callback(self, context: Any, X: Any, y: Any) -> SklearnCallbackAdapter | None:
         return context and SklearnCallbackAdapter(self, context, X, y, self._as_fitted)
 
     def _as_fitted(
@@ -223,24 +231,24 @@ class BaseTextEstimator(PretrainedModelMixin):
     ) -> dict[str, Any]:
         """Return the attributes of an estimator that has been fitted to that encoder and head."""
         del score_range
-        fitted = self._copied(self.__dict__)
-        fitted._take(encoder)
-        fitted._take_head(head)
+        fitted = self._copy_for_pickling(self.__dict__)
+        fitted._set_encoder(encoder)
+        fitted._set_head(head)
         return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
 
-    def _take(self, encoder: Encoder) -> None:
+    def _set_encoder(self, encoder: Encoder) -> None:
         self.encoder_ = encoder
         self.fingerprint_ = encoder.fingerprint
 
-    def _take_head(self, head: nn.Module | None) -> None:
+    def _set_head(self, head: nn.Module | None) -> None:
         """Keep what was trained along, if that is needed."""
 
     @property
     def _n_epochs(self) -> int:
         """How many epochs scikit-learn's callbacks shall expect."""
-        return 0 if self._learner is None else most_epochs(self._learner)
+        return 0 if self._effective_fine_tuner is None else most_epochs(self._effective_fine_tuner)
 
-    def _run(
+    def _encode(
         self,
         distinct: UniqueTexts,
         context: Any = None,
@@ -251,7 +259,7 @@ class BaseTextEstimator(PretrainedModelMixin):
             return self._encode_cached(self.encoder_, distinct.texts, context)
         except TextTooLongError as error:
             row, column = distinct.place_of(error.position)
-            where = place(row) if place else f"{self._place(row, column)} of X"
+            where = place(row) if place else f"{self._describe_row(row, column)} of X"
             raise ValueError(
                 f"{where} has more than {error.max_length} tokens, and long_text='error'. Shorten it, "
                 f"or pass long_text={_others(self._long_text_policies)}."
@@ -274,8 +282,8 @@ class BaseTextEstimator(PretrainedModelMixin):
             self,
             len(texts),
             bar=self.verbose > 0,
-            work=self._work,
-            unit=self._unit,
+            work=self._progress_label,
+            unit=self._input_noun,
             context=context,
         )
         with shown as report, workers as embed:
@@ -291,13 +299,13 @@ class BaseTextEstimator(PretrainedModelMixin):
                 on_progress=report,
             )
 
-    def _place(self, row: int, column: int) -> str:
+    def _describe_row(self, row: int, column: int) -> str:
         return f"row {row}, column {column}"
 
     def _warn_truncated(self, counts: CellCounts, todo: str) -> None:
         warn_truncated(
             counts,
-            unit=self._unit,
+            unit=self._input_noun,
             limit=self.encoder_.length_limit(self.max_length),
             advice=f"what is beyond was not read. {todo}",
         )

@@ -34,7 +34,7 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
     store_weights_in_pickle: bool
 
     # What a loaded model is, and how it gets into a pickle and out again.
-    _kind: ClassVar[type] = Encoder
+    _model_noun: ClassVar[type] = Encoder
     _encoder_to_state: ClassVar[Any] = staticmethod(encoder_to_state)
     _encoder_from_state: ClassVar[Any] = staticmethod(encoder_from_state)
 
@@ -42,9 +42,9 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
         super()._validate_params()
         open_cache(self.cache)  # raises for a str that does not stand for a cache
 
-    def _loaded(self, load: Callable[..., Any], **how: Any) -> Any:
+    def _load_encoder(self, load: Callable[..., Any], **how: Any) -> Any:
         """Load the model, unless it is loaded."""
-        if not isinstance(self.model, self._kind):
+        if not isinstance(self.model, self._model_noun):
             return load(
                 self.model, revision=self.revision, device=self.device, dtype=self.dtype, **how
             )
@@ -59,7 +59,7 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
         return self.model
 
     @contextmanager
-    def _task(self, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
+    def _progress_task(self, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
         """Tell scikit-learn's callbacks, where they exist, about the beginning and the end of a fit."""
         if not hasattr(self, "_init_callback_context"):
             yield None
@@ -76,12 +76,12 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
         return self._is_fitted()
 
     def __copy__(self) -> Self:
-        return self._copied(self.__dict__)
+        return self._copy_for_pickling(self.__dict__)
 
     def __deepcopy__(self, memo: dict) -> Self:
-        return self._copied(deepcopy(self.__dict__, memo))
+        return self._copy_for_pickling(deepcopy(self.__dict__, memo))
 
-    def _copied(self, state: dict[str, Any]) -> Self:
+    def _copy_for_pickling(self, state: dict[str, Any]) -> Self:
         """Make a copy that shares the model; by way of a pickle, the model would be read again."""
         copied = type(self).__new__(type(self))
         copied.__dict__.update(state)
@@ -91,7 +91,7 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
         state = dict(super().__getstate__())
         embed = self.store_weights_in_pickle
         for name in ("model", "encoder_"):
-            if isinstance(state.get(name), self._kind):
+            if isinstance(state.get(name), self._model_noun):
                 state[name] = type(self)._encoder_to_state(state[name], embed=embed)
         if isinstance(state.get("history_"), pd.DataFrame):  # which skops cannot write
             state["history_"] = {name: rows.to_numpy() for name, rows in state["history_"].items()}

@@ -246,7 +246,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         SentenceEmbedder
             The fitted embedder itself.
         """
-        with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(X, y, sample_weight, context=context)
         return self
 
@@ -272,7 +272,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
             The columns' vectors side by side.
         """
         n_tasks = self._n_epochs + N_TASKS
-        with self._task("fit-transform", X, y, max_subtasks=n_tasks) as context:
+        with self._progress_task("fit-transform", X, y, max_subtasks=n_tasks) as context:
             return self._embed(self._fit(X, y, sample_weight, context=context), context)
 
     @available_if(has_a_fine_tuner)
@@ -320,7 +320,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
             columns is another than in ``fit``.
         """
         check_is_fitted(self)
-        return self._embed(self._read(X, reset=False))
+        return self._embed(self._validate_input(X, reset=False))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Name the output's columns ``<column>_0``, ``<column>_1`` and so on.
@@ -377,7 +377,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         context: Any = None,
     ) -> TextColumns:
         go_on = self._is_warm_start(go_on)
-        columns = self._read(X, reset=True)
+        columns = self._validate_input(X, reset=True)
         if not len(columns.missing):
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
@@ -390,22 +390,22 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
                 f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
                 "dimensions; pass that many or fewer."
             )
-        sample_weight = self._check_weight(sample_weight, columns)
+        sample_weight = self._validate_sample_weight(sample_weight, columns)
         self.__dict__.pop("history_", None)
         if not go_on:
             self._y_range = None
         if self.fine_tuner is not None:
             data = Data(columns, y, sample_weight)
-            listener = self._listener(context, X, y)
-            tuned = self._tune(encoder, data, EMBEDDING, listener)
+            listener = self._training_callback(context, X, y)
+            tuned = self._fine_tune(encoder, data, EMBEDDING, listener)
             encoder = tuned.encoder
             if tuned.shape == SCORES:
                 self._y_range = tuned.score_range
-        self._take(encoder)
+        self._set_encoder(encoder)
         return columns
 
-    def _take(self, encoder: Encoder) -> None:
-        super()._take(encoder)
+    def _set_encoder(self, encoder: Encoder) -> None:
+        super()._set_encoder(encoder)
         kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
         self.embedding_dim_ = int(min(kept or encoder.embedding_dim, encoder.embedding_dim))
 
@@ -418,7 +418,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
             long_text="truncate",
         )
 
-    def _read(self, X: Any, *, reset: bool) -> TextColumns:
+    def _validate_input(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
         n_columns = columns.missing.shape[1]
         one_dimensional = (
@@ -440,7 +440,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         """Embed rows, and count what has to be said about them."""
         self._check_missing(columns)
         distinct = unique_texts(columns, missing_is_empty=self.missing == "empty")
-        embedded = self._run(distinct, context)
+        embedded = self._encode(distinct, context)
         vectors = embedded.vectors
         if self._truncates:
             vectors = vectors[:, : self.embedding_dim_]

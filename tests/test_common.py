@@ -38,14 +38,14 @@ class CleanerOfNumbers(TextCleaner):
 class EmbedderOfNumbers(ImageEmbedder):
     """Makes a picture of every number, because only what reads tables of numbers is checked."""
 
-    def _read(self, X, *, reset):
+    def _validate_input(self, X, *, reset):
         if not isinstance(X, str) and not sparse.issparse(X):
             numbers = np.asarray(X)
             if numbers.dtype.kind != "c":
                 X = np.empty(numbers.shape, dtype=object)
                 for place, number in np.ndenumerate(numbers):
                     X[place] = picture_of(number) if number == number else None
-        return super()._read(X, reset=reset)
+        return super()._validate_input(X, reset=reset)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -77,15 +77,15 @@ class EvenPairSimilarity(_EvenColumns, PairSimilarity):
 class _TwoColumns:
     """Reads the first and the last column, however many there are."""
 
-    def _read(self, X, *, reset, **how):
+    def _validate_input(self, X, *, reset, **how):
         if isinstance(X, str) or sparse.issparse(X):
-            return super()._read(X, reset=reset, **how)
+            return super()._validate_input(X, reset=reset, **how)
         X = np.asarray(X)
         if X.ndim != 2 or not X.shape[1]:
-            return super()._read(X, reset=reset, **how)
+            return super()._validate_input(X, reset=reset, **how)
         _check_n_features(self, X, reset=reset)
         n_columns = self.n_features_in_
-        columns = super()._read(X[:, [0, -1]], reset=reset, **how)
+        columns = super()._validate_input(X[:, [0, -1]], reset=reset, **how)
         self.n_features_in_ = n_columns
         return columns
 

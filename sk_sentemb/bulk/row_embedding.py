@@ -26,7 +26,7 @@ def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> Sentenc
     ready = load_fitted(embedder, sample)
     if ready is embedder:
         ready = copy.copy(embedder)
-        ready._read(sample, reset=False)
+        ready._validate_input(sample, reset=False)
     ready.verbose = 0
     if ready.cache == "memory" or isinstance(ready.cache, MemoryCache):
         ready.cache = None

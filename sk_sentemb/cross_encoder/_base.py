@@ -23,8 +23,8 @@ class BaseCrossEncoder(BaseTextEstimator):
     symmetric: bool
 
     _long_text_policies = ("truncate", "error")
-    _work = "scoring"
-    _unit = "pair"
+    _progress_label = "scoring"
+    _input_noun = "pair"
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **BaseTextEstimator._parameter_constraints,
@@ -32,7 +32,7 @@ class BaseCrossEncoder(BaseTextEstimator):
         "symmetric": ["boolean"],
     }
 
-    def _read(self, X: Any, *, reset: bool, triplets: bool = False) -> TextColumns:
+    def _validate_input(self, X: Any, *, reset: bool, triplets: bool = False) -> TextColumns:
         if isinstance(X, str):
             raise ValueError(
                 f"X is the single string {X[:40]!r}. Pass pairs: a data frame of two columns, an array "
@@ -108,7 +108,7 @@ class BaseCrossEncoder(BaseTextEstimator):
         self._check_missing(columns)
         pairs = make_pairs(columns, symmetric=self.symmetric)
         distinct = unique_texts(pairs, missing_is_empty=self.missing == "empty")
-        found = self._run(distinct, context, place)
+        found = self._encode(distinct, context, place)
         # Of both orders of a pair, as long as each other, the first.
         self._warn_truncated(
             count_truncated(distinct.which[:1], found.truncated),
@@ -122,7 +122,7 @@ class BaseCrossEncoder(BaseTextEstimator):
         check_consistent_length(columns.missing, y)
         check_no_missing(y)
 
-    def _place(self, row: int, column: int) -> str:
+    def _describe_row(self, row: int, column: int) -> str:
         del column
         return f"the pair in row {row}"
 

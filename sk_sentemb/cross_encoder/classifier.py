@@ -210,7 +210,7 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
             If ``X`` has no two columns, or ``y`` not a class for each; without a ``fine_tuner``, if the
             model has no head or does not know a class; with one, if there is one class only.
         """
-        with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(X, y, sample_weight, context)
         return self
 
@@ -263,7 +263,7 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
             In the order of `classes_`; of two classes, by how much the second one is likelier.
         """
         check_is_fitted(self)
-        logits = self._logits(self._read(X, reset=False))
+        logits = self._logits(self._validate_input(X, reset=False))
         if logits.shape[1] == 1:
             return logits[:, 0]
         logits = logits[:, self._logit_of_class]
@@ -271,12 +271,12 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, context: Any) -> None:
         go_on = self._is_warm_start()
-        columns = self._read(X, reset=True)
+        columns = self._validate_input(X, reset=True)
         if y is not None:
             self._check_y(y, columns)
             check_classification_targets(y)
             y = column_or_1d(y, warn=True)
-        sample_weight = self._check_weight(sample_weight, columns)
+        sample_weight = self._validate_sample_weight(sample_weight, columns)
         self.__dict__.pop("history_", None)
         if self.fine_tuner is None:
             self._check_missing(columns)
@@ -286,15 +286,15 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
         else:
             encoder, by_logit = self._begun(classes_to_learn(y), go_on=go_on)
             data = Data(columns, y, sample_weight, classes=by_logit)
-            self._take_classes(by_logit)  # now, for callbacks that predict
-            listener = self._listener(context, X, y)
-            encoder = self._tune(encoder, data, PAIR_CLASSIFICATION, listener).encoder
+            self._set_classes(by_logit)  # now, for callbacks that predict
+            listener = self._training_callback(context, X, y)
+            encoder = self._fine_tune(encoder, data, PAIR_CLASSIFICATION, listener).encoder
             assert encoder.head is not None
             encoder = encoder.with_head(for_classes(encoder.head, by_logit))
-        self._take(encoder)
-        self._take_classes(by_logit)
+        self._set_encoder(encoder)
+        self._set_classes(by_logit)
 
-    def _take_classes(self, by_logit: np.ndarray) -> None:
+    def _set_classes(self, by_logit: np.ndarray) -> None:
         self._logit_of_class = np.argsort(by_logit)
         self.classes_ = by_logit[self._logit_of_class]
 

@@ -230,7 +230,7 @@ class CrossEncoderScorer(
             If ``X`` has no two columns, the model no head and there is no ``fine_tuner``, or ``y`` is
             not as it should be.
         """
-        with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(X, y, sample_weight, query_id, context)
         return self
 
@@ -259,7 +259,7 @@ class CrossEncoderScorer(
             The scores.
         """
         n_tasks = self._n_epochs + N_TASKS
-        with self._task("fit-transform", X, y, max_subtasks=n_tasks) as context:
+        with self._progress_task("fit-transform", X, y, max_subtasks=n_tasks) as context:
             columns = self._fit(X, y, sample_weight, query_id, context, triplets=False)
             return self._scores(self._logits(columns, context))[:, None]
 
@@ -278,7 +278,7 @@ class CrossEncoderScorer(
             ``missing="nan"``.
         """
         check_is_fitted(self)
-        return self._scores(self._logits(self._read(X, reset=False)))
+        return self._scores(self._logits(self._validate_input(X, reset=False)))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits of pairs.
@@ -294,7 +294,7 @@ class CrossEncoderScorer(
             What the activation has not been applied to.
         """
         check_is_fitted(self)
-        return self._logits(self._read(X, reset=False))[:, 0]
+        return self._logits(self._validate_input(X, reset=False))[:, 0]
 
     def transform(self, X: Any) -> np.ndarray:
         """Score pairs, as a column of features.
@@ -413,9 +413,11 @@ class CrossEncoderScorer(
         triplets: bool = True,
     ) -> TextColumns:
         go_on = self._is_warm_start()
-        columns = self._read(X, reset=True, triplets=triplets and self.fine_tuner is not None)
+        columns = self._validate_input(
+            X, reset=True, triplets=triplets and self.fine_tuner is not None
+        )
         y = self._numbers(y, columns)
-        sample_weight = self._check_weight(sample_weight, columns)
+        sample_weight = self._validate_sample_weight(sample_weight, columns)
         query_id = self._check_query_id(query_id, columns)
         self.__dict__.pop("history_", None)
         if not go_on:
@@ -439,11 +441,11 @@ class CrossEncoderScorer(
             kind = PAIR_REGRESSION
             if self._y_range is not None:
                 kind = self._kind_with_units(encoder, self._y_range)
-            tuned = self._tune(encoder, data, kind, self._listener(context, X, y))
+            tuned = self._fine_tune(encoder, data, kind, self._training_callback(context, X, y))
             encoder, score_range = self._keep_units(tuned.encoder, tuned.score_range)
             if tuned.shape in (SCORES, BINARY):
                 self._y_range = score_range
-        self._take(encoder)
+        self._set_encoder(encoder)
         self.score_range_ = score_range
         return columns
 

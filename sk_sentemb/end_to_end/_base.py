@@ -133,12 +133,12 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
             roles = {role: getattr(self, role) for role in ROLES}
             self._rows = TableReader.learn(X, images=self.image_embedder, **roles)
             self._reading = reading
-        columns, features = self._read(X, reset=not go_on)
+        columns, features = self._validate_input(X, reset=not go_on)
         check_consistent_length(columns.missing, y)
         data = Data(
             columns,
             y,
-            self._check_weight(sample_weight, columns),
+            self._validate_sample_weight(sample_weight, columns),
             classes=classes,
             features=features,
             held_out=self._held_out(),
@@ -153,11 +153,11 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         loss = HeadLoss(spec, error, begun=self.head_ if go_on else None)
         encoder = self._warm_encoder() if go_on else self._load()
         self.__dict__.pop("history_", None)
-        tuned = self._tune(
-            encoder, data, end_to_end_task(loss, shape), self._listener(context, X, y)
+        tuned = self._fine_tune(
+            encoder, data, end_to_end_task(loss, shape), self._training_callback(context, X, y)
         )
-        self._take_head(tuned.head)
-        self._take(tuned.encoder)
+        self._set_head(tuned.head)
+        self._set_encoder(tuned.encoder)
 
     def _head_spec(self, n_texts: int) -> HeadSpec:
         """Check the parameters of the head, and put them together."""
@@ -189,22 +189,22 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         )
 
     @property
-    def _learner(self) -> FineTuner:
+    def _effective_fine_tuner(self) -> FineTuner:
         return FineTuner() if self.fine_tuner is None else self.fine_tuner
 
-    def _take_head(self, head: torch.nn.Module | None) -> None:
+    def _set_head(self, head: torch.nn.Module | None) -> None:
         assert isinstance(head, Head)
         self.head_ = head
 
     def _held_out(self) -> Data | None:
-        given = self._learner.validation_data
+        given = self._effective_fine_tuner.validation_data
         if given is None:
             return None
         if len(given) != 2:
             raise ValueError(f"validation_data has {len(given)} items; pass (X, y).")
         if given[1] is None:
             raise ValueError("the y of validation_data is None; pass that of its rows.")
-        columns, features = self._read(given[0], reset=False)
+        columns, features = self._validate_input(given[0], reset=False)
         self._check_missing(columns)
         check_consistent_length(columns.missing, given[1])
         return Data(columns, self._encoded_target(given[1]), features=features)
@@ -213,7 +213,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         """Return other targets as those that the head learns."""
         raise NotImplementedError
 
-    def _read(self, X: Any, *, reset: bool) -> tuple[TextColumns, np.ndarray]:
+    def _validate_input(self, X: Any, *, reset: bool) -> tuple[TextColumns, np.ndarray]:
         X = nw.to_native(X, pass_through=True)
         names = names_of(X)
         if names is None:
@@ -238,10 +238,10 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         return self._through_head(X, self.head_)
 
     def _through_head(self, X: Any, function: Callable[..., torch.Tensor]) -> np.ndarray:
-        columns, features = self._read(X, reset=False)
+        columns, features = self._validate_input(X, reset=False)
         self._check_missing(columns)
         distinct = unique_texts(columns, missing_is_empty=True)
-        found = self._run(distinct)
+        found = self._encode(distinct)
         self._warn_truncated(
             count_truncated(distinct.which, found.truncated),
             "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",

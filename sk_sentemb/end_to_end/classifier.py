@@ -262,7 +262,7 @@ class SentenceClassifier(ClassifierMixin, BaseEndToEndModel):
             If no column is text, or ``y`` has one class only or is not of classes.
         """
         target = self._learn_classes(y)
-        with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
             if self._n_labels:
                 how: dict[str, Any] = {"shape": ROWS_OF_VALUES, "error": "binary_cross_entropy"}
             else:
@@ -344,7 +344,7 @@ class SentenceClassifier(ClassifierMixin, BaseEndToEndModel):
             )
         if type_of_target(y) == "multilabel-indicator":
             target = _as_labels(y)
-            self._take_classes(np.arange(target.shape[1]), n_labels=target.shape[1])
+            self._set_classes(np.arange(target.shape[1]), n_labels=target.shape[1])
             return target
         target = column_or_1d(y, warn=True)
         classes = np.unique(target)
@@ -353,10 +353,10 @@ class SentenceClassifier(ClassifierMixin, BaseEndToEndModel):
                 f"y has one class, {classes.tolist()[0]!r}: there is nothing to tell apart. Pass rows "
                 "of two classes or more."
             )
-        self._take_classes(classes, n_labels=0)
+        self._set_classes(classes, n_labels=0)
         return target
 
-    def _take_classes(self, classes: np.ndarray, *, n_labels: int) -> None:
+    def _set_classes(self, classes: np.ndarray, *, n_labels: int) -> None:
         if self._is_warm_start():
             same = n_labels == self._n_labels and np.array_equal(classes, self.classes_)
             if not same:

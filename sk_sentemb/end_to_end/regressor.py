@@ -251,7 +251,7 @@ class SentenceRegressor(RegressorMixin, BaseEndToEndModel):
             raise ValueError("SentenceRegressor requires y to be passed, but the target y is None.")
         target = _numbers(y)
         self._learn_units(target, sample_weight)
-        with self._task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(
                 X,
                 self._encoded_target(target),

@@ -174,7 +174,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
     (True, False)
     """
 
-    _kind = ImageEncoder
+    _model_noun = ImageEncoder
     _encoder_to_state = staticmethod(image_encoder_to_state)
     _encoder_from_state = staticmethod(image_encoder_from_state)
 
@@ -250,7 +250,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         ImageEmbedder
             The fitted embedder itself.
         """
-        with self._task("fit", X, y):
+        with self._progress_task("fit", X, y):
             self._fit(X)
         return self
 
@@ -272,7 +272,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
             The columns' vectors side by side.
         """
-        with self._task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
+        with self._progress_task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
             return self._embed(self._fit(X), context)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -297,7 +297,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
             in ``fit``.
         """
         check_is_fitted(self)
-        return self._embed(self._read(X, reset=False))
+        return self._embed(self._validate_input(X, reset=False))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Name the output's columns ``<column>_0``, ``<column>_1`` and so on.
@@ -345,7 +345,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
             write_image_encoder(self.encoder_.derived(truncate_dim=kept), fresh)
 
     def _fit(self, X: Any) -> ImageColumns:
-        columns = self._read(X, reset=True)
+        columns = self._validate_input(X, reset=True)
         if not len(columns.missing):
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
@@ -364,9 +364,9 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         return columns
 
     def _load(self) -> ImageEncoder:
-        return self._loaded(load_image_encoder)
+        return self._load_encoder(load_image_encoder)
 
-    def _read(self, X: Any, *, reset: bool) -> ImageColumns:
+    def _validate_input(self, X: Any, *, reset: bool) -> ImageColumns:
         columns = read_image_columns(X)
         n_columns = columns.missing.shape[1]
         one_dimensional = (
@@ -396,7 +396,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
             # Where nothing may be missing, nothing can be taken as missing.
             refuse="error" in (self.corrupt, self.missing),
         )
-        vectors, is_corrupt = self._run(contents, context)
+        vectors, is_corrupt = self._encode(contents, context)
         if self._truncates:
             vectors = vectors[:, : self.embedding_dim_]
             vectors = l2_normalize(vectors) if self.encoder_.normalizes else vectors.copy()
@@ -405,7 +405,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         self._warn(contents)
         return contents.distinct.spread(vectors, fill=fill)
 
-    def _run(self, contents: UniqueImages, context: Any) -> Embedded:
+    def _encode(self, contents: UniqueImages, context: Any) -> Embedded:
         """Embed the distinct images that the cache does not know; marked are those that are damaged."""
         digests: Sequence[Any] = contents.distinct.texts
         encoder, cache = self.encoder_, open_cache(self.cache)

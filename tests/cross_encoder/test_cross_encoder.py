@@ -147,8 +147,8 @@ class KeepsItsFirstModel(CrossEncoderScorer):
 
 
 class TakesEitherOrder(CrossEncoderScorer):
-    def _read(self, X, **how):
-        return super()._read([sorted(pair) for pair in X], **how)
+    def _validate_input(self, X, **how):
+        return super()._validate_input([sorted(pair) for pair in X], **how)
 
 
 class TakesWhatIsMissingForEmpty(CrossEncoderScorer):
