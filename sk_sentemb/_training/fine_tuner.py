@@ -29,9 +29,8 @@ class FineTuner(BaseEstimator):
         such as ``CoSENTLoss(scale=10)`` or ``MatryoshkaLoss("auto", dims=(256, 64))``, or ``"auto"``
         for what fits ``X`` and ``y``. Strings, booleans and integers in ``y`` are classes, each of a
         whole row
-        of ``X``; floats are similarities of two columns or margins of three. Where ``y`` can be read
-        in several ways, a named loss decides: see the page "Which loss for which data" of the
-        documentation.
+        of ``X``; floats are similarities of two columns or margins of three. If ``y`` can be
+        interpreted in several ways, an explicit loss decides: see :ref:`losses-of-embedders`.
 
     epochs : int or "auto", default="auto"
         The number of passes over the data. ``"auto"`` sets training up so that the result is not worse
