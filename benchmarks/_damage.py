@@ -94,7 +94,7 @@ def _damage(
 
 
 def _noise(file: Path, rng: random.Random, n_bytes: int) -> None:
-    with open(file, "r+b") as opened:
+    with file.open("r+b") as opened:
         opened.seek(rng.randrange(0, file.stat().st_size, n_bytes))
         opened.write(rng.randbytes(n_bytes))
 

@@ -77,16 +77,17 @@ def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
     unfinished = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
         os.close(descriptor)
+        unfinished = Path(name)
         # As plain numbers, because `weights_only` reads nothing else.
         torch.save(to_python_scalar(content), unfinished)
         _seal(unfinished)
-        os.replace(unfinished, folder / _FILE)
+        unfinished.replace(folder / _FILE)
     except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
         if unfinished is not None:
             with suppress(OSError):
-                os.unlink(unfinished)
+                unfinished.unlink()
         warn(
             f"step {progress.step} could not be kept in checkpoint_dir: {error}. Training goes on.",
             FineTuningWarning,
@@ -141,9 +142,9 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _seal(file: str) -> None:
+def _seal(file: Path) -> None:
     """Append a checksum to a file."""
-    with open(file, "r+b") as stream:
+    with file.open("r+b") as stream:
         checksum = hashlib.file_digest(stream, "sha256").digest()
         stream.seek(0, os.SEEK_END)
         stream.write(checksum)

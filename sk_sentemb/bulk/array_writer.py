@@ -72,7 +72,7 @@ class ArrayFile:
         # Writing to a hole of a mapped file kills the process when the disk is full; this raises.
         if hasattr(os, "posix_fallocate"):
             with self.part.open("rb+") as stream:
-                os.posix_fallocate(stream.fileno(), 0, os.path.getsize(self.part))
+                os.posix_fallocate(stream.fileno(), 0, self.part.stat().st_size)
         flush(self.part)
 
     def damaged(self, manifest: Manifest) -> list[int]:

@@ -14,7 +14,7 @@ def flush(file: Path) -> None:
 
 def move(file: Path, name: Path) -> None:
     """Give a file on the disk its final name, replacing what had it."""
-    os.replace(file, name)
+    file.replace(name)
     if os.name == "posix":  # elsewhere a folder cannot be opened, and its entries need no flush
         folder = os.open(name.parent, os.O_RDONLY)
         try:
@@ -37,7 +37,7 @@ def create(file: Path) -> BinaryIO:
 def check_no_link(file: Path) -> None:
     """Raise if a file that a run wrote has become a link, which no run makes."""
     if file.is_symlink():
-        raise FileExistsError(f"{file} is a link to {os.readlink(file)}; remove it.")
+        raise FileExistsError(f"{file} is a link to {file.readlink()}; remove it.")
 
 
 def compute_digest(file: Path) -> str:

@@ -33,7 +33,7 @@ class FileReader:
     def columns(self) -> pa.Schema | None:
         """Return all its columns; None for a file without a line, which cannot have any."""
         # pyarrow refuses JSON lines without a line.
-        if self.format == "json" and not os.path.getsize(self.name):
+        if self.format == "json" and not os.stat(self.name).st_size:
             return None
         with self._named():
             return file_schema(self.name, self.format)

@@ -229,7 +229,7 @@ def save_sealed(content, file):
     from sk_sentemb._training.checkpointing import _seal
 
     torch.save(content, file)
-    _seal(str(file))
+    _seal(file)
 
 
 DAMAGES = {

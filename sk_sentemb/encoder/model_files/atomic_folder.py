@@ -40,7 +40,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         write_json(fresh / MANIFEST, {"layout": _LAYOUT, "files": files})
         if is_new:
             try:
-                os.rename(fresh, target)
+                fresh.rename(target)
             except OSError:
                 _check_target(target)
                 if not target.exists():
@@ -129,9 +129,9 @@ def _replace_files(fresh: Path, target: Path, old: Path, stale: set[str]) -> Non
     except BaseException:
         for name in new:
             if not (fresh / name).exists():
-                os.replace(target / name, fresh / name)
+                (target / name).replace(fresh / name)
         for name in _entries_below(old):
-            os.replace(old / name, target / name)
+            (old / name).replace(target / name)
         _remove_empty_folders(target, new)
         raise
     _remove_empty_folders(target, stale)
@@ -150,7 +150,7 @@ def _moves_last(name: str) -> tuple[bool, str]:
 
 def _move(file: Path, name: Path) -> None:
     name.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(file, name)
+    file.replace(name)
 
 
 def _entries_below(folder: Path) -> list[str]:

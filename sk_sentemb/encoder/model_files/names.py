@@ -54,7 +54,7 @@ def find_loaded_files(folder: Path) -> list[Path]:
     if not folder.is_dir():  # the folders of modules without settings may not exist
         return []
     names = [name for name in os.listdir(folder) if matches_any(name, DEFINING_FILES)]
-    files = [folder / name for name in sorted(names) if not os.path.isdir(folder / name)]
+    files = [folder / name for name in sorted(names) if not (folder / name).is_dir()]
     for file in files:
         check_regular(file)
         _check_size(file)
