@@ -135,7 +135,8 @@ def test_code_in_a_checkpoint_is_not_run(run_python, tmp_path):
         "from transformers import BertConfig as Config, BertModel as Model\n"
     )
     code = (
-        "import sys; from sk_sentemb.encoder import CheckpointError, load_encoder\n"
+        "import sys; from sk_sentemb import load_encoder\n"
+        "from sk_sentemb.exceptions import CheckpointError\n"
         "try: load_encoder(sys.argv[1], device='cpu')\n"
         "except CheckpointError as error: print(error)"
     )
