@@ -34,7 +34,7 @@ CANDIDATES: list[dict[str, Any]] = [
     {"loss": "binary_cross_entropy", "learning_rate": 5e-5},
     {"loss": "binary_cross_entropy", "learning_rate": 1e-4},
     {"loss": "binary_cross_entropy", "learning_rate": 2e-4},
-    {"loss": "mean_squared_error", "learning_rate": 1e-4},
+    {"loss": "mse", "learning_rate": 1e-4},
 ]
 
 

@@ -114,7 +114,7 @@ def train_here(dtype: str, max_steps: int | None) -> tuple[list[float], Callable
     """Train with this package; return when steps ended, and what embeds."""
     pairs = read_pairs("train")
     tuner = FineTuner(
-        "cosine",
+        "cosine_similarity",
         epochs=1,
         max_steps=max_steps,
         dtype=dtype,

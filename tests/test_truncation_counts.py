@@ -16,7 +16,7 @@ from sk_sentemb import (
 )
 from sk_sentemb.bulk import embed_dataset
 from sk_sentemb.exceptions import TruncationWarning
-from sk_sentemb.losses.cross_encoder import InBatchNegativesLoss
+from sk_sentemb.losses.cross_encoder import MultipleNegativesRankingLoss
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, TINY_SCORER
 
 LONG = "the ferry passed the pier and the gulls cried over the harbour"
@@ -86,7 +86,9 @@ def test_cells_without_text_are_not_counted():
 
 
 def test_negatives_that_are_drawn_are_not_counted():
-    tuner = FineTuner(InBatchNegativesLoss(n_negatives=2), epochs=1, batch_size=4, random_state=0)
+    tuner = FineTuner(
+        MultipleNegativesRankingLoss(n_negatives=2), epochs=1, batch_size=4, random_state=0
+    )
     scorer = CrossEncoderScorer(TINY_SCORER, fine_tuner=tuner, **HOW)
     pairs = [(text, str(i)) for i, text in enumerate(TEXTS)]
     assert counts(lambda: scorer.fit(pairs)) == ["6 of 12 pairs"]

@@ -150,8 +150,8 @@ def _choose_shape(
     if data is None and shape == CLASSES and BINARY in possible:
         warn(
             "X has two columns of text and y is 0 or 1, which is read as the class of each row, "
-            "loss='pair_softmax'. If it says whether the two texts belong together, pass "
-            "loss='online_contrastive'; otherwise name 'pair_softmax' or another loss to say so.",
+            "loss='softmax'. If it says whether the two texts belong together, pass "
+            "loss='online_contrastive'; otherwise name loss='softmax' or another one to say so.",
             AmbiguousTargetWarning,
         )
     return shape

@@ -15,7 +15,7 @@ from .._types import Text
 from .._warn import warn
 from ..encoder import Encoder, TokenizedTexts, isolated, l2_normalize
 from ..exceptions import FineTuningWarning, TextTooLongError
-from ..losses.cross_encoder import InBatchNegativesLoss
+from ..losses.cross_encoder import MultipleNegativesRankingLoss
 from .automatic import (
     compute_interpolation_ratio,
     compute_length,
@@ -101,7 +101,7 @@ def tune(
     if solves_alone:
         fine_tuner = without_steps(fine_tuner)
     cells = examples.columns  # of X: those of drawn negatives are not counted
-    if isinstance(loss, InBatchNegativesLoss):
+    if isinstance(loss, MultipleNegativesRankingLoss):
         examples = add_random_negatives(examples, loss.n_negatives, seed)
     learnt, validated = split(fine_tuner, examples, loss, kind, n_rows, seed)
     if loss.groups_classes:

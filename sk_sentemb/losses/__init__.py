@@ -17,7 +17,7 @@ from .base import weighted_mean as weighted_mean
 from .batch_triplet import BatchHardTripletLoss, BatchSemiHardTripletLoss
 from .contrastive import ContrastiveLoss, OnlineContrastiveLoss
 from .cosine_pairs import CosinePairsLoss
-from .distillation import MSE
+from .distillation import MSELoss
 from .embedder_table import LOSSES as LOSSES
 from .gist import GISTEmbedLoss
 from .loss_registry import find_loss as find_loss
@@ -29,12 +29,11 @@ from .needs import POSITIVES as POSITIVES
 from .needs import BatchRows as BatchRows
 from .needs import Need as Need
 from .similarity import AnglELoss, CoSENTLoss, CosineSimilarityLoss
-from .softmax import PairSoftmaxLoss, Softmax
+from .softmax import SoftmaxLoss
 from .supervised_contrastive import SupervisedContrastiveLoss
 from .triplet import TripletLoss
 
 __all__ = [
-    "MSE",
     "AnglELoss",
     "Batch",
     "BatchHardTripletLoss",
@@ -45,13 +44,13 @@ __all__ = [
     "CosineSimilarityLoss",
     "GISTEmbedLoss",
     "Loss",
+    "MSELoss",
     "MarginMSELoss",
     "MatryoshkaLoss",
     "MultipleNegativesRankingLoss",
     "OnlineContrastiveLoss",
-    "PairSoftmaxLoss",
     "SimCSELoss",
-    "Softmax",
+    "SoftmaxLoss",
     "SupervisedContrastiveLoss",
     "TripletLoss",
 ]

@@ -30,7 +30,7 @@ class BatchHardTripletLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import BatchHardTripletLoss
+    >>> from sk_sentemb.losses import BatchHardTripletLoss
     >>> BatchHardTripletLoss(margin=0.5, distance="cosine")
     BatchHardTripletLoss(margin=0.5, distance='cosine')
     """
@@ -79,7 +79,7 @@ class BatchSemiHardTripletLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import BatchSemiHardTripletLoss
+    >>> from sk_sentemb.losses import BatchSemiHardTripletLoss
     >>> BatchSemiHardTripletLoss(margin=0.5, distance="cosine")
     BatchSemiHardTripletLoss(margin=0.5, distance='cosine')
     """

@@ -28,9 +28,9 @@ class ContrastiveLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import Contrastive
-    >>> Contrastive(margin=0.3)
-    Contrastive(margin=0.3, distance='cosine')
+    >>> from sk_sentemb.losses import ContrastiveLoss
+    >>> ContrastiveLoss(margin=0.3)
+    ContrastiveLoss(margin=0.3, distance='cosine')
     """
 
     margin: float = 0.5
@@ -73,7 +73,7 @@ class OnlineContrastiveLoss(ContrastiveLoss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import OnlineContrastiveLoss
+    >>> from sk_sentemb.losses import OnlineContrastiveLoss
     >>> OnlineContrastiveLoss(margin=0.3)
     OnlineContrastiveLoss(margin=0.3, distance='cosine')
     """

@@ -23,7 +23,7 @@ class CosinePairsLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import CosinePairsLoss
+    >>> from sk_sentemb.losses import CosinePairsLoss
     >>> CosinePairsLoss()
     CosinePairsLoss()
     """

@@ -8,7 +8,7 @@ from .base import VECTORS, Batch, Loss, weighted_mean
 
 
 @dataclass(frozen=True)
-class MSE(Loss):
+class MSELoss(Loss):
     """Each text shall have the vector that a teacher gives it: mean squared error.
 
     References
@@ -19,9 +19,9 @@ class MSE(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import MSE
-    >>> MSE()
-    MSE()
+    >>> from sk_sentemb.losses import MSELoss
+    >>> MSELoss()
+    MSELoss()
     """
 
     data = (VECTORS,)

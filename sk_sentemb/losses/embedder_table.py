@@ -4,13 +4,13 @@ from .base import BINARY, CLASSES, LABELS, MARGINS, PAIRS, SCORES, TEXTS, TRIPLE
 from .batch_triplet import BatchHardTripletLoss, BatchSemiHardTripletLoss
 from .contrastive import ContrastiveLoss, OnlineContrastiveLoss
 from .cosine_pairs import CosinePairsLoss
-from .distillation import MSE
+from .distillation import MSELoss
 from .gist import GISTEmbedLoss
 from .lookup import LossTable
 from .margin_mse import MarginMSELoss
 from .multiple_negatives import MultipleNegativesRankingLoss, SimCSELoss
 from .similarity import AnglELoss, CoSENTLoss, CosineSimilarityLoss
-from .softmax import PairSoftmaxLoss, Softmax
+from .softmax import SoftmaxLoss
 from .supervised_contrastive import SupervisedContrastiveLoss
 from .triplet import TripletLoss
 
@@ -19,11 +19,10 @@ LOSSES: dict[str, type[Loss]] = {
     "batch_hard_triplet": BatchHardTripletLoss,
     "batch_semi_hard_triplet": BatchSemiHardTripletLoss,
     "cosine_pairs": CosinePairsLoss,
-    "softmax": Softmax,
-    "pair_softmax": PairSoftmaxLoss,
+    "softmax": SoftmaxLoss,
     "cosent": CoSENTLoss,
     "angle": AnglELoss,
-    "cosine": CosineSimilarityLoss,
+    "cosine_similarity": CosineSimilarityLoss,
     "online_contrastive": OnlineContrastiveLoss,
     "contrastive": ContrastiveLoss,
     "multiple_negatives_ranking": MultipleNegativesRankingLoss,
@@ -31,7 +30,7 @@ LOSSES: dict[str, type[Loss]] = {
     "triplet": TripletLoss,
     "margin_mse": MarginMSELoss,
     "simcse": SimCSELoss,
-    "mse": MSE,
+    "mse": MSELoss,
 }
 
 # The shape of the data -> in words, and the loss for it
@@ -39,7 +38,7 @@ SHAPES = {
     LABELS: ("columns of text and a class for each row", "supervised_contrastive"),
     SCORES: ("two columns and a similarity for each pair", "cosent"),
     BINARY: ("two columns and 0 or 1 for each pair", "online_contrastive"),
-    CLASSES: ("two columns and a class for each pair", "pair_softmax"),
+    CLASSES: ("two columns and a class for each pair", "softmax"),
     PAIRS: ("two columns and no y", "multiple_negatives_ranking"),
     TRIPLETS: ("three columns and no y", "multiple_negatives_ranking"),
     MARGINS: ("three columns and a margin for each triplet", "margin_mse"),

@@ -31,9 +31,9 @@ class GISTEmbedLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import GIST
-    >>> GIST()
-    GIST(scale=100.0)
+    >>> from sk_sentemb.losses import GISTEmbedLoss
+    >>> GISTEmbedLoss()
+    GISTEmbedLoss(scale=100.0)
     """
 
     scale: float = 100.0

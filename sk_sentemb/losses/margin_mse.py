@@ -22,7 +22,7 @@ class MarginMSELoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import MarginMSELoss
+    >>> from sk_sentemb.losses import MarginMSELoss
     >>> MarginMSELoss()
     MarginMSELoss()
     """

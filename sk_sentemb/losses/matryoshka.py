@@ -35,9 +35,9 @@ class MatryoshkaLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import Matryoshka
-    >>> Matryoshka("cosent", dims=(384, 64))
-    Matryoshka(loss='cosent', dims=(384, 64), weights=None)
+    >>> from sk_sentemb.losses import MatryoshkaLoss
+    >>> MatryoshkaLoss("cosent", dims=(384, 64))
+    MatryoshkaLoss(loss='cosent', dims=(384, 64), weights=None)
     """
 
     loss: Loss | str = "auto"

@@ -41,7 +41,7 @@ class MultipleNegativesRankingLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import MultipleNegativesRankingLoss
+    >>> from sk_sentemb.losses import MultipleNegativesRankingLoss
     >>> MultipleNegativesRankingLoss(symmetric=True)
     MultipleNegativesRankingLoss(scale=20.0, symmetric=True)
     """
@@ -75,12 +75,12 @@ class SimCSELoss(Loss):
 
     References
     ----------
-    .. [1] T. Gao et al., "SimCSELoss: Simple Contrastive Learning of Sentence Embeddings", EMNLP 2021,
+    .. [1] T. Gao et al., "SimCSE: Simple Contrastive Learning of Sentence Embeddings", EMNLP 2021,
        https://arxiv.org/abs/2104.08821
 
     Examples
     --------
-    >>> from sk_sentemb._training import SimCSELoss
+    >>> from sk_sentemb.losses import SimCSELoss
     >>> SimCSELoss()
     SimCSELoss(scale=20.0)
     """

@@ -23,12 +23,12 @@ class CoSENTLoss(Loss):
 
     References
     ----------
-    .. [1] J. Su, "CoSENTLoss: a scheme of sentence vectors more effective than Sentence-BERT", 2022,
+    .. [1] J. Su, "CoSENT: a scheme of sentence vectors more effective than Sentence-BERT", 2022,
        https://kexue.fm/archives/8847; CoSENTLoss of sentence-transformers.
 
     Examples
     --------
-    >>> from sk_sentemb._training import CoSENTLoss
+    >>> from sk_sentemb.losses import CoSENTLoss
     >>> CoSENTLoss(scale=10.0)
     CoSENTLoss(scale=10.0)
     """
@@ -61,12 +61,12 @@ class AnglELoss(CoSENTLoss):
 
     References
     ----------
-    .. [1] X. Li and J. Li, "AnglELoss-optimized Text Embeddings", ACL 2024,
+    .. [1] X. Li and J. Li, "AnglE-optimized Text Embeddings", ACL 2024,
        https://arxiv.org/abs/2309.12871; AnglELoss of sentence-transformers.
 
     Examples
     --------
-    >>> from sk_sentemb._training import AnglELoss
+    >>> from sk_sentemb.losses import AnglELoss
     >>> AnglELoss(scale=10.0)
     AnglELoss(scale=10.0)
     """
@@ -100,7 +100,7 @@ class CosineSimilarityLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import CosineSimilarityLoss
+    >>> from sk_sentemb.losses import CosineSimilarityLoss
     >>> CosineSimilarityLoss()
     CosineSimilarityLoss()
     """

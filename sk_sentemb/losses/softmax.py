@@ -1,7 +1,6 @@
-"""A linear classifier on top of the vectors, trained along and then left behind."""
+"""Cross-entropy of a linear classifier that is trained along with the encoder."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,40 +10,13 @@ from .base import CLASSES, LABELS, Batch, Loss, weighted_mean
 
 
 @dataclass(frozen=True)
-class Softmax(Loss):
-    """Cross-entropy of a linear classifier of texts, or of rows with several texts.
+class SoftmaxLoss(Loss):
+    """Cross-entropy of a linear classifier on the embeddings, which is discarded after training.
 
-    Examples
-    --------
-    >>> from sk_sentemb._training import Softmax
-    >>> Softmax()
-    Softmax()
-    """
+    The features of the classifier depend on the number of text columns:
 
-    data: ClassVar[tuple[str, ...]] = (LABELS, CLASSES)
-
-    def for_data(self, shape: str) -> "Softmax":
-        """Return the loss of pairs for pairs and their classes."""
-        return PairSoftmaxLoss() if shape == CLASSES else self
-
-    def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module:
-        """Return a linear layer with an output for each class."""
-        return nn.Linear(n_columns * dim, n_outputs)
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch."""
-        assert batch.head is not None
-        assert batch.target is not None
-        losses = F.cross_entropy(batch.head(self._features(batch)), batch.target, reduction="none")
-        return weighted_mean(losses, batch.weight)
-
-    def _features(self, batch: Batch) -> Tensor:
-        return batch.joined
-
-
-@dataclass(frozen=True)
-class PairSoftmaxLoss(Softmax):
-    """Cross-entropy of a linear classifier of pairs, from u, v and ``|u - v|``.
+    - two columns u and v, such as premise and hypothesis: u, v and ``|u - v|``, as in [1]_;
+    - any other number: the concatenated embeddings of the columns.
 
     References
     ----------
@@ -54,17 +26,25 @@ class PairSoftmaxLoss(Softmax):
 
     Examples
     --------
-    >>> from sk_sentemb._training import PairSoftmaxLoss
-    >>> PairSoftmaxLoss()
-    PairSoftmaxLoss()
+    >>> from sk_sentemb.losses import SoftmaxLoss
+    >>> SoftmaxLoss()
+    SoftmaxLoss()
     """
 
-    data = (CLASSES,)
+    data = (LABELS, CLASSES)
 
-    def make_head(self, dim: int, n_outputs: int, n_columns: int = 2) -> nn.Module:
+    def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module:
         """Return a linear layer with an output for each class."""
-        return nn.Linear((n_columns + 1) * dim, n_outputs)
+        n_parts = 3 if n_columns == 2 else n_columns
+        return nn.Linear(n_parts * dim, n_outputs)
 
-    def _features(self, batch: Batch) -> Tensor:
-        u, v = batch.columns
-        return torch.cat([u, v, (u - v).abs()], dim=1)
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch."""
+        assert batch.head is not None
+        assert batch.target is not None
+        features = batch.joined
+        if len(batch.columns) == 2:
+            u, v = batch.columns
+            features = torch.cat([u, v, (u - v).abs()], dim=1)
+        losses = F.cross_entropy(batch.head(features), batch.target, reduction="none")
+        return weighted_mean(losses, batch.weight)

@@ -29,7 +29,7 @@ class SupervisedContrastiveLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import SupervisedContrastiveLoss
+    >>> from sk_sentemb.losses import SupervisedContrastiveLoss
     >>> SupervisedContrastiveLoss(temperature=0.2)
     SupervisedContrastiveLoss(temperature=0.2)
     """

@@ -27,9 +27,9 @@ class TripletLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import Triplet
-    >>> Triplet(margin=0.5, distance="cosine")
-    Triplet(margin=0.5, distance='cosine')
+    >>> from sk_sentemb.losses import TripletLoss
+    >>> TripletLoss(margin=0.5, distance="cosine")
+    TripletLoss(margin=0.5, distance='cosine')
     """
 
     margin: float = 5.0

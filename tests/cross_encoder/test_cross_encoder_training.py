@@ -46,9 +46,9 @@ from sk_sentemb.losses.base import LISTS
 from sk_sentemb.losses.cross_encoder import (
     PAIR_LOSSES,
     BinaryCrossEntropyLoss,
-    CrossEntropy,
-    InBatchNegativesLoss,
+    CrossEntropyLoss,
     LambdaLoss,
+    MultipleNegativesRankingLoss,
 )
 from tests.helpers.checkpoints import BACKBONES, make_cross_encoder
 from tests.helpers.processes import ends_within
@@ -119,8 +119,8 @@ def changed(fitted, before):
 
 # What X, y and query_id are, the loss that is chosen, and others that are for it
 DATA = {
-    "scores": (PAIRS, SCORES, None, "binary_cross_entropy", ["mean_squared_error"]),
-    "binary": (PAIRS, BINARY, None, "binary_cross_entropy", ["mean_squared_error"]),
+    "scores": (PAIRS, SCORES, None, "binary_cross_entropy", ["mse"]),
+    "binary": (PAIRS, BINARY, None, "binary_cross_entropy", ["mse"]),
     "lists": (PAIRS, GRADES, QUERY, "lambda", ["ranknet", "listnet"]),
     "lists of 0 and 1": (PAIRS, BINARY, QUERY, "lambda", ["ranknet", "listnet"]),
     "pairs": (PAIRS, None, None, "multiple_negatives_ranking", []),
@@ -303,7 +303,7 @@ def test_a_negative_is_never_a_document_of_its_query_or_itself(pairs, n_negative
 
 
 def test_negatives_of_triplets_come_beside_their_own(plain):
-    class SpyNegatives(InBatchNegativesLoss):
+    class SpyNegatives(MultipleNegativesRankingLoss):
         def __call__(self, batch):
             n_columns.append(len(batch.columns))
             return super().__call__(batch)
@@ -314,7 +314,7 @@ def test_negatives_of_triplets_come_beside_their_own(plain):
     tuned(PAIRS, None, model=plain, loss=SpyNegatives(n_negatives=3), max_steps=1)
     assert n_columns == [2, 5, 4]
     with pytest.raises(ValueError, match="n_negatives=0, and pairs have no negative of their own"):
-        tuned(PAIRS, None, loss=InBatchNegativesLoss(n_negatives=0))
+        tuned(PAIRS, None, loss=MultipleNegativesRankingLoss(n_negatives=0))
 
 
 # Training as others train
@@ -360,7 +360,7 @@ LOOP = {"epochs": 3, "batch_size": 7, "seed": 0}
         (SCORES, lambda logits, y: F.binary_cross_entropy_with_logits(logits[:, 0], y)),
         (SCORES, lambda logits, y: F.mse_loss(logits[:, 0], y)),
     ],
-    ids=["binary_cross_entropy", "mean_squared_error"],
+    ids=["binary_cross_entropy", "mse"],
 )
 def test_scores_are_learnt_as_by_transformers(y, loss, symmetric, plain, request):
     pairs, target = PAIRS.to_numpy().tolist(), torch.tensor(y, dtype=torch.float32)
@@ -416,7 +416,7 @@ def test_every_architecture_learns(kind, tmp_path):
 # Units
 
 
-@pytest.mark.parametrize("loss", ["binary_cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "mse"])
 @pytest.mark.parametrize("ends", [(0, 5), (-2, 2)])
 def test_predictions_are_in_the_units_of_y(loss, ends, plain):
     low, high = ends
@@ -594,7 +594,7 @@ def test_mixed_numbers_train():
     ("kind", "y", "wrong", "how"),
     [
         (CrossEncoderScorer, SCORES, 1 - SCORES, {}),
-        (CrossEncoderScorer, SCORES, 1 - SCORES, {"loss": "mean_squared_error"}),
+        (CrossEncoderScorer, SCORES, 1 - SCORES, {"loss": "mse"}),
         (CrossEncoderScorer, BINARY, 1 - BINARY, {}),
         (CrossEncoderClassifier, CLASSES, np.roll(CLASSES, 1), {}),
         (CrossEncoderClassifier, BINARY, 1 - BINARY, {"model": TINY_SCORER}),
@@ -1171,7 +1171,7 @@ def test_balanced_classes_weigh_alike_whatever_the_order_of_logits():
     assert by_row.fingerprint_ == balanced.fingerprint_
 
 
-@pytest.mark.parametrize("how", [{"sampling": "balanced"}, {"loss": CrossEntropy(0.1)}])
+@pytest.mark.parametrize("how", [{"sampling": "balanced"}, {"loss": CrossEntropyLoss(0.1)}])
 def test_other_ways_to_learn_classes(how):
     fitted = classified(**how)
     assert fitted.fingerprint_ != classified().fingerprint_

@@ -10,6 +10,7 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import losses as theirs
 from torch import nn
 
+from sk_sentemb import losses
 from sk_sentemb.losses import (
     BINARY,
     CLASSES,
@@ -25,17 +26,16 @@ from sk_sentemb.losses import (
     Loss,
     MarginMSELoss,
     MatryoshkaLoss,
-    MultipleNegativesRankingLoss,
 )
 from sk_sentemb.losses.cross_encoder import (
     PAIR_LOSSES,
     PAIR_SHAPES,
     BinaryCrossEntropyLoss,
-    CrossEntropy,
-    InBatchNegativesLoss,
+    CrossEntropyLoss,
     LambdaLoss,
     ListNetLoss,
-    MeanSquaredErrorLoss,
+    MSELoss,
+    MultipleNegativesRankingLoss,
     RankNetLoss,
 )
 from sk_sentemb.losses.loss_registry import find_loss, find_pair_loss
@@ -97,17 +97,17 @@ SAME = {
         1,
         "binary",
     ),
-    "mean_squared_error": (MeanSquaredErrorLoss(), theirs.MSELoss, 1, 1, "scores"),
-    "cross_entropy": (CrossEntropy(), theirs.CrossEntropyLoss, 4, 1, "classes"),
+    "mse": (MSELoss(), theirs.MSELoss, 1, 1, "scores"),
+    "cross_entropy": (CrossEntropyLoss(), theirs.CrossEntropyLoss, 4, 1, "classes"),
     "cross_entropy, smooth": (
-        CrossEntropy(label_smoothing=0.2),
+        CrossEntropyLoss(label_smoothing=0.2),
         lambda model: theirs.CrossEntropyLoss(model, label_smoothing=0.2),
         4,
         1,
         "classes",
     ),
-    "cross_entropy, 2 logits": (CrossEntropy(), theirs.CrossEntropyLoss, 2, 1, "binary"),
-    "cross_entropy, 1 logit": (CrossEntropy(), theirs.BinaryCrossEntropyLoss, 1, 1, "binary"),
+    "cross_entropy, 2 logits": (CrossEntropyLoss(), theirs.CrossEntropyLoss, 2, 1, "binary"),
+    "cross_entropy, 1 logit": (CrossEntropyLoss(), theirs.BinaryCrossEntropyLoss, 1, 1, "binary"),
     "margin_mse": (MarginMSELoss(), theirs.MarginMSELoss, 1, 2, "margins"),
 }
 
@@ -173,7 +173,7 @@ def test_random_negatives_same_as_sentence_transformers(n_columns, n_negatives, 
 
     def value_of_ours(logits):
         columns = [logits[list(q), list(d)] for q, d in (zip(*p, strict=True) for p in asked)]
-        return InBatchNegativesLoss(n_negatives=n_drawn, scale=scale)(Batch(columns))
+        return MultipleNegativesRankingLoss(n_negatives=n_drawn, scale=scale)(Batch(columns))
 
     assert_same(value_of_ours, value_of_theirs, logits)
 
@@ -369,7 +369,7 @@ ROWS = {
         name: (ours, draw(n_columns, n_labels).unbind(1), TARGETS[target])
         for name, (ours, _, n_labels, n_columns, target) in SAME.items()
     },
-    "multiple_negatives_ranking": (InBatchNegativesLoss(), draw(5).unbind(1), None),
+    "multiple_negatives_ranking": (MultipleNegativesRankingLoss(), draw(5).unbind(1), None),
 }
 
 
@@ -395,7 +395,7 @@ def test_one_row(name):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_one_logit_is_the_second_of_two_classes(smoothing):
-    loss = CrossEntropy(label_smoothing=smoothing)
+    loss = CrossEntropyLoss(label_smoothing=smoothing)
     logits, target = draw(1)[:, 0], TARGETS["binary"]
     of_two = torch.cat([torch.zeros_like(logits), logits], dim=1)
     expected = loss(Batch([of_two], target))
@@ -407,7 +407,7 @@ def test_one_logit_is_the_second_of_two_classes(smoothing):
 
 def test_every_loss_is_compared():
     tried = {type(ours) for ours, *_ in [*SAME.values(), *RANKING.values()]}
-    assert tried | {InBatchNegativesLoss} == {*PAIR_LOSSES.values()}
+    assert tried | {MultipleNegativesRankingLoss} == {*PAIR_LOSSES.values()}
 
 
 @pytest.mark.parametrize("loss", [loss for loss in PAIR_LOSSES if loss != "cross_entropy"])
@@ -448,13 +448,16 @@ class OwnEntropy(BinaryCrossEntropyLoss):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CrossEntropy(label_smoothing=1), "label_smoothing=1: pass a number from 0 to"),
-        (lambda: CrossEntropy(label_smoothing=-0.1), "label_smoothing=-0.1"),
-        (lambda: CrossEntropy(label_smoothing=float("nan")), "label_smoothing=nan"),
-        (lambda: InBatchNegativesLoss(n_negatives=-1), "n_negatives=-1: pass an int, 0 or more"),
-        (lambda: InBatchNegativesLoss(n_negatives=2.0), "n_negatives=2.0: pass an int"),
-        (lambda: InBatchNegativesLoss(n_negatives=None), "n_negatives=None: pass an int"),
-        (lambda: InBatchNegativesLoss(scale=0), "scale=0: pass a number above 0"),
+        (lambda: CrossEntropyLoss(label_smoothing=1), "label_smoothing=1: pass a number from 0 to"),
+        (lambda: CrossEntropyLoss(label_smoothing=-0.1), "label_smoothing=-0.1"),
+        (lambda: CrossEntropyLoss(label_smoothing=float("nan")), "label_smoothing=nan"),
+        (
+            lambda: MultipleNegativesRankingLoss(n_negatives=-1),
+            "n_negatives=-1: pass an int, 0 or more",
+        ),
+        (lambda: MultipleNegativesRankingLoss(n_negatives=2.0), "n_negatives=2.0: pass an int"),
+        (lambda: MultipleNegativesRankingLoss(n_negatives=None), "n_negatives=None: pass an int"),
+        (lambda: MultipleNegativesRankingLoss(scale=0), "scale=0: pass a number above 0"),
         (lambda: RankNetLoss(sigma=0), "sigma=0: pass a number above 0"),
         (lambda: RankNetLoss(k=0), "k=0: pass an int above 0, or None"),
         (lambda: LambdaLoss(k=2.5), "k=2.5: pass an int above 0, or None"),
@@ -462,7 +465,7 @@ class OwnEntropy(BinaryCrossEntropyLoss):
         (lambda: LambdaLoss(mu=-1), "mu=-1: pass a number above 0"),
         (lambda: LambdaLoss(sigma=float("nan")), "sigma=nan"),
         (
-            lambda: find_pair_loss(InBatchNegativesLoss(n_negatives=0), PAIRS),
+            lambda: find_pair_loss(MultipleNegativesRankingLoss(n_negatives=0), PAIRS),
             "n_negatives=0, and pairs have no negative of their own",
         ),
         (
@@ -478,10 +481,10 @@ class OwnEntropy(BinaryCrossEntropyLoss):
             lambda: find_pair_loss(CoSENTLoss(), SCORES),
             r"loss=CoSENTLoss\(scale=20.0\): it is for SentenceEmbedder. For CrossEncoderScorer and "
             r"CrossEncoderClassifier pass 'auto', a Loss of your own, or one of "
-            r"\['binary_cross_entropy', 'mean_squared_error'\]",
+            r"\['binary_cross_entropy', 'mse'\]",
         ),
         (
-            lambda: find_pair_loss(MultipleNegativesRankingLoss(), None),
+            lambda: find_pair_loss(losses.MultipleNegativesRankingLoss(), None),
             "it is for SentenceEmbedder",
         ),
         (
@@ -505,7 +508,7 @@ class OwnEntropy(BinaryCrossEntropyLoss):
             lambda: find_loss(RankNetLoss(), SCORES),
             r"loss=RankNetLoss\(sigma=1.0, k=None\): it is for CrossEncoderScorer and "
             r"CrossEncoderClassifier. For SentenceEmbedder pass 'auto', a Loss of your own, or one of "
-            r"\['cosent', 'angle', 'cosine'\]",
+            r"\['cosent', 'angle', 'cosine_similarity'\]",
         ),
         (lambda: find_loss(BinaryCrossEntropyLoss(), None), "it is for CrossEncoderScorer and"),
         (lambda: find_loss("listnet", None), "loss='listnet': it is for CrossEncoderScorer and"),
@@ -531,11 +534,13 @@ def test_what_is_chosen(shape):
 
 
 def test_a_name_is_the_loss_of_the_table():
-    assert find_pair_loss("multiple_negatives_ranking", TRIPLETS) == InBatchNegativesLoss()
-    assert find_loss("multiple_negatives_ranking", TRIPLETS) == MultipleNegativesRankingLoss()
+    assert find_pair_loss("multiple_negatives_ranking", TRIPLETS) == MultipleNegativesRankingLoss()
+    assert (
+        find_loss("multiple_negatives_ranking", TRIPLETS) == losses.MultipleNegativesRankingLoss()
+    )
     assert find_pair_loss("lambda", None) == LambdaLoss()
-    assert find_pair_loss(InBatchNegativesLoss(n_negatives=0), TRIPLETS).n_negatives == 0
-    assert {*PAIR_LOSSES} & {*LOSSES} == {"multiple_negatives_ranking", "margin_mse"}
+    assert find_pair_loss(MultipleNegativesRankingLoss(n_negatives=0), TRIPLETS).n_negatives == 0
+    assert {*PAIR_LOSSES} & {*LOSSES} == {"multiple_negatives_ranking", "margin_mse", "mse"}
 
 
 @pytest.mark.parametrize("find", [find_loss, find_pair_loss])

@@ -12,7 +12,6 @@ from sk_sentemb.losses import (
     BINARY,
     LABELS,
     LOSSES,
-    MSE,
     PAIRS,
     TRIPLETS,
     VECTORS,
@@ -27,11 +26,11 @@ from sk_sentemb.losses import (
     GISTEmbedLoss,
     MarginMSELoss,
     MatryoshkaLoss,
+    MSELoss,
     MultipleNegativesRankingLoss,
     OnlineContrastiveLoss,
-    PairSoftmaxLoss,
     SimCSELoss,
-    Softmax,
+    SoftmaxLoss,
     SupervisedContrastiveLoss,
     TripletLoss,
 )
@@ -93,7 +92,7 @@ SAME = {
     "cosent": (CoSENTLoss(), theirs.CoSENTLoss(MODEL), 2, SCORES),
     "cosent, ties": (CoSENTLoss(scale=7.0), theirs.CoSENTLoss(MODEL, scale=7.0), 2, BOTH.float()),
     "angle": (AnglELoss(), theirs.AnglELoss(MODEL), 2, SCORES),
-    "cosine": (CosineSimilarityLoss(), theirs.CosineSimilarityLoss(MODEL), 2, SCORES),
+    "cosine_similarity": (CosineSimilarityLoss(), theirs.CosineSimilarityLoss(MODEL), 2, SCORES),
     "contrastive": (ContrastiveLoss(), theirs.ContrastiveLoss(MODEL), 2, BOTH),
     "contrastive, Manhattan": (
         ContrastiveLoss(margin=30.0, distance="manhattan"),
@@ -160,7 +159,7 @@ SAME = {
         1,
         CLASSES,
     ),
-    "mse": (MSE(), theirs.MSELoss(MODEL), 1, VECTORS_OF_TEACHER),
+    "mse": (MSELoss(), theirs.MSELoss(MODEL), 1, VECTORS_OF_TEACHER),
     "matryoshka, cosent": (
         MatryoshkaLoss(CoSENTLoss(), dims=(16, 8, 4), weights=(1.0, 0.5, 2.0)),
         theirs.MatryoshkaLoss(MODEL, theirs.CoSENTLoss(MODEL), [16, 8, 4], [1.0, 0.5, 2.0]),
@@ -215,36 +214,26 @@ def test_gist_hides_what_the_guide_takes_for_a_positive(n_columns):
     )
 
 
-@pytest.mark.parametrize(
-    ("ours", "n_columns", "options"),
-    [
-        (PairSoftmaxLoss(), 2, {}),
-        (
-            Softmax(),
-            1,
-            {"concatenation_sent_difference": False},
-        ),
-    ],
-)
-def test_softmax_same_as_sentence_transformers(ours, n_columns, options):
-    head = ours.make_head(DIM, 4)
-    if n_columns == 2:
-        other = theirs.SoftmaxLoss(MODEL, DIM, 4, **options)
-        other.classifier = head
+def test_softmax_of_pairs_is_that_of_sentence_transformers():
+    other = theirs.SoftmaxLoss(MODEL, DIM, 4)
+    other.classifier = SoftmaxLoss().make_head(DIM, 4, n_columns=2)
+    batch = Batch(COLUMNS[:2], CLASSES, head=other.classifier)
+    assert_same_loss(SoftmaxLoss(), batch, lambda columns: other(given(columns), CLASSES))
 
-        def expected(columns):
-            return other(given(columns), CLASSES)
-    else:
 
-        def expected(columns):
-            return F.cross_entropy(head(columns[0]), CLASSES)
-
-    assert_same_loss(ours, Batch(COLUMNS[:n_columns], CLASSES, head=head), expected)
+@pytest.mark.parametrize("n_columns", [1, 3])
+def test_softmax_of_texts_is_the_cross_entropy_of_the_concatenated_embeddings(n_columns):
+    head = SoftmaxLoss().make_head(DIM, 4, n_columns)
+    assert_same_loss(
+        SoftmaxLoss(),
+        Batch(COLUMNS[:n_columns], CLASSES, head=head),
+        lambda columns: F.cross_entropy(head(torch.cat(list(columns), dim=1)), CLASSES),
+    )
 
 
 def test_every_loss_is_compared():
     tried = {type(ours) for ours, *_ in SAME.values()}
-    here = {GISTEmbedLoss, PairSoftmaxLoss, Softmax, SupervisedContrastiveLoss, CosinePairsLoss}
+    here = {GISTEmbedLoss, SoftmaxLoss, SupervisedContrastiveLoss, CosinePairsLoss}
     assert tried | here == {*LOSSES.values(), MatryoshkaLoss}
 
 
@@ -281,8 +270,8 @@ EVERY = {
     **{name: (ours, COLUMNS[:n], target) for name, (ours, _, n, target) in SAME.items()},
     "supervised_contrastive": (SupervisedContrastiveLoss(), COLUMNS[:1], CLASSES),
     "cosine_pairs": (CosinePairsLoss(), COLUMNS[:1], CLASSES),
-    "softmax": (Softmax(), COLUMNS[:1], CLASSES),
-    "pair_softmax": (PairSoftmaxLoss(), COLUMNS[:2], CLASSES),
+    "softmax": (SoftmaxLoss(), COLUMNS[:1], CLASSES),
+    "softmax of pairs": (SoftmaxLoss(), COLUMNS[:2], CLASSES),
     "gist_embed": (GISTEmbedLoss(), COLUMNS[:2], None),
 }
 
@@ -294,7 +283,7 @@ def batch_of(name, rows=slice(None), weight=None):
         [column[rows] for column in columns],
         None if target is None else target[rows],
         weight,
-        ours.make_head(DIM, DIM if target is VECTORS_OF_TEACHER else 4),
+        ours.make_head(DIM, DIM if target is VECTORS_OF_TEACHER else 4, len(columns)),
         [F.normalize(column[rows], dim=1) for column in GUIDE[: len(columns)]],
     )
 
@@ -332,7 +321,7 @@ def test_tiny_batches_are_finite(name, rows):
 
 
 @pytest.mark.parametrize(
-    "name", ["softmax", "cosine", "contrastive", "mse", "triplet", "margin_mse"]
+    "name", ["softmax", "cosine_similarity", "contrastive", "mse", "triplet", "margin_mse"]
 )
 def test_a_row_of_weight_zero_is_as_if_it_were_not_there(name):
     ours = EVERY[name][0]
@@ -363,7 +352,10 @@ def test_weights_of_pairs_are_products(name):
         (lambda: MatryoshkaLoss(dims=()), "dims="),
         (lambda: MatryoshkaLoss(dims=(8, 0)), "dims="),
         (lambda: MatryoshkaLoss(dims=(8, 4), weights=(1,)), "one for each of dims"),
-        (lambda: MSE().make_head(16, 8), "y has vectors of 8 dimensions, and the model gives 16"),
+        (
+            lambda: MSELoss().make_head(16, 8),
+            "y has vectors of 8 dimensions, and the model gives 16",
+        ),
         (lambda: find_loss("nothing", None), "loss='nothing': pass 'auto', a Loss, or one of"),
         (lambda: find_loss("triplet", PAIRS), "it is not for two columns and no y"),
         (

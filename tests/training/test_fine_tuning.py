@@ -52,9 +52,9 @@ DATA = {
             "softmax",
         ],
     ),
-    "scores": (PAIRS, SCORES, ["auto", "cosent", "angle", "cosine"]),
+    "scores": (PAIRS, SCORES, ["auto", "cosent", "angle", "cosine_similarity"]),
     "binary": (PAIRS, np.arange(24) % 2, ["online_contrastive", "contrastive", "cosent"]),
-    "classes": (PAIRS, [*"abc"] * 8, ["auto", "pair_softmax", "softmax"]),
+    "classes": (PAIRS, [*"abc"] * 8, ["auto", "softmax"]),
     "pairs": (PAIRS, None, ["auto", "multiple_negatives_ranking", "gist_embed"]),
     "triplets": (TRIPLETS, None, ["auto", "multiple_negatives_ranking", "triplet", "gist_embed"]),
     "margins": (TRIPLETS, SCORES * 6 - 1, ["auto", "margin_mse"]),
@@ -293,7 +293,7 @@ def test_forward_in_parts_is_the_same_step(n_at_once):
 
 
 def test_gradient_accumulation_and_checkpointing():
-    how = {"loss": "cosine", "max_steps": 1, "warmup_ratio": 0, "model": NO_DROPOUT}
+    how = {"loss": "cosine_similarity", "max_steps": 1, "warmup_ratio": 0, "model": NO_DROPOUT}
     once = tuned(PAIRS, SCORES, batch_size=8, **how)
     how |= {"gradient_accumulation": 2, "gradient_checkpointing": True}
     twice = tuned(PAIRS, SCORES, batch_size=4, **how)
@@ -368,16 +368,16 @@ def test_missing_texts():
 
 def test_similarities_are_scaled_and_said():
     with pytest.warns(UserWarning, match="y goes from 0 to 5 and is scaled to 0 to 1"):
-        scaled = tuned(PAIRS, SCORES * 5, loss="cosine")
+        scaled = tuned(PAIRS, SCORES * 5, loss="cosine_similarity")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        said = tuned(PAIRS, SCORES * 5, loss="cosine", score_range=(0, 5))
-        plain = tuned(PAIRS, SCORES, loss="cosine")
+        said = tuned(PAIRS, SCORES * 5, loss="cosine_similarity", score_range=(0, 5))
+        plain = tuned(PAIRS, SCORES, loss="cosine_similarity")
     np.testing.assert_allclose(
         [e.history_["loss"] for e in (scaled, said)], [plain.history_["loss"]] * 2, rtol=1e-4
     )
     with pytest.raises(ValueError, match=r"y\[19\] is 4.13043, outside of score_range"):
-        tuned(PAIRS, SCORES * 5, loss="cosine", score_range=(0, 4))
+        tuned(PAIRS, SCORES * 5, loss="cosine_similarity", score_range=(0, 4))
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_a_loss_that_is_not_finite_stops():
         tuned(
             PAIRS,
             np.where(np.arange(24) == 5, 1e38, SCORES),
-            loss="cosine",
+            loss="cosine_similarity",
             score_range=(0, 2e38),
             learning_rate=1e30,
             max_grad_norm=1e30,

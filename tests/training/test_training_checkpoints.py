@@ -15,7 +15,7 @@ import torch
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb._training.identity import compute_digest
 from sk_sentemb.exceptions import FineTuningWarning
-from sk_sentemb.losses import MSE, CosinePairsLoss, MultipleNegativesRankingLoss
+from sk_sentemb.losses import CosinePairsLoss, MSELoss, MultipleNegativesRankingLoss
 from tests.helpers.tiny_models import OTHER, TINY
 
 TEXTS = [f"{'harbour ferry' if i % 2 else 'nets market'} number {i}" for i in range(16)]
@@ -102,7 +102,7 @@ OTHERS = {
     "learning rate": {"how": {"loss": "mse", "learning_rate": 2e-3}},
     "seed": {"how": {"loss": "mse", "random_state": 1}},
     "epochs": {"how": {"loss": "mse", "epochs": 4}},
-    "loss object": {"how": {"loss": MSE()}},
+    "loss object": {"how": {"loss": MSELoss()}},
     "y": {"y": VECTORS + 1e-3},
     "order": {"X": TEXTS[::-1], "y": VECTORS[::-1]},
     "a row more": {"X": [*TEXTS, "more"], "y": np.vstack([VECTORS, VECTORS[:1]])},
@@ -347,7 +347,7 @@ VALUES = [
     Point(1, 1),
     Counts(1),
     Counts(2),
-    MSE(),
+    MSELoss(),
     CosinePairsLoss(),
     MultipleNegativesRankingLoss(),
     MultipleNegativesRankingLoss(scale=7.0),

@@ -21,8 +21,7 @@ from sk_sentemb.losses import (
     VECTORS,
     Batch,
     MatryoshkaLoss,
-    PairSoftmaxLoss,
-    Softmax,
+    SoftmaxLoss,
     SupervisedContrastiveLoss,
 )
 from sk_sentemb.losses.loss_registry import find_loss
@@ -73,8 +72,7 @@ def test_a_class_is_learned_from_all_columns(n_columns, y):
 def test_two_columns_and_a_class_use_the_texts_and_their_difference():
     for y in (ZERO_ONE, ZERO_ONE.astype(float), THREE, np.array(["a", "b"])[ZERO_ONE]):
         assert first_shape(2, y) == CLASSES
-    assert isinstance(find_loss("auto", CLASSES), PairSoftmaxLoss)
-    assert isinstance(find_loss("softmax", CLASSES), PairSoftmaxLoss)
+    assert isinstance(find_loss("auto", CLASSES), SoftmaxLoss)
 
 
 def test_floats_are_numbers_whatever_a_fold_has_of_them():
@@ -151,8 +149,8 @@ def test_the_loss_of_several_columns_is_that_of_their_embeddings_side_by_side():
     loss = SupervisedContrastiveLoss()
     joined = loss(Batch([torch.cat(columns, dim=1)], target))
     assert torch.equal(loss(Batch(columns, target)), joined)
-    head = Softmax().make_head(4, 3, n_columns=3)
-    assert torch.isfinite(Softmax()(Batch(columns, target, head=head)))
+    head = SoftmaxLoss().make_head(4, 3, n_columns=3)
+    assert torch.isfinite(SoftmaxLoss()(Batch(columns, target, head=head)))
 
 
 def test_zero_and_one_beside_two_columns_are_a_warning():
@@ -162,10 +160,16 @@ def test_zero_and_one_beside_two_columns_are_a_warning():
         embedder = tuned(PAIRS, ZERO_ONE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert tuned(PAIRS, ZERO_ONE, loss="pair_softmax").fingerprint_ == embedder.fingerprint_
+        assert tuned(PAIRS, ZERO_ONE, loss="softmax").fingerprint_ == embedder.fingerprint_
         together = tuned(PAIRS, ZERO_ONE, loss="online_contrastive", validation_fraction=0.25)
         assert "validation_average_precision" in together.history_
-        for loss in ("contrastive", "cosent", "cosine", "supervised_contrastive", "softmax"):
+        for loss in (
+            "contrastive",
+            "cosent",
+            "cosine_similarity",
+            "supervised_contrastive",
+            "softmax",
+        ):
             tuned(PAIRS, ZERO_ONE, loss=loss)
         # Of cross-encoders, they are pairs.
         tuned(PAIRS, ZERO_ONE, estimator=CrossEncoderScorer, model=TINY_SCORER)

@@ -17,14 +17,14 @@ from sk_sentemb.losses import (
     BINARY,
     LABELS,
     LISTS,
-    MSE,
     PAIRS,
     SCORES,
     VECTORS,
     CoSENTLoss,
+    MSELoss,
     MultipleNegativesRankingLoss,
     OnlineContrastiveLoss,
-    Softmax,
+    SoftmaxLoss,
     SupervisedContrastiveLoss,
 )
 from sk_sentemb.losses.cross_encoder import BinaryCrossEntropyLoss, LambdaLoss
@@ -92,11 +92,11 @@ def test_whole_classes_are_held_out_where_none_can_spare_two_rows():
 @pytest.mark.parametrize("seed", range(5))
 def test_each_class_is_in_both_parts_where_there_are_rows_enough(seed):
     y = np.repeat([0, 1, 2], [80, 15, 5])
-    learnt, validated = parts(LABELS, Softmax(), target=y, seed=seed)
+    learnt, validated = parts(LABELS, SoftmaxLoss(), target=y, seed=seed)
     assert set(validated.target) == set(learnt.target) == {0, 1, 2}
     # Ten rows for forty classes: a class with one row is learnt from.
     y = np.r_[np.repeat(np.arange(20), 4), np.arange(20, 40)]
-    learnt, validated = parts(LABELS, Softmax(), target=y, seed=seed)
+    learnt, validated = parts(LABELS, SoftmaxLoss(), target=y, seed=seed)
     assert set(learnt.target) == set(range(40))
     assert len(validated) == 10
 
@@ -135,7 +135,7 @@ def test_lists_stay_whole_and_graded_ones_are_in_both_parts(seed):
 
 def test_the_size_of_what_is_held_out():
     vectors = np.zeros((40, 8), dtype=np.float32)
-    assert len(parts(VECTORS, MSE(), target=vectors)[1]) == 4
+    assert len(parts(VECTORS, MSELoss(), target=vectors)[1]) == 4
     assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=40)[1]) == 6
     assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=8)[1]) == 4
     assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=100)[1]) == 10

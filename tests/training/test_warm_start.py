@@ -75,7 +75,7 @@ def test_a_scorer_keeps_its_units(y, how):
         (
             SCORES,
             SCORES,
-            {"loss": "mean_squared_error"},
+            {"loss": "mse"},
             "by Identity, and with warm_start .* Sigmoid",
         ),
     ],
@@ -110,7 +110,7 @@ def test_a_training_from_the_start_has_units_of_its_own():
 
 @pytest.mark.parametrize("further", ["fit", "partial_fit"])
 def test_an_embedder_keeps_the_scale_of_similarities(further):
-    how = {"epochs": 1, "random_state": 0, "loss": "cosine"}
+    how = {"epochs": 1, "random_state": 0, "loss": "cosine_similarity"}
     said = SentenceEmbedder(TINY, warm_start=True, fine_tuner=FineTuner(**how, score_range=(0, 5)))
     found = SentenceEmbedder(TINY, warm_start=True, fine_tuner=FineTuner(**how))
     narrow = np.linspace(2, 3, 8)

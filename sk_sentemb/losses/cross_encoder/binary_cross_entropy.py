@@ -19,7 +19,7 @@ class BinaryCrossEntropyLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import BinaryCrossEntropyLoss
+    >>> from sk_sentemb.losses.cross_encoder import BinaryCrossEntropyLoss
     >>> BinaryCrossEntropyLoss()
     BinaryCrossEntropyLoss()
     """

@@ -4,18 +4,18 @@ from ..base import BINARY, CLASSES, LISTS, MARGINS, PAIRS, SCORES, TRIPLETS, Los
 from ..lookup import LossTable
 from ..margin_mse import MarginMSELoss
 from .binary_cross_entropy import BinaryCrossEntropyLoss
-from .cross_entropy import CrossEntropy
-from .in_batch_negatives import InBatchNegativesLoss
+from .cross_entropy import CrossEntropyLoss
+from .in_batch_negatives import MultipleNegativesRankingLoss
 from .lambda_loss import LambdaLoss
 from .list_net import ListNetLoss
-from .mean_squared_error import MeanSquaredErrorLoss
+from .mean_squared_error import MSELoss
 from .rank_net import RankNetLoss
 
 PAIR_LOSSES: dict[str, type[Loss]] = {
     "binary_cross_entropy": BinaryCrossEntropyLoss,
-    "mean_squared_error": MeanSquaredErrorLoss,
-    "cross_entropy": CrossEntropy,
-    "multiple_negatives_ranking": InBatchNegativesLoss,
+    "mse": MSELoss,
+    "cross_entropy": CrossEntropyLoss,
+    "multiple_negatives_ranking": MultipleNegativesRankingLoss,
     "margin_mse": MarginMSELoss,
     "lambda": LambdaLoss,
     "ranknet": RankNetLoss,

@@ -9,7 +9,7 @@ from ..base import CLASSES, Batch, Loss, weighted_mean
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class CrossEntropyLoss(Loss):
     """Cross-entropy of the classes of pairs.
 
     With one logit for a pair, that of the second of two classes; the first one's is 0.
@@ -27,9 +27,9 @@ class CrossEntropy(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import CrossEntropy
-    >>> CrossEntropy(label_smoothing=0.1)
-    CrossEntropy(label_smoothing=0.1)
+    >>> from sk_sentemb.losses.cross_encoder import CrossEntropyLoss
+    >>> CrossEntropyLoss(label_smoothing=0.1)
+    CrossEntropyLoss(label_smoothing=0.1)
     """
 
     label_smoothing: float = 0.0

@@ -13,7 +13,7 @@ from ..logits import one_logit
 
 
 @dataclass(frozen=True)
-class InBatchNegativesLoss(Loss):
+class MultipleNegativesRankingLoss(Loss):
     """Each query shall find its document among others, drawn by chance, and its negative if it has one.
 
     Parameters
@@ -31,9 +31,9 @@ class InBatchNegativesLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import InBatchNegativesLoss
-    >>> InBatchNegativesLoss(n_negatives=8)
-    InBatchNegativesLoss(n_negatives=8, scale=10.0)
+    >>> from sk_sentemb.losses.cross_encoder import MultipleNegativesRankingLoss
+    >>> MultipleNegativesRankingLoss(n_negatives=8)
+    MultipleNegativesRankingLoss(n_negatives=8, scale=10.0)
     """
 
     n_negatives: int = 4
@@ -47,7 +47,7 @@ class InBatchNegativesLoss(Loss):
             raise ValueError(f"n_negatives={self.n_negatives!r}: pass an int, 0 or more.")
         check_positive(scale=self.scale)
 
-    def for_data(self, shape: str) -> "InBatchNegativesLoss":
+    def for_data(self, shape: str) -> "MultipleNegativesRankingLoss":
         """Return it, if there is a negative."""
         if shape == PAIRS and self.n_negatives == 0:
             raise ValueError(

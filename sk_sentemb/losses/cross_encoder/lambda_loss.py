@@ -39,7 +39,7 @@ class LambdaLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import LambdaLoss
+    >>> from sk_sentemb.losses.cross_encoder import LambdaLoss
     >>> LambdaLoss("lambdarank", k=10)
     LambdaLoss(weighting='lambdarank', mu=10.0, sigma=1.0, k=10)
     """

@@ -24,7 +24,7 @@ class ListNetLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import ListNetLoss
+    >>> from sk_sentemb.losses.cross_encoder import ListNetLoss
     >>> ListNetLoss()
     ListNetLoss()
     """

@@ -9,7 +9,7 @@ from ..logits import one_logit
 
 
 @dataclass(frozen=True)
-class MeanSquaredErrorLoss(Loss):
+class MSELoss(Loss):
     """The logit of a pair shall be its score: mean squared error.
 
     References
@@ -18,9 +18,9 @@ class MeanSquaredErrorLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import MeanSquaredErrorLoss
-    >>> MeanSquaredErrorLoss()
-    MeanSquaredErrorLoss()
+    >>> from sk_sentemb.losses.cross_encoder import MSELoss
+    >>> MSELoss()
+    MSELoss()
     """
 
     data = (SCORES, BINARY)

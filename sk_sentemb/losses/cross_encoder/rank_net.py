@@ -32,7 +32,7 @@ class RankNetLoss(Loss):
 
     Examples
     --------
-    >>> from sk_sentemb._training import RankNetLoss
+    >>> from sk_sentemb.losses.cross_encoder import RankNetLoss
     >>> RankNetLoss(k=10)
     RankNetLoss(sigma=1.0, k=10)
     """
