@@ -1,12 +1,12 @@
 """
-========================
-Clusters and their words
-========================
+===========================
+Clusters and their keywords
+===========================
 
-Thousands of questions, and nobody has said yet what they are about: embeddings put questions of the
-same meaning close to each other, `k`-means finds the groups, and the words that are common in a
-group, and rare elsewhere, name it. The questions are those of Banking77, whose intents were written
-down by people, so we can tell how well that works.
+What are thousands of unlabeled questions about? Embeddings place questions with the same meaning
+close to each other, `k`-means finds the clusters, and the words that are frequent in a cluster and
+rare elsewhere describe it. The questions are those of Banking77, which have labels, so we can
+measure how well this works.
 """
 
 import sys
@@ -29,7 +29,7 @@ from sk_sentemb.datasets import fetch_banking77
 # The questions
 # -------------
 #
-# 3,080 questions, 40 of each of 77 intents. The intents are for the check at the end only.
+# 3,080 questions, 40 of each of 77 intents. The intents are only used for evaluation.
 
 try:
     banking = fetch_banking77(subset="test")
@@ -41,89 +41,90 @@ intents = banking.target_names[banking.target]
 print(f"Embedding {len(questions)} questions ...", flush=True)
 
 # %%
-# Vectors
-# -------
+# Embeddings
+# ----------
 #
-# They depend on the texts alone, so they are made once and used for everything below.
+# Embeddings depend on the texts only, so they are computed once and used for everything below.
 
-vectors = SentenceEmbedder().fit_transform(questions)
+embeddings = SentenceEmbedder().fit_transform(questions)
 
 # %%
-# Groups
-# ------
+# Clusters
+# --------
 #
-# Adjusted mutual information is 1 where groups and intents say the same, and 0 for groups made by
-# chance, whatever their number. Twenty groups are fewer than there are intents, so they cannot say
-# everything about them; 77 can. Beside them, the same on counts of words.
+# Adjusted mutual information is 1 if clusters and intents are the same, and 0 for random clusters
+# of any number. Twenty clusters are fewer than there are intents, so they cannot match them
+# exactly; 77 can. TF-IDF features are clustered for comparison.
 
 
-def grouped(features, n_groups):
-    """Return the number of the group of each row."""
-    return KMeans(n_groups, n_init=5, random_state=0).fit_predict(features)
+def cluster(features, n_clusters):
+    """Return the cluster of each row."""
+    return KMeans(n_clusters, n_init=5, random_state=0).fit_predict(features)
 
 
-counts = TfidfVectorizer(sublinear_tf=True).fit_transform(questions)
+tfidf = TfidfVectorizer(sublinear_tf=True).fit_transform(questions)
 print("\nAdjusted mutual information with the intents")
-print("  groups   embeddings   TF-IDF")
-for n_groups in (20, 77):
-    on_vectors, on_counts = (
-        adjusted_mutual_info_score(intents, grouped(features, n_groups))
-        for features in (vectors, counts)
+print("  clusters   embeddings   TF-IDF")
+for n_clusters in (20, 77):
+    with_embeddings, with_tfidf = (
+        adjusted_mutual_info_score(intents, cluster(features, n_clusters))
+        for features in (embeddings, tfidf)
     )
-    print(f"  {n_groups:>6}   {on_vectors:>10.2f}   {on_counts:>6.2f}", flush=True)
+    print(f"  {n_clusters:>8}   {with_embeddings:>10.2f}   {with_tfidf:>6.2f}", flush=True)
 
 # %%
-# The words of a group
-# --------------------
+# Keywords of a cluster
+# ---------------------
 #
-# A word marks a group if it makes up much of what the group says, and more of it than of what all
-# say. This is TF-IDF with groups in the place of documents: the share in the group, times the
-# square of the logarithm of how many times the overall share that is. The logarithm is small
-# for words like "the", so no list of them is needed; its square keeps "my" and "an" down, too.
+# A word is a keyword of a cluster if it is frequent in the cluster, and more frequent than in all
+# questions. This is TF-IDF with clusters instead of documents: the relative frequency in the
+# cluster, times the squared logarithm of its ratio to the overall relative frequency. The logarithm
+# is small for words like "the", so no list of stop words is needed; its square also suppresses "my"
+# and "an".
 
 
-def marking_words(texts, groups, n_words):
-    """Return the words that set each group apart from the others, the strongest first."""
+def keywords(texts, clusters, n_words):
+    """Return the most characteristic words of each cluster, the strongest first."""
     vectorizer = CountVectorizer(min_df=5)
     occurs = vectorizer.fit_transform(texts).toarray()
-    uses = np.array([occurs[groups == group].sum(axis=0) for group in np.unique(groups)])
-    share = uses / uses.sum(axis=1, keepdims=True)
-    overall = uses.sum(axis=0) / uses.sum()
-    # A word that the group uses less than others do marks those.
-    score = share * np.log(np.maximum(share / overall, 1)) ** 2
+    counts = np.array([occurs[clusters == label].sum(axis=0) for label in np.unique(clusters)])
+    frequency = counts / counts.sum(axis=1, keepdims=True)
+    overall = counts.sum(axis=0) / counts.sum()
+    # A word that is less frequent than elsewhere is a keyword of other clusters.
+    score = frequency * np.log(np.maximum(frequency / overall, 1)) ** 2
     strongest = np.argsort(-score, axis=1)[:, :n_words]
     return vectorizer.get_feature_names_out()[strongest]
 
 
-groups = grouped(vectors, n_groups=20)
-words = marking_words(questions, groups, n_words=5)
-print("\nQuestions   Words that mark the group")
-for group in np.argsort(-np.bincount(groups)):
-    print(f"  {np.sum(groups == group):>7}   {', '.join(words[group])}")
+clusters = cluster(embeddings, n_clusters=20)
+words = keywords(questions, clusters, n_words=5)
+print("\nQuestions   Keywords of the cluster")
+for label in np.argsort(-np.bincount(clusters)):
+    print(f"  {np.sum(clusters == label):>7}   {', '.join(words[label])}")
 
 # %%
 # A map
 # -----
 #
-# The groups are those of the vectors in all their dimensions; t-SNE only lays them out. Colours come
-# back after seven groups, and the words say which is which.
+# The clusters are those of the full embeddings; t-SNE only arranges them in two dimensions. Colors
+# repeat after seven clusters; the keywords distinguish them.
 
-places = make_pipeline(PCA(50, random_state=0), TSNE(random_state=0)).fit_transform(vectors)
+points = make_pipeline(PCA(50, random_state=0), TSNE(random_state=0)).fit_transform(embeddings)
 
 colors = np.array(["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C"])
 fig, ax = plt.subplots(figsize=(11, 9), layout="constrained")
-ax.scatter(*places.T, s=14, c=colors[groups % len(colors)], alpha=0.7, linewidths=0)
-for group in np.unique(groups):
+ax.scatter(*points.T, s=14, c=colors[clusters % len(colors)], alpha=0.7, linewidths=0)
+for label in np.unique(clusters):
     ax.annotate(
-        "\n".join(words[group, :3]),
-        np.median(places[groups == group], axis=0),
+        "\n".join(words[label, :3]),
+        np.median(points[clusters == label], axis=0),
         ha="center",
         va="center",
         fontsize=12,
         fontweight="bold",
         path_effects=[effects.withStroke(linewidth=3, foreground="white")],
     )
-fig.suptitle(f"{len(questions):,} questions to a bank, in 20 groups by meaning", fontsize=17)
+fig.suptitle(f"{len(questions):,} questions to a bank in 20 clusters", fontsize=17)
 ax.set_axis_off()
 
 # Run from the repository's root, or from the folder of this file.

@@ -1,11 +1,11 @@
 """
-====================
-Few examples a class
-====================
+======================
+Few examples per class
+======================
 
-Labels cost time. How good does a classifier get with a few of them? Counts of words need many examples.
-Embeddings know the language already, and with a handful of examples a class they can be fine-tuned: the
-pipeline is the same, with a :class:`~sk_sentemb.FineTuner` in it.
+Labeling takes time. How accurate is a classifier with a few labels? Word counts need many examples.
+Pretrained embeddings already represent the language, and with a handful of examples per class they
+can be fine-tuned: the pipeline is the same, with a :class:`~sk_sentemb.FineTuner`.
 """
 
 import sys
@@ -24,7 +24,7 @@ from sk_sentemb.datasets import fetch_banking77
 # The questions
 # -------------
 #
-# Of the 77 intents of Banking77, a dozen that have to do with cards: easily mistaken for each other.
+# Of the 77 intents of Banking77, twelve about cards, which are easily confused.
 
 try:
     train, test = (fetch_banking77(subset=subset) for subset in ("train", "test"))
@@ -43,11 +43,11 @@ def about_cards(banking):
 
 X, y = about_cards(train)
 X_test, y_test = about_cards(test)
-print(f"{len(np.unique(y))} intents, {len(X_test)} questions to test on")
+print(f"{len(np.unique(y))} intents, {len(X_test)} test questions")
 
 
 def draw(n_examples, seed):
-    """Return so many rows of each intent."""
+    """Return random rows, the same number for each intent."""
     rng = np.random.default_rng(seed)
     rows = [rng.choice(np.flatnonzero(y == intent), n_examples, False) for intent in np.unique(y)]
     return np.concatenate(rows)
@@ -57,13 +57,13 @@ def draw(n_examples, seed):
 # Three pipelines
 # ---------------
 #
-# Each is fitted on two draws of 2, 4, 8 and 16 examples of each intent.
+# Each is fitted to two random draws of 2, 4, 8 and 16 examples per intent.
 
 N_EXAMPLES, SEEDS = [2, 4, 8, 16], [0, 1]
 
 
 def pipelines(seed):
-    """Return what is compared."""
+    """Return the pipelines to compare."""
     tuner = FineTuner(random_state=seed)
     return {
         "fine-tuned": make_pipeline(SentenceEmbedder(fine_tuner=tuner), LogisticRegression()),
@@ -80,23 +80,23 @@ for i, n_examples in enumerate(N_EXAMPLES):
             accuracy[name][i, j] = pipeline.fit(X[rows], y[rows]).score(X_test, y_test)
     print(
         f"{n_examples:>3} examples  "
-        + "   ".join(f"{name} {found[i].mean():.3f}" for name, found in accuracy.items()),
+        + "   ".join(f"{name} {scores[i].mean():.3f}" for name, scores in accuracy.items()),
         flush=True,
     )
 
 # %%
-# The picture
-# -----------
+# Results
+# -------
 
 fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
-for (name, found), color in zip(accuracy.items(), ["#0072B2", "#E69F00", "#8C8C8C"], strict=True):
-    ax.plot(N_EXAMPLES, found.mean(axis=1), "o-", color=color, linewidth=2, label=name)
-    ax.fill_between(N_EXAMPLES, found.min(axis=1), found.max(axis=1), color=color, alpha=0.15)
+for (name, scores), color in zip(accuracy.items(), ["#0072B2", "#E69F00", "#8C8C8C"], strict=True):
+    ax.plot(N_EXAMPLES, scores.mean(axis=1), "o-", color=color, linewidth=2, label=name)
+    ax.fill_between(N_EXAMPLES, scores.min(axis=1), scores.max(axis=1), color=color, alpha=0.15)
 ax.set_xscale("log", base=2)
 ax.set_xticks(N_EXAMPLES, N_EXAMPLES)
 ax.legend(frameon=False, fontsize=13)
-ax.set_xlabel("examples of each intent")
-ax.set_ylabel("accuracy on other questions")
+ax.set_xlabel("Training examples per intent")
+ax.set_ylabel("Accuracy on test questions")
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", alpha=0.3)
 ax.set_title(f"{len(np.unique(y))} intents about cards", fontsize=16)

@@ -1,10 +1,10 @@
 """
-==================================
-Fine-tuning, before and afterwards
-==================================
+============================
+Before and after fine-tuning
+============================
 
-A model that was trained on all kinds of text does not know which differences matter to you. Fine-tuning
-shows it: with a class for each text, texts of one class move together and all others apart. It is a
+A pretrained model does not know which differences between texts matter to you. Fine-tuning with a
+label for each text moves texts of the same class closer together and others apart. It is a
 parameter of :class:`~sk_sentemb.SentenceEmbedder`, and happens in ``fit``.
 """
 
@@ -23,7 +23,8 @@ from sk_sentemb.display import TrainingCurveDisplay
 # The texts
 # ---------
 #
-# What does a customer of a bank want? Half of the messages are for training, the pictures show the rest.
+# What does a customer of a bank want? Half of the messages are used for training, the others for
+# testing.
 
 banking = load_banking77_sample(as_frame=False)
 texts = banking.data
@@ -36,36 +37,35 @@ X_train, X_test, y_train, y_test = train_test_split(
 # With and without a FineTuner
 # ----------------------------
 #
-# Some rows are held out, to see after each epoch how good the model is on texts that it does not learn
-# from. Once it only learns the others by heart, training stops, and the best weights are taken.
-# ``max_length`` cuts the texts, which costs little here and saves time.
+# A part of the training rows is held out to validate the model after each epoch. Training stops
+# when the validation loss stops improving, and the best weights are restored. ``max_length``
+# truncates texts, which costs little here and saves time.
 
 tuner = FineTuner(validation_fraction=0.15, early_stopping=True, random_state=0)
 embedders = {
     "before": SentenceEmbedder(max_length=64),
     "after": SentenceEmbedder(max_length=64, fine_tuner=tuner),
 }
-vectors, accuracy = {}, {}
+embeddings, accuracy = {}, {}
 for name, embedder in embedders.items():
-    # The nearest neighbours have nothing but the vectors to go by.
+    # Nearest neighbors depend on nothing but the embeddings.
     neighbors = KNeighborsClassifier(metric="cosine")
     neighbors.fit(embedder.fit(X_train, y_train).transform(X_train), y_train)
-    vectors[name] = embedder.transform(X_test)
-    accuracy[name] = neighbors.score(vectors[name], y_test)
-    print(f"{name:<8} accuracy on {len(X_test)} other texts: {accuracy[name]:.3f}")
+    embeddings[name] = embedder.transform(X_test)
+    accuracy[name] = neighbors.score(embeddings[name], y_test)
+    print(f"{name:<8} accuracy on {len(X_test)} test texts: {accuracy[name]:.3f}")
 
 # %%
-# The picture
-# -----------
+# Results
+# -------
 #
-# On the left, how the loss went down. Beside it the texts that were not learnt from, laid out by t-SNE
-# so that near is near.
+# The training curve, and the test texts before and after fine-tuning, arranged by t-SNE.
 
 fig = plt.figure(figsize=(13, 4.8), layout="constrained")
 axes = fig.subplots(1, 3, width_ratios=[1, 1.1, 1.1])
 TrainingCurveDisplay.from_estimator(embedders["after"], ax=axes[0])
 axes[0].set_title("Training", fontsize=13)
-# Intents that are alike have a dark and a light shade of one color.
+# Similar intents have a dark and a light shade of one color.
 pairs = [
     ("card_arrival", "card_delivery_estimate"),
     ("card_not_working", "declined_card_payment"),
@@ -79,7 +79,7 @@ colors = {
     for shade, intent in enumerate(pair)
 }
 for ax, name in zip(axes[1:], embedders, strict=True):
-    x, y = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(vectors[name]).T
+    x, y = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(embeddings[name]).T
     for intent, color in colors.items():
         rows = y_test == intent
         ax.scatter(x[rows], y[rows], s=16, color=color, label=intent)

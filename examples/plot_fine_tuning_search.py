@@ -1,12 +1,13 @@
 """
-=============================
-A search for how to fine-tune
-=============================
+==================================
+Grid search over training settings
+==================================
 
-How fast shall the model learn, and how long? :class:`~sk_sentemb.FineTuner` is a parameter of
+Which learning rate, how many epochs? :class:`~sk_sentemb.FineTuner` is a parameter of
 :class:`~sk_sentemb.SentenceEmbedder` and has parameters itself, so that
-:class:`~sklearn.model_selection.GridSearchCV` answers. Each candidate is trained in each fold, on the
-rows of that fold alone: the scores are of texts that neither the model nor the classifier has seen.
+:class:`~sklearn.model_selection.GridSearchCV` can search over them. Each candidate is trained in
+each fold on the training rows of that fold only: the test texts of a fold are seen by neither the
+model nor the classifier.
 """
 
 from pathlib import Path
@@ -23,8 +24,8 @@ from sk_sentemb.datasets import load_banking77_sample
 # The search
 # ----------
 #
-# What does a customer of a bank want? The first candidate leaves the model as it is, so that fine-tuning
-# has to earn its place.
+# What does a customer of a bank want? The first candidate is the frozen model, as a baseline for
+# fine-tuning.
 
 banking = load_banking77_sample()
 texts = banking.data[:120]
@@ -49,14 +50,16 @@ search.fit(texts, intents)
 print(search.best_params_)
 
 # %%
-# The picture
-# -----------
+# Results
+# -------
 #
-# Time goes with the number of epochs, and the score need not: few texts are soon learnt by heart.
+# The time is proportional to the number of epochs. The accuracy is not necessarily better with more
+# epochs: with few texts, the model soon overfits.
 
 frozen, *tuned = search.cv_results_["mean_test_score"]
 seconds = search.cv_results_["mean_fit_time"]
-# The grid's parameters are taken in alphabetical order: the last one, learning_rate, changes fastest.
+# Candidates are in alphabetical order of their parameters: the last one, learning_rate, changes
+# fastest.
 scores = [tuned[start : start + len(rates)] for start in range(0, len(tuned), len(rates))]
 
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=[1.2, 1])
@@ -70,16 +73,16 @@ axes[0].set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
 axes[0].set_yticks(range(len(epochs)), [str(number) for number in epochs])
 axes[0].set_xlabel("learning_rate")
 axes[0].set_ylabel("epochs")
-axes[0].set_title(f"Accuracy (not fine-tuned: {frozen:.3f})", fontsize=13)
+axes[0].set_title(f"Accuracy (frozen: {frozen:.3f})", fontsize=13)
 
 per_fit = [seconds[1 + row * len(rates)] for row in range(len(epochs))]
-names = ["not\nfine-tuned", *(f"{number} epoch{'s' * (number > 1)}" for number in epochs)]
+names = ["frozen", *(f"{number} epoch{'s' * (number > 1)}" for number in epochs)]
 bars = axes[1].bar(names, [seconds[0], *per_fit], color=["#8C8C8C", *["#0072B2"] * len(epochs)])
 axes[1].bar_label(bars, fmt="{:.1f}", fontsize=12)
-axes[1].set_title("Seconds a fit", fontsize=13)
+axes[1].set_title("Seconds per fit", fontsize=13)
 axes[1].set_yticks([])
 axes[1].spines[["top", "right", "left"]].set_visible(False)
-fig.suptitle(f"GridSearchCV over fine-tuning: {len(texts)} messages, 3 folds", fontsize=16)
+fig.suptitle(f"Grid search over training settings: {len(texts)} messages, 3 folds", fontsize=16)
 
 # Run from the repository's root, or from the folder of this file.
 output = Path("examples" if Path("examples").is_dir() else ".") / "output"

@@ -1,15 +1,15 @@
 """
-=================
-Texts find images
-=================
+====================
+Text-to-image search
+====================
 
-A CLIP has a tower for images and one for texts, and the vectors of both lie in one space: what a text
-says is near the images that show it. :class:`~sk_sentemb.ImageEmbedder` and
-:class:`~sk_sentemb.SentenceEmbedder` of the same model share one copy of it in memory.
+A CLIP model has a text encoder and an image encoder with a common embedding space: the embedding of
+a text is close to those of images that show what it describes. :class:`~sk_sentemb.ImageEmbedder`
+and :class:`~sk_sentemb.SentenceEmbedder` with the same model share one copy of it in memory.
 
-To run anywhere, this example builds a tiny CLIP and trains it for a minute on pictures of coloured
-shapes that it draws itself. It knows these and nothing else. Set ``SK_SENTEMB_CLIP`` to a folder with a
-CLIP, or to a name such as ``sentence-transformers/clip-ViT-B-32``, to see another one on them.
+So that it runs without a download, this example trains a tiny CLIP for a minute on drawings of
+colored shapes. Set ``SK_SENTEMB_CLIP`` to a folder with a CLIP model, or to a name such as
+``sentence-transformers/clip-ViT-B-32``, to use another one.
 """
 
 import itertools
@@ -32,15 +32,15 @@ from transformers import (
 from sk_sentemb import ImageEmbedder, SentenceEmbedder
 
 scratch = TemporaryDirectory()
-torch.set_num_threads(1)  # so small a model gains nothing from more
+torch.set_num_threads(1)  # such a small model does not gain from more
 
 # %%
-# The pictures
-# ------------
+# The images
+# ----------
 #
-# A shape of some colour, somewhere on some ground: 480 things to draw. 60 of them are kept for the
-# end: no picture of a blue ring at the left on mint, say, is ever trained on, but blue things, rings,
-# things at the left and mint grounds are.
+# There are 480 combinations of shape, color, position and background. 60 of them are held out for
+# the search: the model is never trained on a blue ring at the left on mint, say, but on other blue
+# shapes, rings, shapes at the left and mint backgrounds.
 
 COLORS = {
     "red": "#d62728",
@@ -51,20 +51,20 @@ COLORS = {
     "black": "#222222",
 }
 SHAPES = ["circle", "square", "triangle", "ring", "cross"]
-PLACES = {"left": (0.27, 0.5), "right": (0.73, 0.5), "top": (0.5, 0.27), "bottom": (0.5, 0.73)}
-GROUNDS = {"white": "#ffffff", "grey": "#c8c8c8", "pink": "#ffd0dc", "mint": "#c9f2dd"}
+POSITIONS = {"left": (0.27, 0.5), "right": (0.73, 0.5), "top": (0.5, 0.27), "bottom": (0.5, 0.73)}
+BACKGROUNDS = {"white": "#ffffff", "gray": "#c8c8c8", "pink": "#ffd0dc", "mint": "#c9f2dd"}
 SIDE = 48
 
 rng = np.random.default_rng(0)
 
 
-def draw(color, shape, place, ground):
-    """Draw a shape, a little larger or smaller, a little beside its place."""
-    scale = 4  # drawn large and made small, the edges are smooth
-    picture = Image.new("RGB", (SIDE * scale, SIDE * scale), GROUNDS[ground])
-    pen, fill = ImageDraw.Draw(picture), COLORS[color]
+def draw(color, shape, position, background):
+    """Draw a shape with a random size and offset."""
+    scale = 4  # draw large and downscale, for smooth edges
+    image = Image.new("RGB", (SIDE * scale, SIDE * scale), BACKGROUNDS[background])
+    pen, fill = ImageDraw.Draw(image), COLORS[color]
     r = rng.uniform(9, 12) * scale
-    x, y = (np.array(PLACES[place]) + rng.uniform(-0.05, 0.05, 2)) * SIDE * scale
+    x, y = (np.array(POSITIONS[position]) + rng.uniform(-0.05, 0.05, 2)) * SIDE * scale
     if shape == "circle":
         pen.ellipse([x - r, y - r, x + r, y + r], fill=fill)
     elif shape == "ring":
@@ -76,31 +76,31 @@ def draw(color, shape, place, ground):
     else:
         pen.rectangle([x - r, y - 0.3 * r, x + r, y + 0.3 * r], fill=fill)
         pen.rectangle([x - 0.3 * r, y - r, x + 0.3 * r, y + r], fill=fill)
-    return picture.resize((SIDE, SIDE), Image.Resampling.BOX)
+    return image.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
-FORMS = [
+CAPTIONS = [
     "a {} {} at the {} on {}",
-    "the {} {} is at the {}, the ground is {}",
-    "{} {}, {}, {} ground",
+    "the {} {} is at the {}, the background is {}",
+    "{} {}, {}, {} background",
 ]
 
-things = [tuple(map(str, thing)) for thing in itertools.product(COLORS, SHAPES, PLACES, GROUNDS)]
-order = rng.permutation(len(things))
-kept, trained = [things[i] for i in order[:60]], [things[i] for i in order[60:]]
+scenes = list(itertools.product(COLORS, SHAPES, POSITIONS, BACKGROUNDS))
+order = rng.permutation(len(scenes))
+test_scenes, train_scenes = [scenes[i] for i in order[:60]], [scenes[i] for i in order[60:]]
 
 # %%
 # A tiny CLIP
 # -----------
 #
-# The classes are the real ones of transformers, only small: 0.2 million weights, where clip-ViT-B-32
-# has 151 million. Its tokenizer knows the words of the captions.
+# The classes are those of transformers, with 0.2 million weights instead of the 151 million of
+# clip-ViT-B-32. The tokenizer knows the words of the captions.
 
 
 def build_clip():
     """Return a CLIP with random weights, its tokenizer and its image processor."""
-    words = {word for form in FORMS for word in form.replace(",", " ,").split() if word != "{}"}
-    words |= {*COLORS, *SHAPES, *PLACES, *GROUNDS}
+    words = {word for form in CAPTIONS for word in form.replace(",", " ,").split() if word != "{}"}
+    words |= {*COLORS, *SHAPES, *POSITIONS, *BACKGROUNDS}
     pieces = ["<unk>", *sorted(words), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     begin, end = len(pieces) - 2, len(pieces) - 1
@@ -140,26 +140,26 @@ def build_clip():
     return model, tokenizer, CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=square)
 
 
-def train_clip(folder, n_steps=1200, batch_size=64, n_pictures=8):
-    """Train a CLIP so that each of some pictures is nearest to its own caption, and save it."""
+def train_clip(folder, n_steps=1200, batch_size=64, n_images=8):
+    """Train a CLIP to match images with their captions, and save it."""
     model, tokenizer, processor = build_clip()
-    pictures = [draw(*thing) for thing in trained for _ in range(n_pictures)]
-    pixels = processor(images=pictures, return_tensors="pt")["pixel_values"]
-    pixels = pixels.unflatten(0, (len(trained), n_pictures))
+    images = [draw(*scene) for scene in train_scenes for _ in range(n_images)]
+    pixels = processor(images=images, return_tensors="pt")["pixel_values"]
+    pixels = pixels.unflatten(0, (len(train_scenes), n_images))
     captions = [
         tokenizer(
-            [form.format(*thing) for thing in trained], padding=True, return_tensors="pt"
+            [form.format(*scene) for scene in train_scenes], padding=True, return_tensors="pt"
         ).input_ids
-        for form in FORMS
+        for form in CAPTIONS
     ]
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=n_steps)
     for step in range(n_steps):
-        batch = torch.from_numpy(rng.permutation(len(trained))[:batch_size])
-        which = torch.from_numpy(rng.integers(n_pictures, size=batch_size))
+        batch = torch.from_numpy(rng.permutation(len(train_scenes))[:batch_size])
+        variant = torch.from_numpy(rng.integers(n_images, size=batch_size))
         output = model(
-            input_ids=captions[rng.integers(len(FORMS))][batch],
-            pixel_values=pixels[batch, which],
+            input_ids=captions[rng.integers(len(CAPTIONS))][batch],
+            pixel_values=pixels[batch, variant],
             return_loss=True,
         )
         optimizer.zero_grad()
@@ -174,65 +174,65 @@ def train_clip(folder, n_steps=1200, batch_size=64, n_pictures=8):
 
 clip = os.environ.get("SK_SENTEMB_CLIP")
 if clip:
-    print(f"The CLIP of SK_SENTEMB_CLIP, {clip}, is taken as it is.")
+    print(f"Using the CLIP model of SK_SENTEMB_CLIP, {clip}.")
     name = Path(clip).name
 else:
-    print("A tiny CLIP is trained on drawings; it is no model of the world.")
-    clip, name = Path(scratch.name, "clip"), "a tiny CLIP, trained here"
+    print("Training a tiny CLIP on drawings.")
+    clip, name = Path(scratch.name, "clip"), "a tiny CLIP trained on drawings"
     train_clip(clip)
 
 # %%
-# Texts find images
-# -----------------
+# Search images with texts
+# ------------------------
 #
-# Two new pictures of each of the 60 things that were kept are saved as files. The embedders are fitted
-# as any transformer is, and a product of their vectors, which have length one, is a cosine.
+# Two new images of each of the 60 test scenes are saved as files. The embedders are fitted like any
+# transformer. Their embeddings have unit norm, so the dot product is the cosine similarity.
 
-folder = Path(scratch.name, "pictures")
+folder = Path(scratch.name, "images")
 folder.mkdir()
-shown = [thing for thing in kept for _ in range(2)]
+shown = [scene for scene in test_scenes for _ in range(2)]
 files = [folder / f"{i}.png" for i in range(len(shown))]
-for file, thing in zip(files, shown, strict=True):
-    draw(*thing).save(file)
+for file, scene in zip(files, shown, strict=True):
+    draw(*scene).save(file)
 
 images = ImageEmbedder(clip, normalize=True).fit(files)
 texts = SentenceEmbedder(clip, normalize=True).fit(["a text"])
 print("They share one model:", images.encoder_.model is texts.encoder_.towers.model)
 
-queries = [FORMS[0].format(*thing) for thing in kept]
+queries = [CAPTIONS[0].format(*scene) for scene in test_scenes]
 cosines = texts.transform(queries) @ images.transform(files).T
 ranking = np.argsort(-cosines, axis=1)
-right = np.array(
-    [[shown[i] == thing for i in row] for thing, row in zip(kept, ranking, strict=True)]
+correct = np.array(
+    [[shown[i] == scene for i in row] for scene, row in zip(test_scenes, ranking, strict=True)]
 )
-first, both = right[:, 0].mean(), right[:, :2].all(axis=1).mean()
-print(f"The first of 120 pictures shows what the text says in {first:.0%} of 60 searches;")
-print(f"the first two, both there are, in {both:.0%}. By chance it would be 2 %, and 0 %.")
+first, both = correct[:, 0].mean(), correct[:, :2].all(axis=1).mean()
+print(f"The first of 120 images matches the text in {first:.0%} of 60 searches,")
+print(f"the first two (of two) in {both:.0%}. A random ranking has 2% and 0%.")
 
 # %%
-# The picture
-# -----------
+# Results
+# -------
 #
-# For seven of the searches, the five nearest pictures, of things that were never trained on. What comes
-# after the two that are right has something of what the text says, and not all of it.
+# For seven of the searches, the five nearest images, all of scenes that the model was not trained
+# on. After the two correct ones, there are images that match the text in part.
 
 few = np.arange(0, 35, 5)
 fig, axes = plt.subplots(len(few), 6, figsize=(9.5, 10.2), width_ratios=[1.7, *[1] * 5])
-for (said, *row), query in zip(axes, few, strict=True):
-    said.axis("off")
+for (label, *row), query in zip(axes, few, strict=True):
+    label.axis("off")
     words = queries[query].replace(" at the", "\nat the")
-    said.text(0, 0.5, f"“{words}”", va="center", fontsize=14, transform=said.transAxes)
+    label.text(0, 0.5, f"“{words}”", va="center", fontsize=14, transform=label.transAxes)
     for nearest, ax in zip(ranking[query], row, strict=False):
         ax.imshow(Image.open(files[nearest]))
         ax.set(xticks=[], yticks=[])
         ax.set_xlabel(f"{cosines[query, nearest]:.2f}", fontsize=11, labelpad=3)
-        is_right = shown[nearest] == kept[query]
-        color, width = ("#009E73", 5) if is_right else ("#bbbbbb", 1)
+        is_correct = shown[nearest] == test_scenes[query]
+        color, width = ("#009E73", 5) if is_correct else ("#bbbbbb", 1)
         for side in ax.spines.values():
             side.set(color=color, linewidth=width)
-fig.text(0.04, 0.955, "Texts find images", fontsize=20)
-about = "In green frames, what the text says; below, the cosines."
-fig.text(0.04, 0.93, f"Vectors of {name}. {about}", fontsize=12)
+fig.text(0.04, 0.955, "Text-to-image search", fontsize=20)
+caption = "Green frames: correct images. Below: cosine similarities."
+fig.text(0.04, 0.93, f"Embeddings of {name}. {caption}", fontsize=12)
 fig.subplots_adjust(left=0.04, right=0.98, top=0.905, bottom=0.03, hspace=0.3, wspace=0.1)
 
 # Run from the repository's root, or from the folder of this file.

@@ -1,11 +1,12 @@
 """
-===========================
-Short vectors that are good
-===========================
+=====================
+Matryoshka embeddings
+=====================
 
-Half of the dimensions are half of the memory and half of the time of what follows. A model trained as
-usual spreads what it knows over all dimensions; with :class:`~sk_sentemb.losses.MatryoshkaLoss` the
-first ones learn to be good alone, and ``truncate_dim`` costs little.
+Half of the dimensions need half of the memory, and half of the time in later steps. Ordinary
+training distributes information over all dimensions. :class:`~sk_sentemb.losses.MatryoshkaLoss`
+trains the first dimensions to be useful on their own, so that ``truncate_dim`` costs little
+accuracy.
 """
 
 from pathlib import Path
@@ -28,17 +29,17 @@ X, y = load_banking77_sample(return_X_y=True, as_frame=False)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 
 # %%
-# Trained as usual, and as a matryoshka
-# -------------------------------------
+# With and without the Matryoshka loss
+# ------------------------------------
 #
-# Each model is trained once. How good its first dimensions are is seen by the nearest neighbours, which
-# have nothing but the vectors to go by.
+# Each model is trained once. A nearest-neighbors classifier, which depends on nothing but the
+# embeddings, shows how useful their first dimensions are.
 
 DIMS = [384, 192, 96, 48, 24, 12]
-how = {"epochs": 4, "random_state": 0}
+settings = {"epochs": 4, "random_state": 0}
 tuners = {
-    "Matryoshka": FineTuner(MatryoshkaLoss("auto", dims=DIMS), **how),
-    "fine-tuned": FineTuner(**how),
+    "Matryoshka": FineTuner(MatryoshkaLoss("auto", dims=DIMS), **settings),
+    "fine-tuned": FineTuner(**settings),
     "frozen": None,
 }
 accuracy = {}
@@ -52,21 +53,21 @@ for name, tuner in tuners.items():
     print(f"{name:<11}", "  ".join(f"{score:.3f}" for score in accuracy[name]), flush=True)
 
 # %%
-# The picture
-# -----------
+# Results
+# -------
 
 fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
-for (name, found), color in zip(accuracy.items(), ["#0072B2", "#E69F00", "#8C8C8C"], strict=True):
-    ax.plot(DIMS, found, "o-", color=color, linewidth=2, label=name)
+for (name, scores), color in zip(accuracy.items(), ["#0072B2", "#E69F00", "#8C8C8C"], strict=True):
+    ax.plot(DIMS, scores, "o-", color=color, linewidth=2, label=name)
 ax.set_xscale("log", base=2)
 ax.set_xticks(DIMS, DIMS)
 ax.minorticks_off()
-ax.set_xlabel("dimensions that are kept")
-ax.set_ylabel("accuracy of the nearest neighbours")
+ax.set_xlabel("Dimensions of truncated embeddings")
+ax.set_ylabel("Accuracy of nearest neighbors")
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", alpha=0.3)
 ax.legend(frameon=False, fontsize=12)
-ax.set_title("A matryoshka keeps what other vectors lose when they are cut", fontsize=15)
+ax.set_title("Accuracy of truncated embeddings", fontsize=15)
 
 # Run from the repository's root, or from the folder of this file.
 output = Path("examples" if Path("examples").is_dir() else ".") / "output"

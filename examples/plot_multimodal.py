@@ -1,10 +1,10 @@
 """
-==========================
-Text and tables, four ways
-==========================
+=============================================
+Text and tables: features first or end to end
+=============================================
 
-Customers review clothes: a title, a text, and a table about them and the garment. Would they recommend
-it? Four models answer: the table alone, the text alone, both side by side in a
+Customers review clothes: a title, a text, and a table about them and the garment. Would they
+recommend it? Four models are compared: the table alone, the text alone, both in a
 ``ColumnTransformer``, and one network that is trained on both together.
 """
 
@@ -25,16 +25,16 @@ from sk_sentemb.preprocessing import describe_columns, make_multimodal_transform
 root = Path("." if Path("examples").is_dir() else "..")
 file = Path(os.environ.get("SK_SENTEMB_DATA", root / "../shared/data")) / "clothing/reviews.csv"
 if not file.is_file():
-    print(f"This example needs the clothing reviews, and {file} is not there.")
+    print(f"This example needs the clothing reviews, and {file} does not exist.")
     print("Set SK_SENTEMB_DATA to a folder that holds clothing/reviews.csv.")
     sys.exit(0)
 
 # %%
-# What the columns are
-# --------------------
+# Roles of columns
+# ----------------
 #
-# Which column is text, which a category, which a number? The rules look at the cells, and say what they
-# saw. The stars stay out: customers give them in one breath with the recommendation.
+# Which columns are text, categories, numbers? The roles are inferred from the cells. The rating is
+# left out, because customers give it together with the recommendation.
 
 reviews = pd.read_csv(file, nrows=600)
 recommended = reviews["Recommended IND"]
@@ -42,12 +42,12 @@ X = reviews.drop(columns=["Recommended IND", "Rating"])
 print(describe_columns(X)[["role", "words", "unique", "missing"]].round(2))
 
 # %%
-# Side by side
-# ------------
+# Features first
+# --------------
 #
-# ``make_multimodal_transformer`` makes an ordinary ``ColumnTransformer``: an embedder for each column of
-# text, one-hot categories, scaled numbers. Its entries can be looked at, searched over, replaced. The
-# texts are embedded once for all models and folds.
+# ``make_multimodal_transformer`` creates a ``ColumnTransformer`` with an embedder for each text
+# column, one-hot categories and scaled numbers. Its entries can be inspected, searched over and
+# replaced. The texts are embedded once for all models and folds.
 
 both = make_multimodal_transformer(X)
 print([name for name, _, _ in both.transformers])
@@ -59,29 +59,29 @@ def classifier(features):
 
 
 # %%
-# Together
-# --------
+# End to end
+# ----------
 #
-# ``SentenceClassifier`` has a head over the vectors of the texts and the table, and trains it together
-# with the transformer. Three passes over 400 reviews are little to learn from: with more reviews, or
-# texts that are unlike those of the pretrained model, it gains more.
+# ``SentenceClassifier`` has a head on the embeddings of the texts and the table features, and
+# trains it together with the transformer. Three epochs over 400 reviews are little training: with
+# more reviews, or texts that differ from those of the pretrained model, it gains more.
 
-together = SentenceClassifier(
+end_to_end = SentenceClassifier(
     max_length=96, fine_tuner=FineTuner(epochs=3, dtype="auto", random_state=0)
 )
 models = {
     "table": classifier(make_multimodal_transformer(X, text=[])),
     "text": classifier(make_multimodal_transformer(X, numeric=[], categorical=[])),
-    "both, side by side": classifier(both),
-    "both, trained together": together,
+    "both, features first": classifier(both),
+    "both, end to end": end_to_end,
 }
 
 # %%
 # Cross-validation
 # ----------------
 #
-# The area under the ROC curve: how often a review with a recommendation is ranked above one without. A
-# coin toss gets 0.5.
+# The metric is the area under the ROC curve: the probability that a review with a recommendation is
+# ranked above one without. Random predictions have 0.5.
 
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 scores = {}
@@ -90,21 +90,21 @@ for name, model in models.items():
     print(f"{name:<24} {scores[name].mean():.3f} ± {scores[name].std():.3f}", flush=True)
 
 # %%
-# The picture
-# -----------
+# Results
+# -------
 
 names = list(scores)[::-1]  # drawn from the bottom up
 means = [scores[name].mean() for name in names]
-spreads = [scores[name].std() for name in names]
+deviations = [scores[name].std() for name in names]
 
 fig, ax = plt.subplots(figsize=(9, 4), layout="constrained")
 colors = ["#CC79A7", "#009E73", "#0072B2", "#E69F00"]
 ax.barh(names, means, height=0.6, color=colors)
-ax.errorbar(means, names, xerr=spreads, fmt="none", ecolor="#333333", elinewidth=1.5, capsize=5)
-for name, mean, spread in zip(names, means, spreads, strict=True):
-    ax.text(mean + spread + 0.012, name, f"{mean:.2f}", va="center", fontsize=14)
+ax.errorbar(means, names, xerr=deviations, fmt="none", ecolor="#333333", elinewidth=1.5, capsize=5)
+for name, mean, deviation in zip(names, means, deviations, strict=True):
+    ax.text(mean + deviation + 0.012, name, f"{mean:.2f}", va="center", fontsize=14)
 ax.axvline(0.5, color="#333333", linestyle=":", lw=1.5)
-ax.text(0.5, 1.01, "a coin toss", transform=ax.get_xaxis_transform(), ha="center", fontsize=12)
+ax.text(0.5, 1.01, "random", transform=ax.get_xaxis_transform(), ha="center", fontsize=12)
 ax.set_xlim(0.3, 1.05)
 ax.set_xlabel("Area under the ROC curve (mean and standard deviation of 3 folds)", fontsize=12)
 ax.tick_params(axis="y", labelsize=14, length=0)

@@ -1,11 +1,11 @@
 """
-=========================
-What follows from a text?
-=========================
+==========================
+Natural language inference
+==========================
 
-Does a second sentence follow from the first, contradict it, or neither? There are three ways to
-learn that from the same pairs: features of frozen vectors, vectors that are fine-tuned for it, and a
-:class:`~sk_sentemb.CrossEncoderClassifier`, which reads both sentences together.
+Does a second sentence follow from the first, contradict it, or neither? Three models are trained on
+the same pairs: a classifier on frozen embeddings, one on fine-tuned embeddings, and a
+:class:`~sk_sentemb.CrossEncoderClassifier`, which reads both sentences jointly.
 """
 
 import os
@@ -35,44 +35,43 @@ if not (folder / "SICK_train.txt").is_file():
 # The pairs
 # ---------
 #
-# The sentences of SICK describe pictures. They are paired so that the words are alike, and the meaning
-# may not be. Its trial pairs are what counts here.
+# The sentences of SICK describe images and videos. The words of a pair are similar, but the meaning
+# may differ. The models are compared on its trial pairs.
 
 
-def read(file):
-    """Read a table with tabs, in which quotes are but characters."""
+def read_pairs(file):
+    """Read a tab-separated table in which quotes are ordinary characters."""
     return pd.read_csv(folder / file, sep="\t", quoting=3)
 
 
-train, test = read("SICK_train.txt"), read("SICK_trial.txt")
-pairs, judgement = ["sentence_A", "sentence_B"], "entailment_judgment"
-shares = test[judgement].value_counts(normalize=True)
-print(f"{len(train)} pairs to learn from, {len(test)} others. Of these are")
-for name, share in shares.items():
-    print(f"  {name:<14} {share:.0%}")
+train, test = read_pairs("SICK_train.txt"), read_pairs("SICK_trial.txt")
+pairs, label = ["sentence_A", "sentence_B"], "entailment_judgment"
+print(f"{len(train)} training pairs, {len(test)} test pairs, of which")
+for name, fraction in test[label].value_counts(normalize=True).items():
+    print(f"  {name:<14} {fraction:.0%}")
 
 # %%
-# Three ways
-# ----------
+# Three models
+# ------------
 #
-# The first two have the same classifier, of the vectors of both sentences and how these differ. In the
-# second one, a copy of the model is trained in ``fit`` before that, so that its vectors say more about
-# what follows from what. The third one has no vectors of single sentences at all.
+# The first two have the same classifier, on the embeddings of both sentences and their difference.
+# In the second, a copy of the model is fine-tuned in ``fit`` first. The third has no embeddings of
+# single sentences at all.
 
 
 def tuner(**parameters):
-    """Return a FineTuner that is quick, and the same each time."""
+    """Return a fast, reproducible FineTuner."""
     return FineTuner(batch_size=16, dtype="auto", random_state=0, **parameters)
 
 
-def on_vectors(embedder):
-    """Return a classifier of pairs that knows the vectors of both sentences."""
+def classify(embedder):
+    """Return a classifier on the embeddings of both sentences."""
     return make_pipeline(embedder, PairFeatures(), LogisticRegression(max_iter=1000))
 
 
 models = {
-    "Frozen vectors": on_vectors(SentenceEmbedder(dtype="auto")),
-    "Fine-tuned vectors": on_vectors(SentenceEmbedder(dtype="auto", fine_tuner=tuner(epochs=1))),
+    "Frozen embeddings": classify(SentenceEmbedder(dtype="auto")),
+    "Fine-tuned embeddings": classify(SentenceEmbedder(dtype="auto", fine_tuner=tuner(epochs=1))),
     "Cross-encoder": CrossEncoderClassifier(
         "all-MiniLM-L6-v2", dtype="auto", fine_tuner=tuner(epochs=2, learning_rate=1e-4)
     ),
@@ -81,30 +80,28 @@ predicted, accuracy = {}, {}
 for name, model in models.items():
     start = perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NewHeadWarning)  # that is the idea
-        model.fit(train[pairs], train[judgement])
+        warnings.simplefilter("ignore", NewHeadWarning)  # a new head is intended
+        model.fit(train[pairs], train[label])
     predicted[name] = model.predict(test[pairs])
-    accuracy[name] = accuracy_score(test[judgement], predicted[name])
+    accuracy[name] = accuracy_score(test[label], predicted[name])
     print(f"{name:<20} accuracy {accuracy[name]:.3f}, {perf_counter() - start:.0f} s", flush=True)
 
 # %%
-# The picture
-# -----------
+# Results
+# -------
 #
-# A row has the pairs of which people say the same, and its cells what the model says of them. Right
-# answers are on the diagonal.
+# Rows are human labels, columns are predictions. Correct predictions are on the diagonal.
 #
-# Frozen vectors are good already: the sentences of SICK are simple, and much can be told from how far
-# apart the vectors are, and in which directions. Either training saves about one mistake in eight, most
-# of them where the second sentence follows. Which of the two is better, 500 pairs cannot tell: the
-# standard error of such an accuracy is 1.6 points. What nearly nobody mistakes for each other is
-# "follows" and "contradicts".
+# Frozen embeddings are accurate already: the sentences of SICK are simple, and the difference of
+# their embeddings is informative. Both trained models make about one eighth fewer errors, mostly
+# for entailment. With 500 pairs, the two cannot be ranked: the standard error of such an accuracy
+# is 1.6 points. All models nearly always distinguish entailment from contradiction.
 
 words = {"ENTAILMENT": "follows", "NEUTRAL": "neither", "CONTRADICTION": "contradicts"}
 fig, axes = plt.subplots(1, 3, figsize=(13, 5), layout="constrained", sharey=True)
 for ax, name in zip(axes, models, strict=True):
     ConfusionMatrixDisplay.from_predictions(
-        test[judgement],
+        test[label],
         predicted[name],
         labels=list(words),
         display_labels=list(words.values()),
@@ -120,10 +117,10 @@ for ax, name in zip(axes, models, strict=True):
     ax.set(xlabel="", ylabel="")
     ax.tick_params(labelsize=12, length=0)
     ax.spines[:].set_visible(False)
-counts = test[judgement].value_counts()
+counts = test[label].value_counts()
 axes[0].set_yticks(range(3), [f"{word}\n({counts[c]} pairs)" for c, word in words.items()])
-axes[0].set_ylabel("People say", fontsize=13)
-fig.supxlabel("The model says", fontsize=13)
+axes[0].set_ylabel("Human label", fontsize=13)
+fig.supxlabel("Prediction", fontsize=13)
 fig.suptitle("Does the second sentence follow from the first?", fontsize=16)
 fig.get_layout_engine().set(wspace=0.04, hspace=0.04, h_pad=0.08)
 

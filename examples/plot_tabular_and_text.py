@@ -1,11 +1,11 @@
 """
-===========================
-Tables with columns of text
-===========================
+========================
+Tables with text columns
+========================
 
-Customers review clothes: a title, a text, their age, the kind of garment. Would they recommend it?
-A :class:`~sk_sentemb.SentenceEmbedder` takes its columns in a ``ColumnTransformer`` as a scaler
-and an encoder take theirs, and the whole is cross-validated as one estimator.
+Customers review clothes: a title, a text, their age, the type of garment. Would they recommend it?
+A :class:`~sk_sentemb.SentenceEmbedder` transforms its columns in a ``ColumnTransformer``, like a
+scaler or a one-hot encoder, and the pipeline is cross-validated as one estimator.
 """
 
 import os
@@ -26,7 +26,7 @@ from sk_sentemb import SentenceEmbedder
 root = Path("." if Path("examples").is_dir() else "..")
 file = Path(os.environ.get("SK_SENTEMB_DATA", root / "../shared/data")) / "clothing/reviews.csv"
 if not file.is_file():
-    print(f"This example needs the clothing reviews, and {file} is not there.")
+    print(f"This example needs the clothing reviews, and {file} does not exist.")
     print("Set SK_SENTEMB_DATA to a folder that holds clothing/reviews.csv.")
     sys.exit(0)
 
@@ -34,9 +34,8 @@ if not file.is_file():
 # The reviews
 # -----------
 #
-# The first 600, to be quick. ``Rating`` stays out: customers give stars and a recommendation in one
-# breath, so the stars are the answer in another form, and where they are known nobody needs a
-# prediction. Without them, the question is what the words and the table tell.
+# The first 600 reviews, to save time. ``Rating`` is left out: customers give it together with the
+# recommendation, so it would reveal the target.
 
 reviews = pd.read_csv(file, nrows=600)
 recommended = reviews["Recommended IND"]
@@ -52,16 +51,15 @@ for column in texts:
 # The columns
 # -----------
 #
-# One embedder takes both text columns and gives the vectors of each, side by side. Embedders are
-# frozen: they learn nothing from the folds, so nothing leaks from one to another.
+# One embedder transforms both text columns and concatenates their embeddings. It is frozen, so
+# nothing leaks from one fold to another.
 #
-# Many reviews have no title. By default such a cell becomes zeros and a warning counts them, because
-# a gap may be a mistake. Here it is none: customers need not write one, and we have just counted
-# them. ``missing="empty"`` reads it as a text without words, whose vector is a place of its own, so
-# that the classifier can also learn from the absence.
+# Many reviews have no title. By default, a missing value becomes a vector of zeros, and a warning
+# reports the number of cells. Here, missing titles are expected: ``missing="empty"`` uses the
+# embedding of the empty string, so that the classifier can also learn from the absence.
 #
-# The values of an embedding are small, since its length is one, and ages are not. The scaler behind
-# the columns puts all on one footing, for the penalty on weights should not favour large units.
+# The values of an embedding are small, because it has unit norm, and ages are large. The scaler
+# gives all features the same scale, so that the penalty on the coefficients affects them equally.
 
 text = (SentenceEmbedder(missing="empty"), texts)
 table = [
@@ -71,7 +69,7 @@ table = [
 
 
 def pipeline(*columns):
-    """Return a classifier that reads these columns and no others."""
+    """Return a classifier on these columns."""
     classifier = LogisticRegression(C=0.01, max_iter=1000)
     return make_pipeline(make_column_transformer(*columns), StandardScaler(), classifier)
 
@@ -86,8 +84,8 @@ models = {
 # Cross-validation
 # ----------------
 #
-# The area under the ROC curve: how often a review with a recommendation is ranked above one
-# without. A coin toss gets 0.5, whatever the share of recommendations.
+# The metric is the area under the ROC curve: the probability that a review with a recommendation is
+# ranked above one without. Random predictions have 0.5, whatever the fraction of recommendations.
 
 folds = StratifiedKFold(3)
 print("\nArea under the ROC curve, 3 folds")
@@ -98,26 +96,25 @@ for name, model in models.items():
     print(f"{scores[name].mean():.3f} ± {scores[name].std():.3f}", flush=True)
 
 # %%
-# What is in the text
-# -------------------
+# Results
+# -------
 #
-# Who the customers are and what they bought says little about whether they are content; what they
-# write says nearly all. The table does no harm beside the text, and where it does know something,
-# the same pipeline uses it.
+# The table says little about whether customers recommend a garment; the text says nearly all.
+# Adding the table to the text does no harm here, and the same pipeline uses it where it is
+# informative.
 
-# Drawn from the bottom up.
-names = list(scores)[::-1]
+names = list(scores)[::-1]  # drawn from the bottom up
 means = [scores[name].mean() for name in names]
-spreads = [scores[name].std() for name in names]
+deviations = [scores[name].std() for name in names]
 
 fig, ax = plt.subplots(figsize=(9, 3.6), layout="constrained")
-# The colours of Okabe and Ito, which colour-blind readers can tell apart.
+# The colors of Okabe and Ito, which color-blind readers can distinguish.
 ax.barh(names, means, height=0.6, color=["#009E73", "#0072B2", "#E69F00"])
-ax.errorbar(means, names, xerr=spreads, fmt="none", ecolor="#333333", elinewidth=1.5, capsize=5)
-for name, mean, spread in zip(names, means, spreads, strict=True):
-    ax.text(mean + spread + 0.015, name, f"{mean:.2f}", va="center", fontsize=14)
+ax.errorbar(means, names, xerr=deviations, fmt="none", ecolor="#333333", elinewidth=1.5, capsize=5)
+for name, mean, deviation in zip(names, means, deviations, strict=True):
+    ax.text(mean + deviation + 0.015, name, f"{mean:.2f}", va="center", fontsize=14)
 ax.axvline(0.5, color="#333333", linestyle=":", lw=1.5)
-ax.text(0.5, 1.01, "a coin toss", transform=ax.get_xaxis_transform(), ha="center", fontsize=12)
+ax.text(0.5, 1.01, "random", transform=ax.get_xaxis_transform(), ha="center", fontsize=12)
 ax.set_xlim(0, 1)
 ax.set_xlabel("Area under the ROC curve (mean and standard deviation of 3 folds)", fontsize=12)
 ax.tick_params(axis="x", labelsize=12)

@@ -42,7 +42,7 @@ def heading(text):
 # ------------
 #
 # 500 messages of bank customers, a sample of the Banking77 dataset. Each of the 10 intents has a
-# similar one, so that the words alone do not always tell them apart.
+# similar one, so that the words alone do not always distinguish them.
 
 heading("1. The messages")
 banking = load_banking77_sample()
@@ -91,8 +91,8 @@ for name, model in models.items():
 # A grid search
 # -------------
 #
-# All that the embedder can do is a parameter, so it is searched like any other: here, how the
-# vectors of a text's tokens become one, together with the classifier's ``C``.
+# Every option of the embedder is a parameter that can be searched: here the pooling mode, together
+# with the ``C`` of the classifier.
 
 grid = {"sentenceembedder__pooling": ["mean", "cls"], "logisticregression__C": [1, 10]}
 heading("3. A grid search over pooling and C (300 texts, 4 candidates x 3 folds)")
@@ -106,13 +106,13 @@ for candidate, score in zip(results["params"], results["mean_test_score"], stric
     print(f"  pooling={pooling!r:<8} C={C:<4} {score:.3f}{best}")
 
 # %%
-# Saved, loaded, predicting
-# -------------------------
+# Save, load, predict
+# -------------------
 #
-# A saved pipeline names its model and carries the model's fingerprint, which is checked on loading,
-# so the file is small. ``store_weights_in_pickle=True`` puts the weights inside.
+# A saved pipeline stores the name and the fingerprint of its model, which is verified on loading,
+# so the file is small. With ``store_weights_in_pickle=True``, it also stores the weights.
 
-heading("4. Saved, loaded, predicting")
+heading("4. Save, load, predict")
 model = search.best_estimator_.fit(texts, intents)
 saved = output / "quickstart.joblib"
 joblib.dump(model, saved)
@@ -132,13 +132,14 @@ for text, probabilities in zip(new_texts, loaded.predict_proba(new_texts), stric
 # ------------------
 #
 # Texts with similar meanings have similar embeddings. t-SNE arranges them in two dimensions without
-# knowing the intents, which the colors show. Similar intents share a color and differ in the marker.
+# knowing the intents, which the colors show. Similar intents share a color and differ in the
+# marker.
 
 heading("5. A map of the texts")
 embeddings = loaded["sentenceembedder"].transform(texts)
-places = make_pipeline(PCA(50, random_state=0), TSNE(random_state=0)).fit_transform(embeddings)
+points = make_pipeline(PCA(50, random_state=0), TSNE(random_state=0)).fit_transform(embeddings)
 
-# The colors of Okabe and Ito, which color-blind readers can tell apart.
+# The colors of Okabe and Ito, which color-blind readers can distinguish.
 looks = {
     "#0072B2": ("card_arrival", "card_delivery_estimate"),
     "#E69F00": ("card_not_working", "declined_card_payment"),
@@ -149,9 +150,9 @@ looks = {
 fig, ax = plt.subplots(figsize=(9, 7), layout="constrained")
 for color, similar in looks.items():
     for intent, marker in zip(similar, "o^", strict=True):
-        x, y = places[intents == intent].T
+        x, y = points[intents == intent].T
         ax.scatter(x, y, s=36, c=color, marker=marker, ec="white", lw=0.6, label=intent)
-fig.suptitle(f"{len(texts)} messages, placed by meaning and colored by intent", fontsize=15)
+fig.suptitle(f"{len(texts)} messages, arranged by meaning and colored by intent", fontsize=15)
 ax.set_axis_off()
 fig.legend(
     loc="outside lower center",
@@ -161,7 +162,7 @@ fig.legend(
     handletextpad=0,
     columnspacing=0.5,
 )
-picture = output / "quickstart.png"
-fig.savefig(picture, dpi=150)
-print(f"See {picture}")
-print(f"\nAll done in {perf_counter() - started:.0f} s.")
+figure_path = output / "quickstart.png"
+fig.savefig(figure_path, dpi=150)
+print(f"See {figure_path}")
+print(f"\nDone in {perf_counter() - started:.0f} s.")
