@@ -1,3 +1,4 @@
+import re
 from functools import partial
 from hashlib import blake2b
 
@@ -288,6 +289,11 @@ def test_the_check_expected_to_fail_fails_because_one_dimension_is_accepted(esti
         check_fit1d(type(estimator).__name__, clone(estimator))
 
 
+def names_of(results):
+    """Return the names of checks. Older releases of scikit-learn have fewer of them."""
+    return {result["check_name"] for result in results}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "estimator", OF_PAIRS_OF_VECTORS, ids=lambda estimator: type(estimator).__name__
@@ -295,7 +301,7 @@ def test_the_check_expected_to_fail_fails_because_one_dimension_is_accepted(esti
 def test_the_checks_expected_to_fail_fail_because_the_number_of_columns_is_odd(estimator):
     results = check_estimator(estimator, on_fail=None, on_skip=None)
     failed = [result for result in results if result["status"] == "failed"]
-    assert {result["check_name"] for result in failed} == set(expected_failures(estimator))
+    assert names_of(failed) == names_of(results) & set(expected_failures(estimator))
     for result in failed:
         assert "odd number of columns" in str(result["exception"])
 
@@ -311,7 +317,7 @@ def causes_of(error):
 def test_the_checks_expected_to_fail_fail_because_a_pair_has_two_columns(estimator):
     results = check_estimator(estimator, on_fail=None, on_skip=None)
     failed = [result for result in results if result["status"] == "failed"]
-    assert {result["check_name"] for result in failed} == set(expected_failures(estimator))
+    assert names_of(failed) == names_of(results) & set(expected_failures(estimator))
     for result in failed:
         of_columns = any("a pair has two" in cause for cause in causes_of(result["exception"]))
         assert of_columns or result["check_name"] in OF_A_CLASSIFIER_AS_IT_IS
@@ -325,18 +331,18 @@ def test_the_checks_expected_to_fail_fail_because_a_pair_has_two_columns(estimat
 )
 def test_with_two_columns_the_other_checks_expected_to_fail_do(estimator):
     results = check_estimator(estimator, on_fail=None, on_skip=None)
-    failed = {result["check_name"] for result in results if result["status"] == "failed"}
-    assert failed == set(expected_failures(estimator))
+    failed = [result for result in results if result["status"] == "failed"]
+    assert names_of(failed) == names_of(results) & set(expected_failures(estimator))
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_checks_expected_to_fail_fail_because_text_comes_out():
     results = check_estimator(TextCleaner(), on_fail=None, on_skip=None)
     failed = [result for result in results if result["status"] == "failed"]
-    assert {result["check_name"] for result in failed} == set(expected_failures(TextCleaner()))
+    assert names_of(failed) == set(expected_failures(TextCleaner()))
     for result in failed:
         if result["check_name"] != "check_fit1d":
-            assert "unsupported operand type(s) for -" in str(result["exception"])
+            assert re.search("unsupported operand|ufunc .* not supported", str(result["exception"]))
 
 
 def test_every_public_estimator_is_checked():

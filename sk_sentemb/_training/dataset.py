@@ -231,15 +231,16 @@ def _scaled(
             raise ValueError(
                 f"score_range={score_range!r}: pass two numbers, the smaller one first."
             )
-        # Numbers of Python, which numpy compares in the format of the scores.
+        # Numbers of Python, with which numpy compares arrays in the dtype of the scores.
         low, high = map(float, score_range)
     if low >= high:
         raise ValueError(
             f"similarities go from {low:g} to {high:g}: score_range must be two numbers, the smaller "
             "one first."
         )
-    if scores.min() < low or scores.max() > high:
-        row = int(np.flatnonzero((scores < low) | (scores > high))[0])
+    outside = np.flatnonzero((scores < low) | (scores > high))
+    if len(outside):
+        row = int(outside[0])
         place = f"y[{row}]" if row < n_own else f"row {row - n_own} of the y of validation_data"
         raise ValueError(
             f"{place} is {scores[row]:g}, outside of score_range=({low:g}, {high:g}). Pass a "

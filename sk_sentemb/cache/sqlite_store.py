@@ -1,6 +1,7 @@
 """The file of a disk cache: an SQLite database of checked records."""
 
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -203,7 +204,9 @@ class Store:
         """Put an empty file in the place of one that cannot be read, once for all processes."""
         lock = Path(f"{self.path}.lock")
         make_private_file(lock)  # for those who share the folder
-        with self.lock, FileLock(lock, timeout=_PATIENCE):
+        # Older releases of filelock would set another mode.
+        mode = stat.S_IMODE(lock.stat().st_mode)
+        with self.lock, FileLock(lock, timeout=_PATIENCE, mode=mode):
             damaged = self._inode
             self.close()
             if self.path.exists() and self.path.stat().st_ino == damaged:

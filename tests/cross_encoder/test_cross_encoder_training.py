@@ -1060,7 +1060,7 @@ def test_any_classes_are_learnt_and_kept(y, model, tmp_path):
     X = PAIRS.assign(b=[["? ? ?", "ferry ferry ferry", "nets nets nets"][code] for code in codes])
     fitted = classified(X, y=y, model=model, epochs=16, learning_rate=2e-3)
     assert fitted.classes_.tolist() == classes.tolist()
-    assert fitted.score(X, y) > 0.75
+    assert fitted.score(X, y) >= 0.75
     predicted = fitted.predict(X)
     assert predicted.dtype == fitted.classes_.dtype
     proba = fitted.predict_proba(X)
