@@ -95,7 +95,7 @@ def fill(cache: Any, n_entries: int) -> float:
     seconds = 0.0
     for start in range(0, n_entries, N_PER_TURN):
         keys = key_block(start, min(start + N_PER_TURN, n_entries))
-        records = SPACE.pack(Embedded(vectors[: len(keys)], np.zeros(len(keys), dtype=bool)))
+        records = SPACE.serialize(Embedded(vectors[: len(keys)], np.zeros(len(keys), dtype=bool)))
         begun = perf_counter()
         cache.put(SPACE, dict(zip(keys, records, strict=True)))
         seconds += perf_counter() - begun
@@ -107,7 +107,7 @@ def look_up(cache: Any, n_entries: int) -> float:
     texts = np.random.default_rng(1).permutation(n_entries)[:N_LOOKUPS]
     start = perf_counter()
     records = cache.get(SPACE, SPACE.keys(map(str, texts)))
-    vectors = SPACE.unpack(records).vectors
+    vectors = SPACE.deserialize(records).vectors
     assert len(vectors) == len(texts)
     return len(texts) / (perf_counter() - start)
 
@@ -119,7 +119,7 @@ def key_block(start: int, stop: int) -> list[bytes]:
 
 def forget_front(cache: DiskCache) -> None:
     """Empty the memory in front of a disk cache, as a new process has it."""
-    cache._shelf().front.clear()
+    cache._store().memory.clear()
 
 
 def transform() -> list[dict[str, Any]]:

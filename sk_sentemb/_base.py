@@ -294,7 +294,7 @@ class BaseTextEstimator(PretrainedModelMixin):
                 namespace_for(encoder, **settings),
                 texts,
                 embed,
-                tokens_per_run=encoder.token_budget(self.batch_tokens),
+                tokens_per_pass=encoder.token_budget(self.batch_tokens),
                 n_workers=count_workers(self.n_jobs),
                 on_progress=report,
             )

@@ -1,4 +1,4 @@
-"""Embed blocks of texts wherever joblib runs them: processes, threads, or a cluster."""
+"""Compute blocks of texts wherever joblib runs them: processes, threads, or a cluster."""
 
 import pickle
 import sys
@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from ._types import Text
-from .cache import Embed
+from .cache import Compute
 from .encoder import Embedded, Encoder, encoder_from_state, encoder_to_state, text_length
 from .exceptions import TextTooLongError
 
@@ -23,7 +23,7 @@ _MOST_CHARACTERS = 2_000_000
 
 
 @contextmanager
-def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Embed]:
+def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Compute]:
     """Let the workers of joblib's backend embed texts, if there is more than one.
 
     They start when they are first needed and stay until the end, because some backends start new

@@ -248,7 +248,7 @@ def test_another_model_embeds_each_text_once_more(tmp_path, n_read):
     grid = C | {"embedder__model": [*folders, str(folders[0]), load_encoder(folders[1])]}
     GridSearchCV(pipeline(folders[0], cache=cache), grid, cv=shuffled(2)).fit(X, y)
     assert cache.statistics().misses == 2 * len(TEXTS)
-    assert len(cache.statistics().spaces) == 2
+    assert len(cache.statistics().namespaces) == 2
     assert n_read() == 2
 
 

@@ -1,4 +1,4 @@
-"""More text than memory: from files to files, shard by shard, resumable at any instant."""
+"""Larger-than-memory data: from files to files, shard by shard, resumable at any time."""
 
 try:
     from .embedded_dataset import EmbeddedDataset, embed_dataset

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens to the process or the machine."""
+"""Atomic, durable file writes: a file is complete or absent, even after a crash."""
 
 import hashlib
 import os
@@ -7,15 +7,15 @@ from typing import BinaryIO
 
 
 def flush(file: Path) -> None:
-    """Wait until what was written to a file is on the disk."""
+    """Wait until the content of a file is on the disk."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
 def move(file: Path, name: Path) -> None:
-    """Give a file on the disk its final name, replacing what had it."""
+    """Rename a file atomically, replacing what has that name."""
     file.replace(name)
-    if os.name == "posix":  # elsewhere a folder cannot be opened, and its entries need no flush
+    if os.name == "posix":  # elsewhere folders cannot be opened
         folder = os.open(name.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -24,18 +24,18 @@ def move(file: Path, name: Path) -> None:
 
 
 def scratch_of(file: Path) -> Path:
-    """Return the name that a file has until it is whole; who reads a folder leaves such names out."""
+    """Return the name of a file until it is complete; readers of folders skip such names."""
     return file.with_name(f".{file.name}.tmp")
 
 
 def create(file: Path) -> BinaryIO:
-    """Open a new file; a file or a link of that name is removed, and a link is not followed."""
+    """Open a new file, after removing a file or a link of that name."""
     file.unlink(missing_ok=True)
     return file.open("xb")
 
 
 def check_no_link(file: Path) -> None:
-    """Raise if a file that a run wrote has become a link, which no run makes."""
+    """Raise if a file is a symbolic link, which no run creates."""
     if file.is_symlink():
         raise FileExistsError(f"{file} is a link to {file.readlink()}; remove it.")
 
@@ -47,7 +47,7 @@ def compute_digest(file: Path) -> str:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a small file in one step."""
+    """Write a small file atomically."""
     scratch = scratch_of(file)
     with create(scratch) as stream:
         stream.write(text.encode())

@@ -1,4 +1,4 @@
-"""embed_dataset: files of text in, files of vectors out."""
+"""embed_dataset: from files of text to files of embeddings."""
 
 import json
 import os
@@ -14,11 +14,11 @@ import pyarrow.dataset as ds
 
 from .. import __version__
 from ..embedder import EmbeddedRows, SentenceEmbedder
-from .array_writer import ArrayFile
+from .array_writer import ArrayWriter
 from .overlap import check_target
-from .row_embedding import encoding_params, prepared
+from .parquet_writer import EMBEDDING, ParquetWriter
+from .row_embedding import encoding_params, prepare_embedder
 from .run import begin, embed_rest
-from .shards import EMBEDDING, ShardFolder
 from .source import open_source
 from .source_files import Paths
 from .target_lock import locked
@@ -26,22 +26,22 @@ from .target_lock import locked
 
 @dataclass(frozen=True)
 class EmbeddedDataset:
-    """What :func:`embed_dataset` has written.
+    """Location and summary of the output of :func:`embed_dataset`.
 
     Attributes
     ----------
     path : Path
         The folder of Parquet files, or the ``.npy`` file.
     n_rows : int
-        How many rows it has.
+        Number of rows.
     n_dimensions : int
-        How many numbers a row's embedding has, of all columns of text together.
+        Number of dimensions of a row, over all text columns.
     n_resumed : int
-        How many rows earlier calls had finished; all of them, if there was nothing left to do.
+        Number of rows that earlier calls had finished.
     n_truncated : int
-        How many texts were longer than the model reads and lost their ends.
+        Number of texts that were truncated.
     n_missing : int
-        How many cells had no text.
+        Number of cells without text.
     """
 
     path: Path
@@ -64,63 +64,68 @@ def embed_dataset(
     overwrite: bool = False,
     progress: bool = True,
 ) -> EmbeddedDataset:
-    """Embed more text than fits into memory, from files to files.
+    """Embed larger-than-memory data, from files to files.
 
-    Rows keep their order. What is finished stays finished, however the process ends: the same call
-    again goes on where it ended, and what it writes is equal, byte for byte, to what a call without
-    a break writes on the same machine. A shard that has been damaged
-    since is found by its checksum, and embedded again with a warning.
+    Rows keep their order. If the process ends early, the same call resumes after the last finished
+    shard, and its output is identical, byte for byte, to that of an uninterrupted call on the same
+    machine. Damaged shards are detected by their checksum, and embedded again with a warning.
 
     Parameters
     ----------
     embedder : SentenceEmbedder
-        Fitted or not; it is not changed. Its parameters say what becomes of long and missing texts
-        and, with ``n_jobs``, how many workers embed a shard.
+        Embedder, fitted or not, which is not changed. Its parameters control how long and missing
+        texts are handled and, with ``n_jobs``, how many workers embed a shard.
     source : str, path-like, sequence of these or pyarrow.dataset.Dataset
-        A file, a folder, a pattern such as ``"logs/*.csv.gz"``, or a list of files: Parquet, CSV,
-        TSV or JSON lines in UTF-8. Files are read in the order of their paths, those of a list in
-        the order of the list.
+        Input in Parquet, or in CSV, TSV or JSON lines in UTF-8:
+
+        - a file, a folder, or a pattern such as ``"logs/*.csv.gz"``; files are read in the order of
+          their paths;
+        - a list of files, which are read in its order;
+        - a pyarrow Dataset.
     target : str or path-like
-        A folder, which gets Parquet files with the kept columns and a column ``"embedding"``; or the
-        name of a ``.npy`` file, whose kept columns go into a ``.parquet`` file of the same name.
+        Output:
+
+        - a folder, for Parquet files with the kept columns and a column ``"embedding"``;
+        - the name of a ``.npy`` file; the kept columns are written to a ``.parquet`` file of the same
+          name.
     column : str or sequence of str
-        The column of text. Several are embedded each by itself, their vectors side by side.
+        Text column. Several columns are embedded one by one, and their embeddings concatenated.
     keep : str or sequence of str, default=()
-        Columns to carry along, such as ids and labels, or ``"all"``.
+        Columns to copy to the output, such as ids and labels, or ``"all"``.
     rows_per_shard : int, default=10000
-        How many rows are in memory at a time, make a Parquet file, and are lost when the process is
-        killed. More are better where texts repeat, because each is embedded once in a shard, and for
-        clusters.
+        Number of rows of a shard: those in memory at once and in one Parquet file, and at most those
+        to embed again after an interruption. Larger shards are faster where texts repeat, because
+        each text is embedded once per shard, and on clusters.
     format : {"auto", "parquet", "csv", "tsv", "json"}, default="auto"
-        What the files are; ``"auto"`` goes by their names.
+        Format of the files; ``"auto"`` infers it from their names.
     overwrite : bool, default=False
-        Whether to start again if ``target`` is from another call of this function.
+        Whether to replace the output of an earlier call of this function.
     progress : bool, default=True
-        Whether to show a bar on standard error.
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
     EmbeddedDataset
-        Where it is, and what has to be said about its rows.
+        Location and summary of the output.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the source has no files.
     FileExistsError
-        If ``target`` holds files that this function did not write.
+        If ``target`` contains files that this function did not write.
     NotFittedError
         If ``embedder`` has a ``fine_tuner`` and is not fitted.
     BlockingIOError
         If another process is writing ``target``.
     ValueError
-        If a column is missing or a file cannot be read; if a row has no text or too much of it and
-        ``embedder`` does not allow that; if ``target`` was begun with another source, model or
-        settings; if ``source`` is where ``target`` writes and removes files.
+        If a column is missing or a file cannot be read; if a text is missing or too long and
+        ``embedder`` raises for it; if ``target`` was created from another source, with another model
+        or other settings; if ``target`` would overwrite files of ``source``.
 
     See Also
     --------
-    sk_sentemb.SentenceEmbedder : Embeds what fits into memory.
+    sk_sentemb.SentenceEmbedder : Embed texts that fit into memory.
 
     Examples
     --------
@@ -134,7 +139,7 @@ def embed_dataset(
     >>> notes = pd.DataFrame({"id": [7, 8], "note": ["The cat sleeps.", "Stocks fell."]})
     >>> notes.to_csv(folder / "notes.csv", index=False)
     >>> done = embed_dataset(
-    ...     SentenceEmbedder(), folder / "notes.csv", folder / "vectors", column="note",
+    ...     SentenceEmbedder(), folder / "notes.csv", folder / "embeddings", column="note",
     ...     keep=["id"], progress=False,
     ... )
     >>> done.n_rows, done.n_dimensions
@@ -150,25 +155,25 @@ def embed_dataset(
     columns = _names("column", column)
     keep = keep if keep == "all" else _names("keep", keep)
     rows = open_source(source, format, columns, keep)
-    embedder = prepared(embedder, column)
+    embedder = prepare_embedder(embedder, column)
     task = {"columns": columns, **encoding_params(embedder)}
-    place = _open_place(path, rows.schema, keep, task)
-    asked = {
-        "source": rows.stamps,
-        "keep": {field.name: str(field.type) for field in place.kept},
+    writer = _open_writer(path, rows.schema, keep, task)
+    settings = {
+        "source": rows.fingerprints,
+        "keep": {field.name: str(field.type) for field in writer.kept},
         "rows_per_shard": int(rows_per_shard),
         **task,
     }
-    place.lock.parent.mkdir(parents=True, exist_ok=True)
-    with locked(place.lock, path):
-        manifest = begin(place, rows, asked, overwrite=overwrite)
-        manifest, n_resumed = embed_rest(embedder, rows, manifest, place, progress=progress)
+    writer.lock.parent.mkdir(parents=True, exist_ok=True)
+    with locked(writer.lock, path):
+        manifest = begin(writer, rows, settings, overwrite=overwrite)
+        manifest, n_resumed = embed_rest(embedder, rows, manifest, writer, progress=progress)
     totals = manifest.totals()
     embedder._warn(EmbeddedRows(np.empty(0), *totals[1:]))
     return EmbeddedDataset(
         path=path,
         n_rows=totals.n_rows,
-        n_dimensions=place.n_dimensions,
+        n_dimensions=writer.n_dimensions,
         n_resumed=n_resumed,
         n_truncated=totals.n_truncated,
         n_missing=totals.n_missing,
@@ -178,24 +183,24 @@ def embed_dataset(
 def _names(parameter: str, value: str | Sequence[str]) -> list[str]:
     names = [value] if isinstance(value, str) else list(value)
     if len(set(names)) < len(names) or (not names and parameter == "column"):
-        raise ValueError(f"{parameter}={value!r}: pass names of columns, each once.")
+        raise ValueError(f"{parameter}={value!r}: pass column names, each once.")
     return names
 
 
-def _open_place(
+def _open_writer(
     path: Path, schema: pa.Schema, keep: str | list[str], task: dict[str, Any]
-) -> ShardFolder | ArrayFile:
+) -> ParquetWriter | ArrayWriter:
     metadata = {"sk_sentemb": json.dumps({"version": __version__, **task})}
     names = schema.names if keep == "all" else keep
     kept = pa.schema([schema.field(name) for name in names], metadata=metadata)
     n_dimensions = len(task["columns"]) * task["embedding_dim"]
     if path.suffix == ".npy":
-        return ArrayFile(path, kept, n_dimensions)
+        return ArrayWriter(path, kept, n_dimensions)
     if path.is_file():
         raise FileExistsError(f"target={str(path)!r} is a file; pass a folder or a name in .npy.")
     if EMBEDDING in names:
         raise ValueError(
-            f"keep has a column {EMBEDDING!r}, which is the name of the vectors. Rename it in the "
+            f"keep has a column {EMBEDDING!r}, the name of the column of embeddings. Rename it in the "
             "source, or pass keep without it."
         )
-    return ShardFolder(path, kept, n_dimensions)
+    return ParquetWriter(path, kept, n_dimensions)

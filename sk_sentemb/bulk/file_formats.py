@@ -1,6 +1,6 @@
-"""Files of each format as streams of rows, with little of a file in memory.
+"""Streams of rows from Parquet, CSV, TSV and JSON lines, with little of a file in memory.
 
-These are pyarrow's readers of single files. A scan of a dataset reads hundreds of megabytes ahead, and
+They use pyarrow's readers of single files, because a dataset scan reads hundreds of megabytes ahead and
 holds whole row groups of Parquet, of which a file may have only one.
 """
 
@@ -16,16 +16,16 @@ from .nesting import DepthLimitedStream
 FORMATS = ("parquet", "csv", "tsv", "json")
 TEXT_FORMATS = ("csv", "tsv", "json")
 
-# No row of CSV or JSON may be longer than a block; pyarrow reads some forty blocks ahead.
+# No row of CSV or JSON may be longer than a block; pyarrow reads about forty blocks ahead.
 BLOCK_BYTES = 4 << 20
 
-# Of Parquet; few rows, so that long texts need little memory.
+# For Parquet; few rows, so that long texts need little memory.
 _BATCH_ROWS = 1024
 _BUFFER_BYTES = 1 << 20
 
 
 def file_schema(file: str, format: str) -> pa.Schema:
-    """Return all columns of a file; of CSV and JSON, as its first block has them."""
+    """Return the columns of a file; for CSV and JSON, those of the first block."""
     if format == "parquet":
         return pq.read_schema(file)
     if format == "json":
@@ -34,16 +34,16 @@ def file_schema(file: str, format: str) -> pa.Schema:
 
 
 def count_rows(file: str, format: str, schema: pa.Schema) -> int:
-    """Count the rows of a file; of CSV and JSON by reading them, so that bad ones show themselves."""
+    """Count the rows of a file; CSV and JSON are read, which reveals invalid rows."""
     if format == "parquet":
         return pq.read_metadata(file).num_rows
     return sum(map(len, read_file(file, format, schema)))
 
 
 def read_file(file: str, format: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Read columns of a file."""
+    """Yield the columns of a schema from a file."""
     for batch in _batches(file, format, schema):
-        batch.validate(full=True)  # neither Parquet nor JSON is seen to be UTF-8 as it is read
+        batch.validate(full=True)  # reading does not check that Parquet and JSON are UTF-8
         yield batch.select(schema.names).cast(schema)
 
 
@@ -60,12 +60,12 @@ def _batches(file: str, format: str, schema: pa.Schema) -> Iterator[pa.RecordBat
 def _open_csv(file: str, format: str, schema: pa.Schema | None = None) -> pa.RecordBatchReader:
     return pyarrow.csv.open_csv(
         file,
-        # One thread, because only then an error names its row.
+        # One thread, because only then errors name the row.
         pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
         pyarrow.csv.ParseOptions(
             delimiter="\t" if format == "tsv" else ",", newlines_in_values=True
         ),
-        # "NA" and "null" are texts; only an empty cell without quotes is missing.
+        # "NA" and "null" are texts; only an unquoted empty cell is missing.
         pyarrow.csv.ConvertOptions(
             column_types=schema,
             include_columns=schema.names if schema else None,

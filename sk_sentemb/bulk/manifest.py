@@ -1,4 +1,4 @@
-"""What a run was asked to do and how far it has come, on the disk beside what it writes."""
+"""The settings of a run and its finished shards, in a file next to the output."""
 
 import json
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Self
 
 from .atomic_io import write_text
 
-# Tells a manifest from the JSON files of others.
+# Distinguishes a manifest from other JSON files.
 LAYOUT = "sk_sentemb.bulk 2"
 
 
 class Counts(NamedTuple):
-    """What became of the rows of a shard."""
+    """Number of rows, texts, truncated texts and missing cells."""
 
     n_rows: int
     n_texts: int
@@ -23,9 +23,9 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """A run, and the shards of it that are finished."""
+    """The settings of a run and its finished shards."""
 
-    asked: dict[str, Any]
+    settings: dict[str, Any]
     n_rows: list[int]
     shards: tuple[Counts, ...] = ()
     digests: tuple[str, ...] = ()
@@ -33,15 +33,15 @@ class Manifest:
 
     @property
     def n_shards(self) -> int:
-        """How many shards there will be. One at least: no rows are a target too."""
-        return max(1, -(-sum(self.n_rows) // self.asked["rows_per_shard"]))
+        """Total number of shards; at least one, even without rows."""
+        return max(1, -(-sum(self.n_rows) // self.settings["rows_per_shard"]))
 
     def totals(self) -> Counts:
-        """Sum up the finished shards."""
+        """Return the counts of all finished shards together."""
         return Counts(*map(sum, zip(Counts(0, 0, 0, 0), *self.shards, strict=True)))
 
-    def finished(self, number: int, shard: Counts, digest: str) -> Self:
-        """Return the manifest with one more shard, or with one that was written again."""
+    def with_shard(self, number: int, shard: Counts, digest: str) -> Self:
+        """Return the manifest with a shard added or replaced."""
         return replace(
             self,
             shards=(*self.shards[:number], shard, *self.shards[number + 1 :]),
@@ -49,10 +49,10 @@ class Manifest:
         )
 
     def write(self, file: Path) -> None:
-        """Write it in one step."""
+        """Write the manifest atomically."""
         content = {
             "layout": LAYOUT,
-            **self.asked,
+            **self.settings,
             "n_rows": self.n_rows,
             "kept_digest": self.kept_digest,
             "shards": [
@@ -64,7 +64,7 @@ class Manifest:
 
 
 def read_manifest(file: Path) -> Manifest | None:
-    """Read a manifest, if there is one."""
+    """Return the manifest of a file, or None if it does not exist."""
     if not file.exists():
         return None
     try:
@@ -82,11 +82,11 @@ def read_manifest(file: Path) -> Manifest | None:
 
 
 def check_same(old: dict[str, Any], new: dict[str, Any], target: Path) -> None:
-    """Raise if a target was begun with other rows, another model or other settings."""
+    """Raise if a target was created from other rows, with another model or other settings."""
     if differences := list(_differences(old, new)):
         raise ValueError(
-            f"{target} was begun otherwise: {'; '.join(differences)}. Ask for the same to resume, or "
-            "pass overwrite=True to start again."
+            f"{target} was created with different settings: {'; '.join(differences)}. Pass the same "
+            "settings to resume, or overwrite=True to start again."
         )
 
 

@@ -1,4 +1,4 @@
-"""Check how deeply JSON is nested before pyarrow parses it: deep nesting crashes its parser."""
+"""Limit the nesting of JSON before pyarrow parses it: deep nesting crashes its parser."""
 
 import io
 import re
@@ -14,7 +14,7 @@ _ESCAPED = re.compile(rb"\\[^\r\n]")
 
 
 class DepthLimitedStream(io.RawIOBase):
-    """A stream of JSON lines that raises before it returns values that are nested too deeply."""
+    """A stream of JSON lines that raises before it returns too deeply nested values."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class DepthLimitedStream(io.RawIOBase):
         quoted = (np.cumsum(data == ord('"'), dtype=np.uint8) + np.uint8(self._quoted)) & 1
         breaks = np.flatnonzero((data == ord("\n")) | (data == ord("\r")))
         if quoted[breaks].any():
-            # From there on, pyarrow's blocks and these would not agree on what is in a string.
+            # Beyond it, pyarrow's blocks and these would disagree about what is within a string.
             position = breaks[quoted[breaks].argmax()]
             raise pa.ArrowInvalid(f"{self._line(block, position)}: a string is not closed")
         lower = data | 0x20  # maps brackets to braces

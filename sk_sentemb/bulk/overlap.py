@@ -1,4 +1,4 @@
-"""Check that a run does not write or remove the files that it reads, whatever their paths are."""
+"""Check that a run does not write or remove the files that it reads."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ def check_target(target: Path, source: object) -> None:
         folder = Path(source).expanduser().resolve()
         if folder.is_dir() and target.resolve().is_relative_to(folder):
             raise ValueError(
-                f"target={str(target)!r} lies in the folder source={os.fspath(source)!r}, where the "
+                f"target={str(target)!r} is in the folder source={os.fspath(source)!r}, where the "
                 "next call would read it as text. Pass another target, or a pattern as source."
             )
 

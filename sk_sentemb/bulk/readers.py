@@ -1,4 +1,4 @@
-"""What a source is made of: files, or one pyarrow Dataset. Both have the same methods."""
+"""Readers of one file and of a pyarrow Dataset, with the same methods."""
 
 import os
 from collections.abc import Iterator
@@ -16,41 +16,41 @@ from .overlap import local_files
 
 @dataclass(frozen=True)
 class FileReader:
-    """A file."""
+    """Reads one file."""
 
     name: str
     format: str
 
-    def stamps(self) -> list[dict[str, Any]]:
-        """Return what changes when the file does."""
+    def fingerprints(self) -> list[dict[str, Any]]:
+        """Return a fingerprint of the file: its path, size and modification time."""
         status = os.stat(self.name)
         return [{"path": self.name, "size": status.st_size, "mtime_ns": status.st_mtime_ns}]
 
     def local_files(self) -> list[str]:
-        """Return the files of this machine that it is read from."""
+        """Return the local files that are read."""
         return [self.name]
 
     def columns(self) -> pa.Schema | None:
-        """Return all its columns; None for a file without a line, which cannot have any."""
-        # pyarrow refuses JSON lines without a line.
+        """Return all columns, or None for an empty JSON file."""
+        # pyarrow refuses an empty file of JSON lines.
         if self.format == "json" and not os.stat(self.name).st_size:
             return None
-        with self._named():
+        with self._errors_with_name():
             return file_schema(self.name, self.format)
 
     def count(self, schema: pa.Schema) -> int:
-        """Count its rows; those of text files are read, so that bad ones show themselves."""
-        with self._named():
+        """Count the rows; text files are read, which reveals invalid rows."""
+        with self._errors_with_name():
             return count_rows(self.name, self.format, schema) if self.columns() is not None else 0
 
     def read(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """Read columns of it."""
-        with self._named():
+        """Yield the columns of a schema."""
+        with self._errors_with_name():
             yield from read_file(self.name, self.format, schema)
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Name the file in what pyarrow says of it."""
+    def _errors_with_name(self) -> Iterator[None]:
+        """Add the name of the file to errors of pyarrow."""
         try:
             yield
         except OSError as error:
@@ -59,7 +59,7 @@ class FileReader:
             hint = (
                 f". It must be UTF-8, with rows of at most {BLOCK_BYTES:,} bytes, values of JSON nested "
                 f"at most {MAX_DEPTH} deep, and columns of the types that the first rows of the first "
-                "file have; a pyarrow.dataset.Dataset may have others."
+                "file have; pass a pyarrow.dataset.Dataset for other types."
             )
             raise ValueError(
                 f"{self.name} cannot be read: {error}{hint * (self.format in TEXT_FORMATS)}"
@@ -68,44 +68,45 @@ class FileReader:
 
 @dataclass(frozen=True)
 class DatasetReader:
-    """A pyarrow Dataset, read as it was set up."""
+    """Reads a pyarrow Dataset."""
 
     dataset: ds.Dataset
 
-    # Its types are those it was given.
-    format = None
+    format = None  # the types are those of the dataset
 
     def __post_init__(self) -> None:
         check_nesting(self.dataset)
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """The name for messages."""
         return f"the {type(self.dataset).__name__}"
 
-    def stamps(self) -> list[dict[str, Any]]:
-        """Return what changes when it does, as far as it has files, and its rows."""
-        # It may be filtered, or not be of files at all.
-        stamps = [{"path": self.name, "n_rows": self.dataset.count_rows()}]
+    def fingerprints(self) -> list[dict[str, Any]]:
+        """Return a fingerprint of the dataset: its number of rows and its files."""
+        # It may be filtered, or have no files.
+        fingerprints = [{"path": self.name, "n_rows": self.dataset.count_rows()}]
         if isinstance(self.dataset, ds.FileSystemDataset):
             infos = self.dataset.filesystem.get_file_info(self.dataset.files)
-            stamps += [{"path": i.path, "size": i.size, "mtime_ns": i.mtime_ns} for i in infos]
-        return stamps
+            fingerprints += [
+                {"path": i.path, "size": i.size, "mtime_ns": i.mtime_ns} for i in infos
+            ]
+        return fingerprints
 
     def local_files(self) -> list[str]:
-        """Return the files of this machine that it is read from."""
+        """Return the local files that are read."""
         return list(local_files(self.dataset))
 
     def columns(self) -> pa.Schema:
-        """Return all its columns."""
+        """Return all columns."""
         return self.dataset.schema
 
     def count(self, schema: pa.Schema) -> int:
-        """Count its rows."""
+        """Count the rows."""
         return self.dataset.count_rows()
 
     def read(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """Read columns of it."""
+        """Yield the columns of a schema."""
         options = None
         if isinstance(getattr(self.dataset, "format", None), ds.ParquetFileFormat):
             options = ds.ParquetFragmentScanOptions(pre_buffer=False)

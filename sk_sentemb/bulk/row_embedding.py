@@ -1,4 +1,4 @@
-"""Tables of rows in, vectors out: the embedder of a run."""
+"""Embed tables of rows with the embedder of a run."""
 
 import copy
 import re
@@ -14,14 +14,14 @@ from ..embedder import EmbeddedRows, SentenceEmbedder
 _ROW = re.compile(r"\brow (\d+)")
 
 
-def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> SentenceEmbedder:
-    """Return a fitted embedder for a run; the caller's stays as it is."""
+def prepare_embedder(embedder: SentenceEmbedder, column: str | Sequence[str]) -> SentenceEmbedder:
+    """Return a fitted embedder for a run, without changing the caller's."""
     if not isinstance(embedder, SentenceEmbedder):
         raise TypeError(
             f"embedder is of type {type(embedder).__name__}; pass a SentenceEmbedder, fitted or not."
         )
-    # Fitting loads the model and learns the columns, so that any text will do. One column that is
-    # not in a list has no name to learn or check, as a Series has none.
+    # Fitting only loads the model and records the columns, so any text will do. A column that is not
+    # in a list has no name to record or check, like a Series.
     sample = [""] if isinstance(column, str) else pa.table({name: [""] for name in column})
     ready = load_fitted(embedder, sample)
     if ready is embedder:
@@ -34,7 +34,7 @@ def prepared(embedder: SentenceEmbedder, column: str | Sequence[str]) -> Sentenc
 
 
 def encoding_params(embedder: SentenceEmbedder) -> dict[str, Any]:
-    """Return the model and the settings that decide a text's vector, for JSON."""
+    """Return the model and the parameters that determine an embedding, for JSON."""
     encoder = embedder.encoder_
     limit = encoder.length_limit(embedder.max_length)
     return {
@@ -55,7 +55,7 @@ def encoding_params(embedder: SentenceEmbedder) -> dict[str, Any]:
 def embed_rows(
     embedder: SentenceEmbedder, texts: pa.Table, first_row: int, place_of: Callable[[int], str]
 ) -> EmbeddedRows:
-    """Embed some rows of a dataset."""
+    """Embed consecutive rows of a dataset."""
     try:
         return embedder._rows(read_text_columns(texts))
     except ValueError as error:

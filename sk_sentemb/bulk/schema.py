@@ -1,4 +1,4 @@
-"""The columns that are read from a source, and their types."""
+"""Select the columns of a source, and their types."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,36 +7,40 @@ from pyarrow import types
 
 
 def read_schema(
-    there: pa.Schema, texts: Sequence[str], keep: str | Sequence[str], format: str | None, part: str
+    available: pa.Schema,
+    texts: Sequence[str],
+    keep: str | Sequence[str],
+    format: str | None,
+    part: str,
 ) -> pa.Schema:
-    """Choose columns, and their types without what pyarrow guesses from the looks of texts."""
-    names = dict.fromkeys([*there.names, *texts] if keep == "all" else [*texts, *keep])
-    check_columns(names, there, part)
+    """Return the selected columns, with text as text where pyarrow infers another type."""
+    names = dict.fromkeys([*available.names, *texts] if keep == "all" else [*texts, *keep])
+    check_columns(names, available, part)
     schema = pa.schema(
-        [(name, _read_type(there.field(name).type, format, name in texts)) for name in names]
+        [(name, _read_type(available.field(name).type, format, name in texts)) for name in names]
     )
     for name in texts:
         _check_text(schema.field(name), part)
     return schema
 
 
-def check_columns(names: Iterable[str], there: pa.Schema, part: str) -> None:
-    """Raise if a file has a column not at all or more than once."""
+def check_columns(names: Iterable[str], available: pa.Schema, part: str) -> None:
+    """Raise if a column is missing from a file or repeated."""
     for name in names:
-        n_columns = len(there.get_all_field_indices(name))
+        n_columns = len(available.get_all_field_indices(name))
         if n_columns != 1:
             raise ValueError(
                 f"{part} has {n_columns or 'no'} column{'s' * (n_columns > 1)} {name!r}; it has "
-                f"{there.names[:20]}."
+                f"{available.names[:20]}."
             )
 
 
 def _read_type(kind: pa.DataType, format: str | None, is_text: bool) -> pa.DataType:
-    # Nothing in the first rows, or nothing that is UTF-8.
+    # The first rows are empty, or not UTF-8.
     is_vague = types.is_null(kind) or types.is_binary(kind)
     if format in ("csv", "tsv") and (is_text or is_vague):
         return pa.string()
-    # A string of JSON is a string, also where it looks like a time.
+    # A JSON string stays a string, even if it looks like a time.
     if format == "json" and (is_vague or types.is_timestamp(kind)):
         return pa.string()
     return kind

@@ -1,4 +1,4 @@
-"""The rows of a source: how many there are, where each stands, and tables of them."""
+"""The rows of a source, as tables of equal size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from .source_files import Paths, find_files
 
 @dataclass(frozen=True)
 class Source:
-    """Columns of files or of a pyarrow Dataset."""
+    """Selected columns of files or of a pyarrow Dataset."""
 
     parts: Sequence[FileReader | DatasetReader]
     schema: pa.Schema
-    stamps: list[dict[str, Any]]
+    fingerprints: list[dict[str, Any]]
 
     def count(self) -> list[int]:
-        """Count the rows of each part, and see that it has the columns."""
+        """Count the rows of each part, and check its columns."""
         counts = []
         for part in self.parts:
-            if (there := part.columns()) is not None:
-                check_columns(self.schema.names, there, part.name)
+            if (available := part.columns()) is not None:
+                check_columns(self.schema.names, available, part.name)
             counts.append(part.count(self.schema))
         return counts
 
-    def place(self, counts: Sequence[int], row: int) -> str:
-        """Say where a row stands, for errors."""
+    def describe_row(self, counts: Sequence[int], row: int) -> str:
+        """Return the file and row of a row of the dataset, for messages."""
         for part, n_rows in zip(self.parts, counts, strict=True):
             if row < n_rows:
                 return f"row {row} of {part.name}"
@@ -40,7 +40,7 @@ class Source:
     def tables(
         self, schema: pa.Schema, counts: Sequence[int], start: int, size: int
     ) -> Iterator[pa.Table]:
-        """Read rows from one on, in tables of ``size`` rows of which the last may be shorter."""
+        """Yield the rows from `start` on, in tables of `size` rows."""
         held: list[pa.RecordBatch] = []
         n_held = 0
         for batch in self._batches(schema, counts, start):
@@ -66,9 +66,9 @@ class Source:
                 if n_read > n_rows:
                     break
                 yield batch[max(0, start - n_read + len(batch)) :]
-            if n_read != n_rows or any(stamp not in self.stamps for stamp in part.stamps()):
+            if n_read != n_rows or any(f not in self.fingerprints for f in part.fingerprints()):
                 raise ValueError(
-                    f"{part.name} changed while it was read. Pass overwrite=True to start again."
+                    f"{part.name} changed while it was being read. Pass overwrite=True to start again."
                 )
             start = 0
 
@@ -76,17 +76,19 @@ class Source:
 def open_source(
     source: Paths | ds.Dataset, format: str, texts: Sequence[str], keep: str | Sequence[str]
 ) -> Source:
-    """Find the files of a source, and the types of its columns."""
+    """Open the files of a source, and select its columns."""
     parts: Sequence[FileReader | DatasetReader]
     if isinstance(source, ds.Dataset):
         parts = [DatasetReader(source)]
     else:
         files, format = find_files(source, format)
         parts = [FileReader(file, format) for file in files]
-    stamps = [stamp for part in parts for stamp in part.stamps()]
+    fingerprints = [f for part in parts for f in part.fingerprints()]
     for part in parts:
-        if (there := part.columns()) is not None:
-            return Source(parts, read_schema(there, texts, keep, part.format, part.name), stamps)
-    # Of a source without a line, any columns are right.
+        if (available := part.columns()) is not None:
+            return Source(
+                parts, read_schema(available, texts, keep, part.format, part.name), fingerprints
+            )
+    # An empty source has any columns.
     names = dict.fromkeys([*texts, *(() if keep == "all" else keep)])
-    return Source(parts, pa.schema([(name, pa.string()) for name in names]), stamps)
+    return Source(parts, pa.schema([(name, pa.string()) for name in names]), fingerprints)

@@ -1,4 +1,4 @@
-"""Which files a source is made of, and their format."""
+"""Find the files of a source, and their format."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -22,17 +22,17 @@ _COMPRESSED = (".gz", ".bz2", ".zst")
 
 
 def find_files(source: Paths, name: str) -> tuple[tuple[str, ...], str]:
-    """Find the files of a source."""
+    """Return the files of a source and their format."""
     if name not in ("auto", *FORMATS):
         raise ValueError(f"format={name!r}: pass 'auto' or one of {[*FORMATS]}.")
     if isinstance(source, (str, os.PathLike)):
-        found = _files_of(Path(source).expanduser(), every=name != "auto")
+        found = _list_files(Path(source).expanduser(), every=name != "auto")
     else:
         is_table = hasattr(source, "columns") or hasattr(source, "column_names")
         if is_table or not isinstance(source, Iterable):
             raise TypeError(
                 f"source is of type {type(source).__name__}; pass paths of files or a "
-                "pyarrow.dataset.Dataset. Rows that are in memory go to the embedder's transform."
+                "pyarrow.dataset.Dataset. For rows in memory, use the embedder's transform."
             )
         found = [Path(file).expanduser() for file in source]
     if not found:
@@ -45,8 +45,8 @@ def find_files(source: Paths, name: str) -> tuple[tuple[str, ...], str]:
     return tuple(os.path.abspath(file) for file in found), name
 
 
-def _files_of(path: Path, *, every: bool) -> list[Path]:
-    """Return a path's files in order: itself, those below a folder, or those that fit a pattern."""
+def _list_files(path: Path, *, every: bool) -> list[Path]:
+    """Return the files of a path in order: a file, those below a folder, or those of a pattern."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -56,14 +56,14 @@ def _files_of(path: Path, *, every: bool) -> list[Path]:
     below = [
         file
         for file in path.rglob("*")
-        # As in Spark, Hive and pyarrow, these names are not of data.
+        # Spark, Hive and pyarrow also skip these names.
         if not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
         and file.is_file()
     ]
-    return sorted((file for file in below if every or _format_of(file)), key=str)
+    return sorted((file for file in below if every or _infer_format(file)), key=str)
 
 
-def _format_of(file: Path) -> str | None:
+def _infer_format(file: Path) -> str | None:
     plain = file.with_suffix("") if file.suffix.lower() in _COMPRESSED else file
     name = SUFFIXES.get(plain.suffix.lower())
     # Parquet compresses within the file.
@@ -71,7 +71,7 @@ def _format_of(file: Path) -> str | None:
 
 
 def _common_format(files: list[Path]) -> str:
-    names = {_format_of(file): file for file in files}
+    names = {_infer_format(file): file for file in files}
     if None in names:
         raise ValueError(
             f"{os.fspath(names[None])!r} has none of the endings {[*SUFFIXES]}; pass format=."

@@ -1,4 +1,4 @@
-"""One run at a time writes a target."""
+"""A lock, so that only one run at a time writes a target."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from .atomic_io import check_no_link
 
 @contextmanager
 def locked(file: Path, target: Path) -> Iterator[None]:
-    """Keep other runs out; the system lets go of the lock of a process that was killed."""
+    """Lock a target; the system releases the lock of a killed process."""
     check_no_link(file)  # older releases of filelock empty the file that a link leads to
     lock = FileLock(file)
     try:

@@ -1,4 +1,4 @@
-"""Who embeds which texts right now, so that no two threads or processes embed the same one."""
+"""Leases on keys, so that no two threads compute the same embedding."""
 
 import os
 import threading
@@ -6,48 +6,48 @@ from collections.abc import Iterable
 
 
 class Leases:
-    """Keys that some thread of this process is embedding."""
+    """The keys that threads of this process are computing."""
 
     def __init__(self) -> None:
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
-        self._given_back = threading.Condition()
+        self._released = threading.Condition()
         self._owners: dict[bytes, int] = {}
 
-    def _own(self) -> threading.Condition:
-        # A forked child has the claims of threads that it does not have.
+    def _condition(self) -> threading.Condition:
+        # A forked child inherits the leases of threads that it does not have.
         if self._process != os.getpid():
-            self._begin()
-        return self._given_back
+            self._reset()
+        return self._released
 
-    def take(self, keys: Iterable[bytes], limit: int) -> list[bytes]:
-        """Claim up to so many of the keys, the first that no other thread has."""
+    def acquire(self, keys: Iterable[bytes], limit: int) -> list[bytes]:
+        """Acquire the first `limit` keys that no other thread holds."""
         me = threading.get_ident()
         mine: list[bytes] = []
-        with self._own():
+        with self._condition():
             for key in keys:
                 if len(mine) == limit:
                     break
-                # What this thread has is left over from a call that was interrupted, or around this.
+                # What this thread holds is left over from an interrupted call, or from one around this.
                 if self._owners.get(key, me) == me:
                     mine.append(key)
             self._owners.update(dict.fromkeys(mine, me))
         return mine
 
-    def give_back(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Let go of those of the keys that this thread has, and return them."""
+    def release(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Release the keys that this thread holds, and return them."""
         me = threading.get_ident()
-        with self._own():
+        with self._condition():
             mine = [key for key in keys if self._owners.get(key) == me]
             for key in mine:
                 del self._owners[key]
-            self._given_back.notify_all()
+            self._released.notify_all()
         return mine
 
     def wait(self, keys: Iterable[bytes]) -> None:
         """Wait until one of the keys is free."""
         keys = set(keys)
-        with self._own():
-            self._given_back.wait_for(lambda: not keys <= self._owners.keys())
+        with self._condition():
+            self._released.wait_for(lambda: not keys <= self._owners.keys())

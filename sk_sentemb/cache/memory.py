@@ -1,4 +1,4 @@
-"""Embeddings in memory, shared by all embedders of the process."""
+"""In-memory cache, shared by all embedders of the process."""
 
 import uuid
 from collections import Counter, OrderedDict
@@ -9,34 +9,32 @@ from weakref import WeakSet, WeakValueDictionary
 
 from ..encoder import ForkSafeLock
 from .leases import Leases
-from .namespace import Namespace, prefix_of
-from .statistics import CacheStatistics, NamespaceUse, is_of
+from .namespace import Namespace, get_prefix
+from .statistics import CacheStatistics, NamespaceUse, matches_model
 
-# What Python takes for an entry beside the record itself: two objects' heads, the key, the place in
-# the dict and in its order. Measured with tracemalloc.
+# Bytes that Python takes for an entry in addition to the record. Measured with tracemalloc.
 ENTRY_BYTES = 250
 
-# A worker process that meets a pickled cache again and again goes on with the same one, also while
-# nobody there holds it.
-_KNOWN: WeakValueDictionary[str, "MemoryCache"] = WeakValueDictionary()
-_KEPT: list["MemoryCache"] = []
+# A worker process that unpickles a cache repeatedly keeps using the same one, even while nothing
+# there refers to it.
+_caches_by_id: WeakValueDictionary[str, "MemoryCache"] = WeakValueDictionary()
+_pinned: list["MemoryCache"] = []
 
 
 class MemoryCache:
-    """A bounded cache in memory; what was used least recently goes first.
+    """In-memory cache of one process, which drops the least recently used embeddings first.
 
-    It belongs to its process: copies and clones of an embedder share it, threads may use it at once,
-    and a worker process that gets it in a pickle has an empty one of its own, which lasts as long as
-    the worker.
+    Copies and clones of an embedder share the cache, and threads may use it at the same time. A worker
+    process that receives it in a pickle has an empty cache of its own, for the lifetime of the worker.
 
     Parameters
     ----------
     max_bytes : int, default=1_000_000_000
-        The most bytes of vectors, keys and bookkeeping. Can be set at any time.
+        Maximum size of embeddings, keys and bookkeeping, in bytes. It can be set at any time.
 
     See Also
     --------
-    DiskCache : Lasts longer than the process.
+    DiskCache : Persistent cache.
 
     Examples
     --------
@@ -45,41 +43,41 @@ class MemoryCache:
     >>> cache = MemoryCache(max_bytes=100_000_000)
     >>> embedder = SentenceEmbedder(cache=cache).fit(["A text."])
     >>> for _ in range(3):
-    ...     vectors = embedder.transform(["A text.", "Another one.", "A text."])
+    ...     embeddings = embedder.transform(["A text.", "Another one.", "A text."])
     >>> cache.statistics().misses, cache.statistics().hits
     (2, 4)
     """
 
-    # Nobody else waits for what this process embeds, so a turn may be long and well packed.
-    runs_per_turn = 64
+    # No other process waits for these embeddings, so a claim may be large and well packed.
+    passes_per_claim = 64
 
     def __init__(self, max_bytes: int = 1_000_000_000) -> None:
-        self._name(uuid.uuid4().hex)
+        self._set_id(uuid.uuid4().hex)
         self._lock = ForkSafeLock()
-        self._claims = Leases()
+        self._leases = Leases()
         self._records: OrderedDict[bytes, bytes] = OrderedDict()
-        self._spaces: dict[bytes, Namespace] = {}
+        self._namespaces: dict[bytes, Namespace] = {}
         self._n_bytes = self._hits = self._misses = 0
-        self._fronts: WeakSet[MemoryCache] = WeakSet()
+        self._tiers: WeakSet[MemoryCache] = WeakSet()
         self.max_bytes = max_bytes
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes that it may take; setting it lower drops what was used least recently."""
+        """Maximum size in bytes; lowering it drops the least recently used embeddings."""
         return self._max_bytes
 
     @max_bytes.setter
     def max_bytes(self, max_bytes: int) -> None:
-        self._max_bytes = checked_bytes(max_bytes)
+        self._max_bytes = validate_max_bytes(max_bytes)
         with self._lock:
             self._evict()
-            fronts = list(self._fronts)
-        for front in fronts:
-            front.max_bytes = min(front.max_bytes, self.max_bytes)
+            tiers = list(self._tiers)
+        for tier in tiers:
+            tier.max_bytes = min(tier.max_bytes, self.max_bytes)
 
-    def get(self, space: Namespace, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get(self, namespace: Namespace, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key, or None."""
-        del space
+        del namespace
         with self._lock:
             records = list(map(self._records.get, keys))
             for key, record in zip(keys, records, strict=True):
@@ -88,10 +86,10 @@ class MemoryCache:
                     self._hits += 1
         return records
 
-    def put(self, space: Namespace, records: Mapping[bytes, bytes]) -> None:
-        """Keep records that were not there."""
+    def put(self, namespace: Namespace, records: Mapping[bytes, bytes]) -> None:
+        """Store records."""
         with self._lock:
-            self._spaces[space.prefix] = space
+            self._namespaces[namespace.prefix] = namespace
             for key, record in records.items():
                 self._n_bytes -= _size(self._records.pop(key, None))
                 self._records[key] = record
@@ -99,76 +97,78 @@ class MemoryCache:
             self._misses += len(records)
             self._evict()
 
-    def claim(self, space: Namespace, keys: Sequence[bytes], limit: int) -> list[bytes]:
-        """Return up to so many of the keys that the caller shall embed; then give them back."""
-        del space
-        claimed = self._claims.take(keys, limit)
-        # Somebody may have been done with some between the caller's last look and the claim.
+    def claim(self, namespace: Namespace, keys: Sequence[bytes], limit: int) -> list[bytes]:
+        """Return up to `limit` keys for the caller to compute, and then to release."""
+        del namespace
+        claimed = self._leases.acquire(keys, limit)
+        # Another thread may have stored some between the caller's lookup and the claim.
         with self._lock:
             mine = [key for key in claimed if key not in self._records]
-        self._claims.give_back(set(claimed).difference(mine))
+        self._leases.release(set(claimed).difference(mine))
         return mine
 
-    def give_back(self, space: Namespace, keys: Iterable[bytes]) -> list[bytes]:
-        """Let others have those of the keys that this thread claimed, and return them."""
-        del space
-        return self._claims.give_back(keys)
+    def release(self, namespace: Namespace, keys: Iterable[bytes]) -> list[bytes]:
+        """Release the keys that this thread claimed, and return them."""
+        del namespace
+        return self._leases.release(keys)
 
-    def wait(self, space: Namespace, keys: Sequence[bytes]) -> None:
-        """Wait until somebody is done with one of the keys."""
-        del space
-        self._claims.wait(keys)
+    def wait(self, namespace: Namespace, keys: Sequence[bytes]) -> None:
+        """Wait until one of the keys is released."""
+        del namespace
+        self._leases.wait(keys)
 
-    def holds(self, n_texts: int, space: Namespace) -> bool:
-        """Say whether so many texts have room."""
-        return n_texts * (space.record_bytes + ENTRY_BYTES) <= self.max_bytes
+    def has_room_for(self, n_texts: int, namespace: Namespace) -> bool:
+        """Return whether this many texts fit into the cache."""
+        return n_texts * (namespace.record_bytes + ENTRY_BYTES) <= self.max_bytes
 
     def clear(self, model: str | None = None) -> int:
-        """Drop embeddings. The shared memory cache also drops those that disk caches keep in memory.
+        """Remove embeddings.
+
+        The default memory cache also removes those that disk caches keep in memory.
 
         Parameters
         ----------
         model : str, default=None
-            Of this model only: its name, or its fingerprint.
+            Name or fingerprint of a model, to remove only its embeddings.
 
         Returns
         -------
         int
-            The number of embeddings dropped, without those of disk caches.
+            The number of embeddings removed, without those of disk caches.
         """
         with self._lock:
-            fronts = list(self._fronts)
+            tiers = list(self._tiers)
             gone = {
                 prefix
-                for prefix, space in self._spaces.items()
-                if is_of(model, space.model, space.fingerprint)
+                for prefix, namespace in self._namespaces.items()
+                if matches_model(model, namespace.model, namespace.fingerprint)
             }
-            keys = [key for key in self._records if prefix_of(key) in gone]
+            keys = [key for key in self._records if get_prefix(key) in gone]
             for key in keys:
                 self._n_bytes -= _size(self._records.pop(key))
-        for front in fronts:
-            front.clear(model)
+        for tier in tiers:
+            tier.clear(model)
         return len(keys)
 
     def statistics(self) -> CacheStatistics:
-        """Count what is there.
+        """Return the contents and the hit rate.
 
         Returns
         -------
         CacheStatistics
-            Texts and bytes, hits and misses, and the share of each model.
+            Number of texts and bytes, hits and misses, and the share of each model.
         """
         with self._lock:
-            n_texts = Counter(map(prefix_of, self._records))
-            spaces = tuple(
+            n_texts = Counter(map(get_prefix, self._records))
+            namespaces = tuple(
                 NamespaceUse(
-                    space.model,
-                    space.fingerprint,
-                    space.dim,
+                    namespace.model,
+                    namespace.fingerprint,
+                    namespace.dim,
                     n_texts[prefix],
-                    n_texts[prefix] * (space.record_bytes + ENTRY_BYTES),
+                    n_texts[prefix] * (namespace.record_bytes + ENTRY_BYTES),
                 )
-                for prefix, space in self._spaces.items()
+                for prefix, namespace in self._namespaces.items()
                 if n_texts[prefix]
             )
             return CacheStatistics(
@@ -178,7 +178,7 @@ class MemoryCache:
                 hits=self._hits,
                 misses=self._misses,
                 n_embedded=self._misses,
-                spaces=spaces,
+                namespaces=namespaces,
             )
 
     def _evict(self) -> None:
@@ -196,15 +196,15 @@ class MemoryCache:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _attached, (self._id, self.max_bytes)
+        return _unpickle, (self._id, self.max_bytes)
 
-    def _name(self, name: str) -> None:
+    def _set_id(self, name: str) -> None:
         self._id = name
-        _KNOWN[name] = self
+        _caches_by_id[name] = self
 
 
-def checked_bytes(max_bytes: int) -> int:
-    """Return a bound in bytes, or raise."""
+def validate_max_bytes(max_bytes: int) -> int:
+    """Return `max_bytes` as an int, or raise."""
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, Integral) or max_bytes < 0:
         raise ValueError(f"max_bytes={max_bytes!r}: pass a number of bytes, 0 or more.")
     return int(max_bytes)
@@ -214,27 +214,27 @@ def _size(record: bytes | None) -> int:
     return 0 if record is None else len(record) + ENTRY_BYTES
 
 
-def _attached(name: str, max_bytes: int) -> MemoryCache:
-    """Return this process's share of a cache that was pickled."""
-    cache = _KNOWN.get(name)
+def _unpickle(name: str, max_bytes: int) -> MemoryCache:
+    """Return the cache of this process that stands for a pickled one."""
+    cache = _caches_by_id.get(name)
     if cache is None:
         cache = MemoryCache(max_bytes)
-        cache._name(name)
-        _KEPT.append(cache)
+        cache._set_id(name)
+        _pinned.append(cache)
     return cache
 
 
-_SHARED = MemoryCache()
+_DEFAULT = MemoryCache()
 
 
 def default_memory_cache() -> MemoryCache:
-    """Return the cache of all embedders with ``cache="memory"``."""
-    return _SHARED
+    """Return the cache that all embedders with ``cache="memory"`` share."""
+    return _DEFAULT
 
 
-def new_front() -> MemoryCache:
-    """Return an empty memory cache for a disk cache, bounded and cleared with the shared one."""
-    front = MemoryCache(_SHARED.max_bytes)
-    with _SHARED._lock:
-        _SHARED._fronts.add(front)
-    return front
+def new_memory_tier() -> MemoryCache:
+    """Return the in-memory tier of a disk cache, limited and cleared with the default memory cache."""
+    tier = MemoryCache(_DEFAULT.max_bytes)
+    with _DEFAULT._lock:
+        _DEFAULT._tiers.add(tier)
+    return tier

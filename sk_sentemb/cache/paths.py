@@ -1,4 +1,4 @@
-"""Where a cache lies on disk, and who may read it."""
+"""The folder of a disk cache, and the permissions of its file."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-# A folder on a disk of one's own, for a cluster whose home folders are on a slow one.
+# For clusters whose home folders are on a slow disk.
 FOLDER_VARIABLE = "SK_SENTEMB_CACHE"
 
 
@@ -26,17 +26,15 @@ def absolute_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 def make_private_file(path: Path) -> bool:
-    """Make an empty file that nobody else can read, if it is not there, and its folder.
-
-    In a folder that its owner opened to a group for writing, the group may use the file, too.
-    """
+    """Create an empty private file and its folder unless they exist; return whether it is writable."""
+    # In a folder that a group may write to, the group may use the file, too.
     if not path.is_absolute():  # not a folder named "~user" in the current one
         raise FileNotFoundError(f"there is no home folder {path.parts[0]}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        # Whether a journal can be made beside it decides, too.
+        # SQLite also has to create its journal there.
         return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     folder_mode = path.parent.stat().st_mode
     is_shared = folder_mode & stat.S_IWGRP and not folder_mode & stat.S_ISVTX

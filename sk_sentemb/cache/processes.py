@@ -1,4 +1,4 @@
-"""The process that holds a claim, and whether it is still running."""
+"""The process that holds a lease, and whether it is still running."""
 
 import os
 import platform
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def process_id() -> str:
-    """Return a name of this process that is unique among all processes of this computer, ever."""
+    """Return a name that no other process of this computer ever has."""
     return f"{platform.node()} {os.getpid()} {_read_start(os.getpid())}"
 
 
-def is_running(owner: object) -> bool:
+def is_alive(owner: object) -> bool:
     """Return whether a process may be running; True for a process on another computer."""
     here = f"{platform.node()} "
     if not str(owner).startswith(here):
@@ -50,8 +50,10 @@ def _read_start(process: int) -> str:
 def _ask_ps(process: int) -> str:
     """Return the state and the start time of a process from ``ps``, or an empty string."""
     command = ["ps", "-o", "stat=,lstart=", "-p", str(process)]
-    told = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
+    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
     try:
-        return subprocess.run(command, capture_output=True, text=True, env=told).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment
+        ).stdout.strip()
     except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""The file of a disk cache: an SQLite database of checked records."""
+"""The file of a disk cache: an SQLite database of records with checksums."""
 
 import sqlite3
 import stat
@@ -13,11 +13,11 @@ from sklearn.utils import gen_batches
 
 from .namespace import CHECKSUM_BYTES, FORMAT, Namespace, add_checksum, verify_checksum
 from .paths import make_private_file
-from .processes import is_running, process_id
+from .processes import is_alive, process_id
 from .statistics import NamespaceUse
 
-# The file is one that can be copied, and read where nothing can be written: so no write-ahead log.
-# A batch is what was written together; it was used together mostly, and goes together.
+# No write-ahead log, so that the file can be copied, and read where nothing can be written.
+# A batch is what was written together: it is mostly used together, and dropped together.
 _SCHEMA = f"""
     PRAGMA page_size = 8192;
     PRAGMA auto_vacuum = INCREMENTAL;
@@ -35,30 +35,27 @@ _SCHEMA = f"""
 
 _KEYS_PER_QUERY = 500
 
-# Seconds: to wait for another process's transaction; after which another computer's claim is void
-# (a process that is gone is noticed at once on the same one); by which a use may be noted too late.
+# Seconds to wait for another process's transaction; after which a lease of another computer expires
+# (on the same computer, an ended process is noticed at once); by which a use may be noted late.
 _PATIENCE = 10.0
 _LEASE = 300.0
 _TOLERANCE = 3600.0
 
 
-# SQLite's codes for a file that is not what it was: SQL that fails, damage, no database at all.
+# SQLite's codes for a damaged file: SQL that fails, corruption, no database at all.
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class OlderVersionError(sqlite3.DatabaseError):
-    """The file was written by an older version of this package, and is of no use any more."""
+    """The file was written by an older version of this package, and cannot be used."""
 
 
 class NewerVersionError(sqlite3.DatabaseError):
-    """The file was written by a newer version of this package, which goes on using it."""
+    """The file was written by a newer version of this package, and is left as it is."""
 
 
 class Store:
-    """One file of embeddings, used by this process; others may use it at the same time.
-
-    Every method raises what SQLite raises; :class:`DiskCache` turns that into warnings.
-    """
+    """One file of embeddings, which other processes may use at the same time; SQLite's errors pass."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,12 +70,12 @@ class Store:
         self._inode = 0
 
     def get(self, keys: Sequence[bytes], record_bytes: int) -> dict[bytes, bytes]:
-        """Return the records that are there, whole and of this length."""
+        """Return the records that are present and undamaged."""
         found = {}
-        near = sorted(keys)  # keys that lie side by side in the index
+        ordered = sorted(keys)  # neighbors in the index
         with self.lock:
-            for part in gen_batches(len(near), _KEYS_PER_QUERY):
-                for key, batch, checked in self._select("key, batch, record", near[part]):
+            for part in gen_batches(len(ordered), _KEYS_PER_QUERY):
+                for key, batch, checked in self._select("key, batch, record", ordered[part]):
                     record = verify_checksum(key, checked, record_bytes)
                     if record is None:
                         self.n_damaged += 1
@@ -89,28 +86,28 @@ class Store:
         return found
 
     def note_use(self) -> None:
-        """Write down, now and then, which batches were used."""
+        """Record, at most once an hour, which batches were used."""
         now = time.time()
         with self.lock:
-            news = [b for b in self._used if self._noted.get(b, 0.0) < now - _TOLERANCE]
+            outdated = [b for b in self._used if self._noted.get(b, 0.0) < now - _TOLERANCE]
             self._used.clear()
-            self._noted.update(dict.fromkeys(news, now))
-            if not news or self.read_only:
+            self._noted.update(dict.fromkeys(outdated, now))
+            if not outdated or self.read_only:
                 return
-            rows = [(now, batch, now - _TOLERANCE) for batch in news]
+            rows = [(now, batch, now - _TOLERANCE) for batch in outdated]
             query = "SELECT 1 FROM batch WHERE used < ? AND id = ?"
             db = self._connection()
             if any(db.execute(query, (before, batch)).fetchone() for _, batch, before in rows):
                 with self._transaction():
                     db.executemany("UPDATE batch SET used = ? WHERE id = ? AND used < ?", rows)
 
-    def put(self, space: Namespace, records: Mapping[bytes, bytes], max_bytes: int) -> None:
-        """Keep records, and drop what was used least recently where the file would grow too large."""
+    def put(self, namespace: Namespace, records: Mapping[bytes, bytes], max_bytes: int) -> None:
+        """Store records, and drop the least recently used ones beyond `max_bytes`."""
         with self.lock:
             with self._transaction() as db:
                 (batch,) = db.execute(
                     "INSERT INTO batch (prefix, used) VALUES (?, ?) RETURNING id",
-                    (space.prefix, time.time()),
+                    (namespace.prefix, time.time()),
                 ).fetchone()
                 db.executemany(
                     "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?)",
@@ -119,20 +116,26 @@ class Store:
                 db.execute(
                     "INSERT INTO space VALUES (?, ?, ?, ?, ?) ON CONFLICT (prefix) "
                     "DO UPDATE SET n_embedded = n_embedded + excluded.n_embedded",
-                    (space.prefix, space.model, space.fingerprint, space.dim, len(records)),
+                    (
+                        namespace.prefix,
+                        namespace.model,
+                        namespace.fingerprint,
+                        namespace.dim,
+                        len(records),
+                    ),
                 )
                 self._delete_claims(db, records)
                 self._evict(db, max_bytes)
             self._claimed.difference_update(records)
-            # Where the bound is lower than it was. In a transaction of its own, as in `delete`.
+            # If the limit was lowered. In a transaction of its own, as in `delete`.
             if _bytes(db)[1] > max_bytes // 8:
                 db.executescript("PRAGMA incremental_vacuum")  # all steps of it
 
     def claim(self, keys: Sequence[bytes], limit: int, record_bytes: int) -> list[bytes]:
-        """Claim up to so many of the keys: those that are neither there nor claimed by others."""
+        """Claim up to `limit` keys that are neither stored nor claimed by others."""
         now = time.time()
         with self.lock, self._transaction() as db:
-            # None lasts for ever, whatever another clock or damage says.
+            # No lease lasts forever, whatever the clock of another computer or damage says.
             db.execute(
                 "DELETE FROM claim WHERE until IS NULL OR until NOT BETWEEN ? AND ?",
                 (now, now + 2 * _LEASE),
@@ -140,12 +143,12 @@ class Store:
             taken: set[bytes] = set()
             for part in gen_batches(len(keys), _KEYS_PER_QUERY):
                 there = self._select("key, record", keys[part])
-                # A damaged one is embedded again and replaced.
+                # Damaged records are computed again and replaced.
                 taken.update(key for key, blob in there if verify_checksum(key, blob, record_bytes))
                 claims = self._select("key, owner", keys[part], table="claim")
-                # One of this process is left over from a call that was interrupted.
+                # A lease of this process is left over from an interrupted call.
                 others = {owner for _, owner in claims if owner != self._owner}
-                running = {owner for owner in others if is_running(owner)}
+                running = {owner for owner in others if is_alive(owner)}
                 taken.update(key for key, owner in claims if owner in running)
             mine = [key for key in keys if key not in taken][:limit]
             db.executemany(
@@ -155,16 +158,16 @@ class Store:
             self._claimed.update(mine)
         return mine
 
-    def give_back(self, keys: Iterable[bytes]) -> None:
-        """Let others have keys that were claimed and not put."""
+    def release(self, keys: Iterable[bytes]) -> None:
+        """Release keys that were claimed and not stored."""
         with self.lock:
             if held := self._claimed.intersection(keys):
                 with self._transaction() as db:
                     self._delete_claims(db, held)
                 self._claimed -= held
 
-    def spaces(self) -> list[NamespaceUse]:
-        """Return what each model's texts take, without the file's own overhead."""
+    def namespaces(self) -> list[NamespaceUse]:
+        """Return the share of each model, without the overhead of the file."""
         with self.lock:
             rows = self._connection().execute(
                 "SELECT model, fingerprint, dim, count(*), count(*) * (4 * dim + 1 + ?) FROM embedding "
@@ -174,18 +177,18 @@ class Store:
             return [NamespaceUse(*row) for row in rows]
 
     def n_embedded(self) -> int:
-        """Return how many texts all processes together have ever put here."""
+        """Return the number of texts that all processes together have ever stored."""
         with self.lock:
             query = "SELECT coalesce(sum(n_embedded), 0) FROM space"
             return self._connection().execute(query).fetchone()[0]
 
     def n_bytes(self) -> int:
-        """Return the bytes of the file that are in use."""
+        """Return the used bytes of the file."""
         with self.lock:
             return _bytes(self._connection())[0]
 
     def delete(self, wanted: Callable[[str, str], bool], used_before: float) -> int:
-        """Drop what was last used before a time, of the models whose name and fingerprint are wanted."""
+        """Delete what was last used before a time, of the models that `wanted` selects."""
         n_deleted = 0
         with self.lock:
             with self._transaction() as db:
@@ -196,12 +199,12 @@ class Store:
                 for batch, model, fingerprint in batches.fetchall():
                     if wanted(model, fingerprint):
                         n_deleted += _delete_batch(db, batch)
-            # In a transaction of its own, because it gives back what the last one set free.
+            # In a transaction of its own, because it returns the pages that the last one freed.
             self._connection().executescript("PRAGMA incremental_vacuum")  # all steps of it
         return n_deleted
 
     def replace_damaged(self) -> None:
-        """Put an empty file in the place of one that cannot be read, once for all processes."""
+        """Replace a damaged file by an empty one, once for all processes."""
         lock = Path(f"{self.path}.lock")
         make_private_file(lock)  # for those who share the folder
         # Older releases of filelock would set another mode.
@@ -210,12 +213,12 @@ class Store:
             damaged = self._inode
             self.close()
             if self.path.exists() and self.path.stat().st_ino == damaged:
-                # First the journal: SQLite would play it back into the new file.
+                # The journal first: SQLite would replay it into the new file.
                 Path(f"{self.path}-journal").unlink(missing_ok=True)
                 self.path.unlink()
 
     def close(self) -> None:
-        """Let go of the file; it is opened again when it is needed."""
+        """Close the file; it is opened again when needed."""
         if self._open_connection is not None:
             self._open_connection.close()
             self._open_connection = None
@@ -235,7 +238,7 @@ class Store:
                 check_same_thread=False,
             )
             self._inode = self.path.stat().st_ino
-            db.text_factory = lambda raw: raw.decode(errors="replace")  # where it is damaged
+            db.text_factory = lambda raw: raw.decode(errors="replace")  # of a damaged file
             try:
                 self._prepare(db)
             except BaseException:
@@ -245,7 +248,7 @@ class Store:
         return self._open_connection
 
     def _is_there(self) -> bool:
-        """Say whether the open file is still the one at the path: somebody may have deleted it."""
+        """Return whether the open file is still the one at the path, not deleted or replaced."""
         try:
             return self.path.stat().st_ino == self._inode
         except FileNotFoundError:
@@ -254,13 +257,17 @@ class Store:
     def _prepare(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
-            raise NewerVersionError(f"it has version {version}, and this package writes {FORMAT}")
+            raise NewerVersionError(
+                f"it has version {version}; this package writes version {FORMAT}"
+            )
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = NORMAL")
         if version == 0 and not self.read_only:
             db.executescript(_SCHEMA)
         elif version < FORMAT:
-            raise OlderVersionError(f"it has version {version}, and this package writes {FORMAT}")
+            raise OlderVersionError(
+                f"it has version {version}; this package writes version {FORMAT}"
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -268,9 +275,9 @@ class Store:
         try:
             db.execute("BEGIN IMMEDIATE")
             yield db
-            db.execute("COMMIT")  # which waits for readers, and may fail too
+            db.execute("COMMIT")  # waits for readers, and may fail
         except BaseException:
-            if db.in_transaction:  # SQLite has rolled back by itself after some errors
+            if db.in_transaction:  # SQLite rolls back by itself after some errors
                 db.execute("ROLLBACK")
             raise
 
@@ -279,7 +286,7 @@ class Store:
         query = f"SELECT {columns} FROM {table} WHERE key IN ({marks})"
         rows = self._connection().execute(query, keys).fetchall()
         wanted = set(keys)
-        return [row for row in rows if row[0] in wanted]  # a damaged index leads to others
+        return [row for row in rows if row[0] in wanted]  # a damaged index leads to other rows
 
     def _delete_claims(self, db: sqlite3.Connection, keys: Iterable[bytes]) -> None:
         held = self._claimed.intersection(keys)
@@ -294,7 +301,7 @@ class Store:
 
 
 def is_damage(error: Exception) -> bool:
-    """Say whether an error means that the file must be replaced."""
+    """Return whether an error means that the file must be replaced."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # SQLite's message quotes the file
         return isinstance(error, OlderVersionError | UnicodeDecodeError)
@@ -308,7 +315,7 @@ def _delete_batch(db: sqlite3.Connection, batch: int) -> int:
 
 
 def _bytes(db: sqlite3.Connection) -> tuple[int, int]:
-    """Return how many bytes of the file are in use and how many are free."""
+    """Return the used and the free bytes of the file."""
     page_size, n_pages, n_free = (
         db.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_size", "page_count", "freelist_count")

@@ -1,4 +1,4 @@
-"""What a cache holds and how well it serves."""
+"""Contents and hit rate of a cache."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class NamespaceUse(NamedTuple):
-    """What the texts of one model, under one set of settings, take."""
+    """The memory that one model's embeddings take, under one set of parameters."""
 
     model: str
     fingerprint: str
@@ -19,24 +19,24 @@ class NamespaceUse(NamedTuple):
 
 @dataclass(frozen=True)
 class CacheStatistics:
-    """What a cache holds, and how often it had what was asked for.
+    """Contents and hit rate of a cache.
 
     Attributes
     ----------
     n_texts : int
-        Embeddings in the cache.
+        Number of embeddings in the cache.
     n_bytes : int
-        What they take.
+        Size of the embeddings and their bookkeeping, in bytes.
     max_bytes : int
-        The bound.
+        Maximum size of the cache, in bytes.
     hits : int
-        How many texts this process found.
+        Number of texts that this process found in the cache.
     misses : int
-        How many texts this process had to embed.
+        Number of texts that this process had to embed.
     n_embedded : int
-        How many texts all processes together ever embedded for it.
-    spaces : tuple of NamespaceUse
-        What each model takes, one entry for each of its settings.
+        Number of texts that all processes together have ever embedded for the cache.
+    namespaces : tuple of NamespaceUse
+        The share of each model, with one entry for each set of parameters.
     """
 
     n_texts: int
@@ -45,21 +45,21 @@ class CacheStatistics:
     hits: int
     misses: int
     n_embedded: int
-    spaces: tuple[NamespaceUse, ...]
+    namespaces: tuple[NamespaceUse, ...]
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return one row for each model and set of settings.
+        """Return one row for each model and set of parameters.
 
         Returns
         -------
         DataFrame
-            With the columns model, fingerprint, dim, n_texts and n_bytes.
+            A data frame with the columns model, fingerprint, dim, n_texts and n_bytes.
         """
         import pandas as pd
 
-        return pd.DataFrame(self.spaces, columns=list(NamespaceUse._fields))
+        return pd.DataFrame(self.namespaces, columns=list(NamespaceUse._fields))
 
 
-def is_of(asked: str | None, model: str, fingerprint: str) -> bool:
-    """Say whether a model goes by a name: all of it, its last part, or the fingerprint; or by any."""
-    return asked is None or asked == fingerprint or f"/{model}".endswith(f"/{asked}")
+def matches_model(name: str | None, model: str, fingerprint: str) -> bool:
+    """Return whether a name selects a model: its name or the end of it, its fingerprint, or None."""
+    return name is None or name == fingerprint or f"/{model}".endswith(f"/{name}")

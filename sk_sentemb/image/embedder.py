@@ -429,7 +429,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
                 namespace_for_params(encoder, encoder.recipe() | {"reading": READING}),
                 digests,
                 embed,
-                tokens_per_run=encoder.images_per_batch(self.batch_size) * _TOKENS,
+                tokens_per_pass=encoder.images_per_batch(self.batch_size) * _TOKENS,
                 on_progress=report,
             )
 

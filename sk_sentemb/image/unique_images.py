@@ -130,14 +130,14 @@ class SkipCorruptCache:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self.runs_per_turn = cache.runs_per_turn
+        self.passes_per_claim = cache.passes_per_claim
 
     def __repr__(self) -> str:
         return repr(self._cache)
 
     def put(self, space: Namespace, records: Mapping[bytes, bytes]) -> None:
         """Keep the records of images that were read."""
-        damaged = space.unpack(records.values()).truncated
+        damaged = space.deserialize(records.values()).truncated
         kept = [key for key, is_damaged in zip(records, damaged, strict=True) if not is_damaged]
         self._cache.put(space, {key: records[key] for key in kept})
 
@@ -149,14 +149,14 @@ class SkipCorruptCache:
         """Return up to `limit` keys that the caller shall embed."""
         return self._cache.claim(space, keys, limit)
 
-    def give_back(self, space: Namespace, keys: Iterable[bytes]) -> object:
+    def release(self, space: Namespace, keys: Iterable[bytes]) -> object:
         """Let others have the keys that this thread claimed."""
-        return self._cache.give_back(space, keys)
+        return self._cache.release(space, keys)
 
     def wait(self, space: Namespace, keys: Sequence[bytes]) -> None:
         """Wait until somebody may be done with one of the keys."""
         self._cache.wait(space, keys)
 
-    def holds(self, n_texts: int, space: Namespace) -> bool:
+    def has_room_for(self, n_texts: int, space: Namespace) -> bool:
         """Say whether so many have room."""
-        return self._cache.holds(n_texts, space)
+        return self._cache.has_room_for(n_texts, space)

@@ -335,7 +335,7 @@ def test_derived_encoders_have_keys_of_their_own(cache):
     assert cache.statistics().misses == len(derived) * len(texts)
 
 
-def test_spaces_of_different_settings_do_not_share_the_start_of_their_keys():
+def test_namespaces_of_different_settings_do_not_share_the_start_of_their_keys():
     encoder = load_encoder(TINY, device="cpu")
     settings = itertools.product((None, "a", "b"), (None, 12, 13), ("truncate", "chunk", "error"))
     spaces = [
@@ -380,7 +380,7 @@ SPACE = Namespace(bytes(range(32)), model="some/model", fingerprint="f00d", dim=
 
 def records_of(texts, space=SPACE):
     vectors = np.array([[len(text)] * space.dim for text in texts], dtype=np.float32)
-    packed = space.pack(Embedded(vectors, np.zeros(len(texts), dtype=bool)))
+    packed = space.serialize(Embedded(vectors, np.zeros(len(texts), dtype=bool)))
     return dict(zip(space.keys(texts), packed, strict=True))
 
 
@@ -444,7 +444,7 @@ def test_bytes_are_what_python_takes():
     def put(start, stop):
         for first in range(start, stop, 1_000):
             texts = map(str, range(first, first + 1_000))
-            cache.put(space, dict(zip(space.keys(texts), space.pack(vectors), strict=True)))
+            cache.put(space, dict(zip(space.keys(texts), space.serialize(vectors), strict=True)))
 
     tracemalloc.start()
     try:
@@ -474,7 +474,7 @@ def test_what_fits_exactly_is_not_warned_about():
         SentenceEmbedder(TINY, cache=cache).fit_transform(TEXTS)
     cache.max_bytes -= 1
     assert cache.statistics().n_texts == len(TEXTS) - 1
-    with pytest.warns(CacheWarning, match=r"Raise its max_bytes\.$"):
+    with pytest.warns(CacheWarning, match=r"Increase its max_bytes\.$"):
         SentenceEmbedder(TINY, cache=cache).fit_transform(TEXTS)
 
 
@@ -496,7 +496,7 @@ def embed_slowly(asked, lock):
 
 
 def ask(cache, texts, run, **how):
-    how = {"tokens_per_run": 20, "on_progress": lambda n: None} | how
+    how = {"tokens_per_pass": 20, "on_progress": lambda n: None} | how
     return get_or_compute(cache, SPACE, texts, run, **how)
 
 
@@ -664,7 +664,7 @@ def test_a_forked_child_does_not_wait_for_threads_that_it_does_not_have():
     space = namespace_for(embedder.encoder_)
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(
-            get_or_compute, cache, space, TEXTS, hold, tokens_per_run=1_000, on_progress=print
+            get_or_compute, cache, space, TEXTS, hold, tokens_per_pass=1_000, on_progress=print
         )
         begun.wait()
         process = get_context("fork").Process(target=child)
@@ -743,14 +743,14 @@ def test_statistics_count_hits_misses_and_texts(cache):
     found = cache.statistics()
     assert (found.n_texts, found.hits, found.misses, found.n_embedded) == (7, 2, 7, 7)
     assert found.max_bytes == cache.max_bytes
-    by_model = {space.model: space for space in found.spaces}
+    by_model = {space.model: space for space in found.namespaces}
     assert {name: space.n_texts for name, space in by_model.items()} == {
         str(TINY): 4,
         str(OTHER): 3,
     }
     assert by_model[str(TINY)].fingerprint == load_encoder(TINY).fingerprint
     assert by_model[str(TINY)].dim == HIDDEN
-    assert 0 < sum(space.n_bytes for space in found.spaces) <= found.n_bytes
+    assert 0 < sum(space.n_bytes for space in found.namespaces) <= found.n_bytes
     frame = found.to_frame()
     assert list(frame) == ["model", "fingerprint", "dim", "n_texts", "n_bytes"]
     assert frame["n_texts"].sum() == found.n_texts
@@ -768,7 +768,7 @@ def test_clear_drops_the_texts_of_a_model_by_any_of_its_names(name, cache):
     embed(TEXTS, OTHER, cache=cache)
     assert cache.clear("tin") == cache.clear("") == cache.clear("iny") == 0
     assert cache.clear(name) == 2 * len(TEXTS)
-    assert [space.model for space in cache.statistics().spaces] == [str(OTHER)]
+    assert [space.model for space in cache.statistics().namespaces] == [str(OTHER)]
     assert n_embedded_by(cache, lambda: embed(TEXTS, OTHER, cache=cache)) == 0
     assert n_embedded_by(cache, lambda: embed(TEXTS, cache=cache)) == len(TEXTS)
     assert cache.clear() == 2 * len(TEXTS)

@@ -13,7 +13,7 @@ import pytest
 from sk_sentemb import SentenceEmbedder, load_encoder
 from sk_sentemb.cache import open_cache, processes
 from sk_sentemb.cache.namespace import namespace_for
-from sk_sentemb.cache.processes import is_running, process_id
+from sk_sentemb.cache.processes import is_alive, process_id
 from tests.helpers.processes import ends_within
 from tests.helpers.tiny_models import TINY
 
@@ -66,16 +66,16 @@ def test_a_process_that_runs_is_waited_for(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         owner = name_of(other.pid)
-        assert is_running(owner)
+        assert is_alive(owner)
         claim(tmp_path, owner)
         with pytest.raises(BaseException, match="not done within 3"), ends_within(3):
             SentenceEmbedder(TINY, cache=tmp_path).fit_transform(TEXTS)
     finally:
         other.kill()
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
-        assert not is_running(owner)  # its exit status has not been read
+        assert not is_alive(owner)  # its exit status has not been read
         other.communicate()
-    assert not is_running(owner)
+    assert not is_alive(owner)
     with ends_within(30):
         SentenceEmbedder(TINY, cache=tmp_path).fit_transform(TEXTS)
 
@@ -83,19 +83,19 @@ def test_a_process_that_runs_is_waited_for(tmp_path):
 def test_is_running(asked):
     me = process_id()
     assert me == process_id()
-    assert is_running(me)
-    assert not is_running(me + "1")
-    assert not is_running(me.rpartition(" ")[0])
-    assert is_running("another-computer 1 2")
-    assert is_running(f"{platform.node()} no-number 2")
+    assert is_alive(me)
+    assert not is_alive(me + "1")
+    assert not is_alive(me.rpartition(" ")[0])
+    assert is_alive("another-computer 1 2")
+    assert is_alive(f"{platform.node()} no-number 2")
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     name = name_of(child.pid)
-    assert is_running(name)
+    assert is_alive(name)
     child.communicate(b"\n")
-    assert not is_running(name)
+    assert not is_alive(name)
 
 
 def test_a_system_that_tells_nothing_waits_for_the_lease(monkeypatch):
     monkeypatch.setattr(processes, "os", SimpleNamespace(name="nt", getpid=os.getpid))
-    assert is_running(process_id())
-    assert is_running(f"{platform.node()} 999999999 2")
+    assert is_alive(process_id())
+    assert is_alive(f"{platform.node()} 999999999 2")

@@ -100,7 +100,7 @@ def memory():
 
 
 def front_of(cache):
-    return resilient_store_for(cache.path).front
+    return resilient_store_for(cache.path).memory
 
 
 def test_what_a_disk_cache_keeps_in_memory_is_bounded(memory, tmp_path):

@@ -19,9 +19,7 @@ import numpy as np
 import pytest
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.cache import DiskCache
-from sk_sentemb.cache import resilient_store as shelf
-from sk_sentemb.cache import sqlite_store as store
+from sk_sentemb.cache import DiskCache, resilient_store, sqlite_store
 from sk_sentemb.cache.namespace import FORMAT, Namespace
 from sk_sentemb.cache.single_flight import get_or_compute
 from sk_sentemb.encoder import Embedded
@@ -50,7 +48,7 @@ def embed(texts, on_progress=None):
     return Embedded(vectors.reshape(-1, SPACE.dim), np.array([d[0] > 99 for d in digests], bool))
 
 
-def ask(cache, texts, run=embed, tokens_per_run=50):
+def ask(cache, texts, run=embed, tokens_per_pass=50):
     """Get vectors, be sure that they are right, and return how many texts had to be embedded."""
     n_embedded = 0
 
@@ -60,7 +58,7 @@ def ask(cache, texts, run=embed, tokens_per_run=50):
         return run(asked, on_progress)
 
     found = get_or_compute(
-        cache, SPACE, texts, count, tokens_per_run=tokens_per_run, on_progress=lambda n: None
+        cache, SPACE, texts, count, tokens_per_pass=tokens_per_pass, on_progress=lambda n: None
     )
     assert_right(found, texts)
     return n_embedded
@@ -73,7 +71,7 @@ def assert_right(found, texts):
 
 
 def records_of(texts):
-    return dict(zip(SPACE.keys(texts), SPACE.pack(embed(texts)), strict=True))
+    return dict(zip(SPACE.keys(texts), SPACE.serialize(embed(texts)), strict=True))
 
 
 # Processes
@@ -168,7 +166,7 @@ def warm(copies):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(store, "_PATIENCE", 0.3)
+    monkeypatch.setattr(sqlite_store, "_PATIENCE", 0.3)
 
 
 def sql(cache, *statements):
@@ -298,7 +296,7 @@ def write_until_killed(cache, seed, begun):
         now = int(time.time() * 20)
         texts = [str(choose.randrange(now, now + 20)) for _ in range(12)]
         before = time.monotonic()
-        ask(cache, list(dict.fromkeys(texts)), tokens_per_run=1)
+        ask(cache, list(dict.fromkeys(texts)), tokens_per_pass=1)
         assert time.monotonic() - before < 15
         begun.set()
 
@@ -344,7 +342,7 @@ def check_every_record(cache):
     assert sql(cache, "PRAGMA integrity_check") == [("ok",)]
     keys = [key for (key,) in sql(cache, "SELECT key FROM embedding")]
     texts = [text_of[key] for key in keys]
-    assert calmly(lambda: cache.get(SPACE, keys)) == SPACE.pack(embed(texts))
+    assert calmly(lambda: cache.get(SPACE, keys)) == SPACE.serialize(embed(texts))
     return len(keys)
 
 
@@ -387,7 +385,7 @@ def with_journal(tmp_path):
     """A cache as somebody left it who was killed while writing."""
     cache = DiskCache(tmp_path / "cache")
     many = [f"gull {i}" for i in range(2_000)]
-    calmly(lambda: ask(cache, many, tokens_per_run=10_000))
+    calmly(lambda: ask(cache, many, tokens_per_pass=10_000))
     process = start(die_in_mid_transaction, cache)
     process.join(LIMIT)
     assert process.exitcode == -signal.SIGKILL
@@ -554,7 +552,9 @@ def test_a_record_under_another_key_is_not_taken(warm):
     ],
 )
 def test_any_value_in_any_column_gives_no_wrong_row(column, copies, monkeypatch):
-    monkeypatch.setattr(store, "_LEASE", 2.0)  # of an owner who cannot be told from a stranger
+    monkeypatch.setattr(
+        sqlite_store, "_LEASE", 2.0
+    )  # of an owner who cannot be told from a stranger
     table, name = column.split(".")
     some = " WHERE rowid = 7" if column == "embedding.key" else ""
     values = ["NULL", "'a text'", "x'ff00'", "-1", "1e300"]
@@ -574,7 +574,7 @@ def test_a_claim_that_never_ends_is_void(warm):
 
 
 def test_who_sees_damage_last_leaves_the_file_that_another_began(warm):
-    late = store.Store(warm.path)
+    late = sqlite_store.Store(warm.path)
     assert len(late.get(SPACE.keys(TEXTS), SPACE.record_bytes)) == len(TEXTS)
     overwrite(warm.path, 0, noise(10_000))
     elsewhere(lambda: ask(warm, [*TEXTS, *MORE]))
@@ -586,7 +586,7 @@ def test_a_file_of_an_older_version_is_begun_anew(warm):
     sql(warm, "PRAGMA user_version = -1")
     n_embedded, said = elsewhere(lambda: ask(warm, TEXTS))
     assert n_embedded == len(TEXTS)
-    assert [f"it has version -1, and this package writes {FORMAT}" in m for m in said] == [True]
+    assert [f"it has version -1; this package writes version {FORMAT}" in m for m in said] == [True]
     assert calmly(lambda: ask(warm, TEXTS)) == 0
 
 
@@ -596,7 +596,7 @@ def test_a_file_of_a_newer_version_is_left_alone(journal, warm):
     content = warm.path.read_bytes()
     n_embedded, said = elsewhere(lambda: ask(warm, TEXTS) + ask(warm, MORE))
     assert n_embedded == len(TEXTS) + len(MORE)
-    assert f"it has version {FORMAT + 1}, and this package writes {FORMAT}" in said[0]
+    assert f"it has version {FORMAT + 1}; this package writes version {FORMAT}" in said[0]
     assert elsewhere(lambda: warm.clear())[0] == 0
     assert warm.path.read_bytes() == content
 
@@ -671,7 +671,7 @@ def test_who_cannot_write_holds_up_nobody_else(warm):
     def work():
         warnings.simplefilter("ignore")
         limit_files(warm.path.stat().st_size)
-        ask(warm, many, tokens_per_run=10_000)
+        ask(warm, many, tokens_per_pass=10_000)
         failed.set()
         go_on.wait()
 
@@ -774,13 +774,15 @@ WRITING = ("BEGIN EXCLUSIVE",)
 def test_a_lock_is_not_waited_for_without_end(warm, impatient, monkeypatch):
     with Holder(warm, *WRITING):
         before = time.monotonic()
-        with pytest.warns(CacheWarning, match=r"cannot be read: database is locked\. Going on"):
+        with pytest.warns(
+            CacheWarning, match=r"cannot be read: database is locked\. For the next minute"
+        ):
             assert ask(warm, TEXTS) == len(TEXTS)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # and then not for a while
             assert ask(warm, [*TEXTS, *MORE]) == len(MORE)
         assert time.monotonic() - before < 10
-    monkeypatch.setattr(shelf, "_REST", 0.0)
+    monkeypatch.setattr(resilient_store, "_RETRY_SECONDS", 0.0)
     assert calmly(lambda: ask(warm, TEXTS)) == 0
 
 
@@ -800,7 +802,7 @@ def test_what_is_found_counts_where_its_use_cannot_be_written_down(warm, impatie
 
 def test_a_reader_that_holds_on_costs_no_record(warm, impatient, monkeypatch):
     # A writer has to wait for it when it is about to finish.
-    monkeypatch.setattr(shelf, "_REST", 0.0)
+    monkeypatch.setattr(resilient_store, "_RETRY_SECONDS", 0.0)
     with Holder(warm, *READING), pytest.warns(CacheWarning, match="cannot be written: database is"):
         assert ask(warm, MORE[:5]) == 5
     with warnings.catch_warnings():
@@ -886,7 +888,7 @@ def test_a_forked_child_may_end_as_any_program_does(warm):
     if process == 0:
         try:
             assert ask(warm, [*TEXTS, *MORE]) == len(MORE)
-            shelf._SHELVES.clear()  # closes what was open in the parent, too
+            resilient_store._STORES.clear()  # closes what was open in the parent, too
             os._exit(0)
         finally:
             os._exit(1)
@@ -930,7 +932,7 @@ def test_a_lower_bound_makes_the_file_smaller(tmp_path):
 
 
 def test_what_no_process_used_for_longest_goes_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_TOLERANCE", 0.0)
+    monkeypatch.setattr(sqlite_store, "_TOLERANCE", 0.0)
     cache = DiskCache(tmp_path)
     batches = [[f"gull {turn} {i}" for i in range(300)] for turn in range(4)]
     for texts in batches:
@@ -939,7 +941,7 @@ def test_what_no_process_used_for_longest_goes_first(tmp_path, monkeypatch):
     # A single one of its texts keeps a batch.
     assert calmly(lambda: ask(cache, batches[0][:1])) == 0
     tight = DiskCache(tmp_path, max_bytes=calmly(cache.statistics).n_bytes)
-    calmly(lambda: ask(tight, [f"new {i}" for i in range(300)], tokens_per_run=10_000))
+    calmly(lambda: ask(tight, [f"new {i}" for i in range(300)], tokens_per_pass=10_000))
     there = [calmly(lambda texts=texts: cache.get(SPACE, SPACE.keys(texts))) for texts in batches]
     n_left = [sum(record is not None for record in records) for records in there]
     assert (n_left[0], n_left[1], n_left[3]) == (300, 0, 300)
@@ -1041,7 +1043,7 @@ def test_clear_drops_a_model_for_all_processes(tmp_path, tiny):
     calmly(lambda: with_cache(other, cache).transform(MORE))
     assert calmly(lambda: cache.clear(TINY.name)) == len(TEXTS)
     found = calmly(cache.statistics)
-    assert [(space.model, space.n_texts) for space in found.spaces] == [(str(OTHER), len(MORE))]
+    assert [(space.model, space.n_texts) for space in found.namespaces] == [(str(OTHER), len(MORE))]
     assert found.n_embedded == len(TEXTS) + len(MORE)
     assert calmly(lambda: cache.clear(other.fingerprint_)) == len(MORE)
     assert calmly(cache.statistics).n_texts == 0

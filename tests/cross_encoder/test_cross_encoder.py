@@ -741,7 +741,7 @@ def test_a_cache_holds_pairs_and_texts_apart():
         other, CrossEncoderScorer(OTHER_SCORER, cache=None).fit(PAIRS).decision_function(PAIRS)
     )
     assert np.abs(one - other).max() > 1e-3
-    assert len(cache.statistics().spaces) == 2
+    assert len(cache.statistics().namespaces) == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

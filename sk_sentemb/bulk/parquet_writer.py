@@ -1,4 +1,4 @@
-"""A target that is a folder of Parquet files, each with so many rows: kept columns and vectors."""
+"""Write a folder of Parquet files, one per shard, with kept columns and embeddings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ EMBEDDING = "embedding"
 
 
 class Shard(NamedTuple):
-    """Embedded rows that follow each other."""
+    """Consecutive embedded rows."""
 
     number: int
     first_row: int
@@ -25,8 +25,8 @@ class Shard(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ShardFolder:
-    """A folder that is filled with shards."""
+class ParquetWriter:
+    """Writes each shard to a Parquet file of a folder."""
 
     path: Path
     kept: pa.Schema
@@ -34,41 +34,41 @@ class ShardFolder:
 
     @property
     def manifest(self) -> Path:
-        """Where the manifest is; who reads a folder of Parquet leaves such a name out."""
+        """Path of the manifest, a name that readers of Parquet folders skip."""
         return self.path / "_manifest.json"
 
     @property
     def lock(self) -> Path:
-        """Where the lock is."""
+        """Path of the lock file."""
         return self.path / ".lock"
 
     def found_files(self) -> list[Path]:
-        """Return what is in the way of a new run."""
+        """Return the existing files that a new run would replace."""
         return sorted(
             set(self.path.iterdir()) - {self.manifest, scratch_of(self.manifest), self.lock}
         )
 
     def own_files(self, manifest: Manifest) -> list[Path]:
-        """Return what a run may have written, beside its manifest."""
+        """Return the files that a run may have written, except its manifest."""
         files = [self._file(number) for number in range(manifest.n_shards)]
         return [*files, *map(scratch_of, files)]
 
     def writes(self, own: Iterable[Path]) -> tuple[Path | None, Iterable[Path]]:
-        """Return the folder and the further files that may not be read while this target is written."""
+        """Return the folder and the files that this target writes, and that no source may contain."""
         return self.path, own
 
     def open(self, manifest: Manifest) -> None:
-        """Bring what the manifest says is finished under its final name."""
+        """Rename the shards that the manifest lists as finished."""
         for number in range(len(manifest.shards)):
             self.publish(number)
 
     def damaged(self, manifest: Manifest) -> list[int]:
-        """Return the numbers of the shards that are not as they were written."""
+        """Return the numbers of the damaged shards."""
         digests = map(compute_digest, map(self._file, range(len(manifest.shards))))
         return [n for n, digest in enumerate(digests) if digest != manifest.digests[n]]
 
     def write(self, shard: Shard) -> str:
-        """Write a shard to the disk, not yet under its name, and return its digest."""
+        """Write a shard under a temporary name, and return its digest."""
         kind = pa.list_(pa.float32(), self.n_dimensions)
         vectors = pa.FixedSizeListArray.from_arrays(shard.vectors.reshape(-1), type=kind)
         table = shard.kept.append_column(EMBEDDING, vectors)
@@ -77,7 +77,7 @@ class ShardFolder:
             pq.write_table(
                 table.replace_schema_metadata(self.kept.metadata),
                 stream,
-                # The numbers hardly repeat, so that a dictionary of them would be in vain.
+                # A dictionary of embeddings would be useless, because numbers hardly repeat.
                 use_dictionary=self.kept.names,
                 row_group_size=max(1, len(table)),
             )
@@ -85,13 +85,13 @@ class ShardFolder:
         return compute_digest(file)
 
     def publish(self, number: int) -> None:
-        """Give a shard its name, once the manifest has it."""
+        """Rename a shard that the manifest lists."""
         file = self._file(number)
         if scratch_of(file).exists():
             move(scratch_of(file), file)
         elif not file.exists():
             raise FileNotFoundError(
-                f"{file} was finished and is gone; pass overwrite=True to start again."
+                f"the finished {file} no longer exists; pass overwrite=True to start again."
             )
 
     def _file(self, number: int) -> Path:
