@@ -1,19 +1,19 @@
-"""Tables with text: which column is what, a transformer for all of them, and cleaning."""
+"""Tables with text: roles of columns, a transformer for all columns, and text cleaning."""
 
 from .column_roles import column_roles, describe_columns
-from .date_features import DateParts
+from .date_features import DateEncoder
 from .multimodal import make_multimodal_transformer
-from .parsing import read_categories, read_numbers
+from .parsing import parse_categories, parse_numbers
 from .selector import text_column_selector
 from .text_cleaner import TextCleaner
 
 __all__ = [
-    "DateParts",
+    "DateEncoder",
     "TextCleaner",
     "column_roles",
     "describe_columns",
     "make_multimodal_transformer",
-    "read_categories",
-    "read_numbers",
+    "parse_categories",
+    "parse_numbers",
     "text_column_selector",
 ]

@@ -1,4 +1,4 @@
-"""The entries of a column transformer for tables with text, one for each role."""
+"""The steps of a column transformer for the columns of each role."""
 
 import re
 from importlib import import_module
@@ -16,17 +16,16 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from .categories import CategoryReader
-from .date_features import DateParts
-from .parsing import read_numbers
+from .date_features import DateEncoder
+from .parsing import CategoryParser, parse_numbers
 from .role_rules import RoleRules
 from .text_pca import TextPCA
 
 
-def entry_name(kind: str, column: str, taken: set[str]) -> str:
-    """Name the entry of one column, so that parameters of it can be set."""
-    # A name that ends in an underscore would take one from the two behind it.
-    name = first = f"{kind}-{re.sub('_{2,}', '_', column).rstrip('_')}"
+def make_entry_name(role: str, column: str, taken: set[str]) -> str:
+    """Return a new entry name for a column, and add it to the names taken."""
+    # Underscores at the end would merge with the two that separate entry and parameter.
+    name = first = f"{role}-{re.sub('_{2,}', '_', column).rstrip('_')}"
     n = 1
     while name in taken:
         n += 1
@@ -35,71 +34,72 @@ def entry_name(kind: str, column: str, taken: set[str]) -> str:
     return name
 
 
-def text_step(
+def make_text_step(
     embedder: Any, components: int | float | None, random_state: Any, *, entry: str
 ) -> Any:
-    """Make what embeds a column of text, for an entry of this name."""
+    """Return the step that embeds a column of text."""
     if embedder is None:
-        # Here, not above: it brings torch and transformers.
+        # Not at the top, since it loads torch and transformers.
         from ..embedder import SentenceEmbedder
 
         embedder = SentenceEmbedder()
-    embedder = _copied("embedder", embedder, "SentenceEmbedder({!r})")
+    embedder = _clone_estimator("embedder", embedder, "SentenceEmbedder({!r})")
     if components is None:
         return embedder
     pca = TextPCA(components, entry=entry, random_state=random_state)
     return Pipeline([("embedder", embedder), ("pca", pca)])
 
 
-def image_step(embedder: Any) -> Any:
-    """Make what embeds a column of pictures."""
+def make_image_step(embedder: Any) -> Any:
+    """Return the step that embeds a column of images."""
     if embedder is None:
         embedder = import_module("sk_sentemb.image").ImageEmbedder()
-    return _copied("image_embedder", embedder, "ImageEmbedder({!r})")
+    return _clone_estimator("image_embedder", embedder, "ImageEmbedder({!r})")
 
 
-def _copied(name: str, estimator: Any, example: str) -> Any:
+def make_categories_step(encoder: str | BaseEstimator, random_state: Any) -> Pipeline:
+    """Return the step that encodes columns of categories."""
+    encode = _resolve_encoder(encoder, random_state)
+    return Pipeline([("parse", CategoryParser(fill="missing")), ("encode", encode)])
+
+
+def make_numbers_step() -> Pipeline:
+    """Return the step that imputes and scales columns of numbers."""
+    parse = FunctionTransformer(parse_numbers, feature_names_out="one-to-one")
+    impute = _make_imputer(add_indicator=True)
+    return Pipeline([("parse", parse), ("impute", impute), ("scale", StandardScaler())])
+
+
+def make_dates_step() -> Pipeline:
+    """Return the step that encodes, imputes and scales columns of dates."""
+    # One indicator for all parts of a date.
+    encode = DateEncoder(parts=(*DateEncoder().parts, "missing"))
+    impute = _make_imputer(add_indicator=False)
+    return Pipeline([("encode", encode), ("impute", impute), ("scale", StandardScaler())])
+
+
+def _make_imputer(*, add_indicator: bool) -> SimpleImputer:
+    # A column that is empty in a fold becomes zeros, so that all folds have the same features.
+    return SimpleImputer(strategy="median", add_indicator=add_indicator, keep_empty_features=True)
+
+
+def _clone_estimator(parameter: str, estimator: Any, example: str) -> Any:
     if isinstance(estimator, str):
         raise TypeError(
-            f"{name}={estimator!r} is a string; pass an estimator, such as {example.format(estimator)}."
+            f"{parameter}={estimator!r} is a string; pass an estimator, such as "
+            f"{example.format(estimator)}."
         )
     if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
         raise TypeError(
-            f"{name}={estimator!r} is no estimator; pass an object with fit, transform and get_params."
+            f"{parameter}={estimator!r} is not an estimator; pass an object with fit, transform and "
+            "get_params."
         )
     return clone(estimator)
 
 
-def categories_step(encoder: str | BaseEstimator, random_state: Any) -> Pipeline:
-    """Make what encodes columns of categories."""
-    # A cell that says "missing" is one of them.
-    read = CategoryReader(fill="missing")
-    return Pipeline([("read", read), ("encode", _encoder(encoder, random_state))])
-
-
-def numbers_step() -> Pipeline:
-    """Make what imputes and scales columns of numbers."""
-    read = FunctionTransformer(read_numbers, feature_names_out="one-to-one")
-    impute = _impute(add_indicator=True)
-    return Pipeline([("read", read), ("impute", impute), ("scale", StandardScaler())])
-
-
-def dates_step() -> Pipeline:
-    """Make what takes dates apart, imputes and scales."""
-    # One indicator for all parts.
-    parts = DateParts(parts=(*DateParts().parts, "missing"))
-    impute = _impute(add_indicator=False)
-    return Pipeline([("parts", parts), ("impute", impute), ("scale", StandardScaler())])
-
-
-def _impute(*, add_indicator: bool) -> SimpleImputer:
-    # Of a column that has nothing in a fold, zeros stay, so that all folds have as many features.
-    return SimpleImputer(strategy="median", add_indicator=add_indicator, keep_empty_features=True)
-
-
-def _encoder(encoder: str | BaseEstimator, random_state: Any) -> Any:
+def _resolve_encoder(encoder: str | BaseEstimator, random_state: Any) -> Any:
     if not isinstance(encoder, str):
-        return _copied("categorical_encoder", encoder, "")
+        return _clone_estimator("categorical_encoder", encoder, "")
     if encoder == "onehot":
         return OneHotEncoder(
             handle_unknown="infrequent_if_exist",
@@ -107,14 +107,14 @@ def _encoder(encoder: str | BaseEstimator, random_state: Any) -> Any:
             sparse_output=False,
         )
     if encoder == "target":
-        return _target_encoder(random_state)
+        return _make_target_encoder(random_state)
     raise ValueError(
-        f"categorical_encoder={encoder!r}; pass 'onehot', 'target' or an estimator that encodes "
-        "categories."
+        f"categorical_encoder={encoder!r} is unknown; pass 'onehot', 'target' or an estimator that "
+        "encodes categories."
     )
 
 
-def _target_encoder(random_state: Any) -> TargetEncoder:
+def _make_target_encoder(random_state: Any) -> TargetEncoder:
     if random_state is None:
         return TargetEncoder()
     if signature(TargetEncoder).parameters["random_state"].default is None:

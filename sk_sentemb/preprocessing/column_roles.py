@@ -1,4 +1,4 @@
-"""Which column of a table is text, which a category, a number, a date, a picture, an id."""
+"""Infer which columns of a table are text, categories, numbers, dates, images or ids."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from .._inputs import named_columns
-from .column_stats import ColumnStats, measure
+from .column_stats import ColumnStats, compute_stats
 from .role_rules import ROLES, RoleRules
 
 Columns = str | Sequence[str] | Callable[[Any], Sequence[str]]
@@ -23,96 +23,98 @@ def describe_columns(
     id_names: str | None = RoleRules.id_names,
     sample: int = RoleRules.sample,
 ) -> pd.DataFrame:
-    r"""Tell free text from categories, numbers, dates, pictures and ids, and show why.
+    r"""Infer the role of each column from its cells, and return the statistics behind it.
 
     Parameters
     ----------
     X : data frame of shape (n_samples, n_columns)
-        Of pandas, polars, pyarrow or another library that narwhals reads, with a string as the name
-        of each column.
+        A data frame of pandas, polars, pyarrow or another library that narwhals supports. Column names
+        must be strings.
 
     min_words : float, default=2.5
-        Text has at least so many words a cell, on average. A word is what stands between spaces and
-        has a letter; in Chinese, Japanese, Thai, Lao, Khmer and Burmese, two characters.
+        Minimum average number of words per cell of text. A word is separated by white space and contains
+        a letter; in Chinese, Japanese, Thai, Lao, Khmer and Burmese, two characters count as a word.
 
     min_unique : float, default=0.3
-        Text has at least this share of distinct cells, or more than ``max_categories`` of them.
+        Minimum share of distinct cells of text, unless there are more than `max_categories` of them.
 
     max_categories : int, default=100
-        A column with ``min_words`` and more distinct cells than this is text, even if their share is
-        below ``min_unique``.
+        Maximum number of distinct cells of categories: a column with `min_words` and more distinct
+        cells is text, even if their share is below `min_unique`.
 
     max_unique : float, default=0.5
-        Categories have at most this share of distinct cells. A column with a larger share is an id if
-        it holds codes, or more than 20 distinct cells.
+        Maximum share of distinct cells of categories. A column with a larger share is an id if it
+        contains codes or more than 20 distinct cells.
 
     min_share : float, default=0.95
-        A column of strings holds numbers, dates, names of files with pictures, or codes, if at least
-        this share of its cells do.
+        Minimum share of the cells of a column of strings that must be numbers, dates, file names of
+        images, or codes for the column to be treated as such.
 
     id_names : str or None, default=r"(^|[\W_])(?i:ids?|uuid)$|[a-z]I[dD]$|^(?i:unnamed: ?\d+|index)$"
-        Columns of whole numbers, codes or words with such a name are ids; a regular expression that
-        is searched for. None for no such rule.
+        Regular expression (``re.search``) for the names of ids. It applies to columns of integers,
+        codes or words. If None, names are ignored.
 
     sample : int, default=10_000
-        Look at so many cells of a column of text at most, in equal steps.
+        Maximum number of cells of a column of text that are examined, at equal distances.
 
     Returns
     -------
     DataFrame
-        A row for each column of ``X``, by its name: its ``role``, the ``reason``, and what was
-        measured among the cells that hold something. ``dtype``; ``missing``, the share of the other
-        cells; ``distinct`` cells, and ``unique``, the same as a share; ``words`` a cell; the shares of
-        cells that are read as ``number``, ``date``, ``image`` or ``code``. NaN where the dtype alone
-        decides.
+        One row per column of ``X``, with the name of the column as index. NaN where the dtype decides
+        alone.
+
+        - ``role``, ``reason``: the role and the rule that determined it.
+        - ``dtype``: the dtype, as narwhals names it.
+        - ``missing``: share of missing and blank cells. All further values refer to the other cells.
+        - ``distinct``, ``unique``: number and share of distinct cells.
+        - ``words``: average number of words per cell.
+        - ``number``, ``date``, ``image``, ``code``: shares of cells that can be parsed as such.
 
     Raises
     ------
     TypeError
-        If ``X`` is no data frame, the names of its columns are not strings, or a threshold is no
-        number.
+        If ``X`` is not a data frame, a column name is not a string, or a threshold is not a number.
     ValueError
-        If a name stands twice, a threshold is out of range, or ``id_names`` is no regular expression.
+        If a column name is repeated, a threshold is out of range, or ``id_names`` is not a valid
+        regular expression.
 
     See Also
     --------
-    column_roles : The columns of each role.
-    sk_sentemb.text_column_selector : The columns of text, for a column transformer.
+    column_roles : Group the columns of a data frame by role.
+    sk_sentemb.text_column_selector : Select the columns of text in a column transformer.
 
     Notes
     -----
-    The first rule that fits decides.
+    The first matching rule determines the role.
 
     ============= ==================================================================================
     Role          Columns
     ============= ==================================================================================
-    empty         no cell holds anything but spaces
-    other         lists, structures, times of day, complex numbers, bytes that are no picture
-    text          the dtypes of categories, where what they hold is text by the rule below
-    categorical   the dtypes of categories and booleans
-    date          the dtypes of dates; text of which ``min_share`` are dates
-    image         pictures: bytes, arrays of two or three dimensions, PIL images; text of which
-                  ``min_share`` are names of files or addresses with the suffix of a picture
-    id            whole numbers with one of ``id_names``, as integers, floats or text; numbers that
-                  are every whole number from 0 or 1 on, in any order, if these are more than 20
-    numeric       other dtypes of numbers and durations; text of which ``min_share`` are numbers,
-                  unless they are codes: digits with leading zeros, or nine or more of them
+    empty         only missing or blank cells
+    other         lists, structures, times of day, complex numbers, bytes that are not images
+    text          categorical dtypes, if their categories are text by the rule below
+    categorical   categorical dtypes and booleans
+    date          date dtypes; text with ``min_share`` dates
+    image         images: bytes, arrays of two or three dimensions, PIL images; text with
+                  ``min_share`` file names or URLs of images
+    id            integers in a column with one of ``id_names``, as integers, floats or text; row
+                  numbers (every integer from 0 or 1 on, in any order), if there are more than 20
+    numeric       other numeric dtypes and durations; text with ``min_share`` numbers, unless they are
+                  codes: digits with leading zeros, or nine digits or more
     text          ``min_words``, and ``min_unique`` or more than ``max_categories`` distinct cells,
-                  unless ``min_share`` are codes: addresses of pages, mail and machines, paths,
-                  telephone numbers, UUIDs, digests, such digits
-    id            codes and words with one of ``id_names``
-    numeric       text of more than 20 distinct cells, half of it numbers, and at most five distinct
-                  cells that are none: ``"?"``, ``"unknown"``
-    id            codes of which more than ``max_unique`` are distinct; words likewise, if more than 20
-    categorical   all else
+                  unless ``min_share`` are codes: URLs, e-mail and IP addresses, paths, phone numbers,
+                  UUIDs, checksums, or digits as above
+    id            codes and words in a column with one of ``id_names``
+    numeric       text with more than 20 distinct cells of which half are numbers and at most five are
+                  placeholders such as ``"?"`` and ``"unknown"``
+    id            codes with a share of distinct cells above ``max_unique``; words likewise, if there
+                  are more than 20
+    categorical   everything else
     ============= ==================================================================================
 
-    In :func:`column_roles`, a column is ``other``, too, if its role by the rules is one that columns
-    were listed for, without it.
-
-    Most names of persons have two words and occur once: they are ids here. Addresses of houses are
-    text. Post codes without leading zeros are numbers, and so are integers such as 20240531. Say
-    otherwise where it matters: see :func:`column_roles`.
+    Names of persons are usually ids by these rules, because they have two words and occur once. Street
+    addresses are text. Postal codes without leading zeros are numbers, and so are integers such as
+    20240531. Pass the roles of such columns to :func:`column_roles`.
 
     Examples
     --------
@@ -120,7 +122,7 @@ def describe_columns(
     >>> from sk_sentemb.preprocessing import describe_columns
     >>> X = pd.DataFrame(
     ...     {
-    ...         "review": ["Fits me very well.", "Too large for me!", "My favourite dress"],
+    ...         "review": ["Fits me very well.", "Too large for me!", "My favorite dress"],
     ...         "size": ["S", "M", "S"],
     ...         "bought": ["2024-05-31", "2024-06-02", None],
     ...         "price": ["19.90", "25.00", "17.50"],
@@ -138,10 +140,10 @@ def describe_columns(
     )
     rows = {}
     for name, column in named_columns(X).items():
-        measures = measure(column, sample=rules.sample)
-        role, reason = rules.role(name, measures)
-        rows[name] = {"role": role, "reason": reason, **measures.shown()}
-    columns = ["role", "reason", *ColumnStats("", "", 0).shown()]
+        stats = compute_stats(column, sample=rules.sample)
+        role, reason = rules.infer_role(name, stats)
+        rows[name] = {"role": role, "reason": reason, **stats.to_dict()}
+    columns = ["role", "reason", *ColumnStats("", "", 0).to_dict()]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
@@ -156,56 +158,60 @@ def column_roles(
     roles: Mapping[str, str] | None = None,
     **rules: Any,
 ) -> dict[str, list[str]]:
-    """Sort the columns of a table by what they are to a model.
+    """Group the columns of a data frame by role.
 
     Parameters
     ----------
     X : data frame of shape (n_samples, n_columns)
-        Of pandas, polars, pyarrow or another library that narwhals reads, with a string as the name
-        of each column.
+        A data frame of pandas, polars, pyarrow or another library that narwhals supports. Column names
+        must be strings.
 
     text : str, list of str or callable, default=None
-        All text columns, or a callable that returns them for ``X``, such as
-        :class:`~sk_sentemb.text_column_selector`.
-        Columns that are text by the rules and not listed become ``"other"``. None to go by the rules.
+        The columns of text.
+
+        - A name, a list of names, or a callable that returns them for ``X``, such as
+          :class:`~sk_sentemb.text_column_selector`: all columns of text. Other columns that are text by
+          the rules become ``"other"``.
+        - None: the rules of :func:`describe_columns` decide.
 
     categorical : str, list of str or callable, default=None
-        All the columns of categories, likewise.
+        The columns of categories, as for `text`.
 
     numeric : str, list of str or callable, default=None
-        All the columns of numbers, likewise.
+        The columns of numbers, as for `text`.
 
     date : str, list of str or callable, default=None
-        All the columns of dates, likewise.
+        The columns of dates, as for `text`.
 
     image : str, list of str or callable, default=None
-        All the columns of pictures, likewise.
+        The columns of images, as for `text`.
 
     roles : mapping of str to str, default=None
-        Roles of single columns, where a rule errs: ``{"zip": "categorical", "remarks": "other"}``.
+        Roles of single columns, which override the rules:
+        ``{"zip": "categorical", "remarks": "other"}``.
 
     **rules : dict
-        Thresholds, as in :func:`describe_columns`.
+        Thresholds of the rules: the keyword arguments of :func:`describe_columns`.
 
     Returns
     -------
     dict of str to list of str
         The columns of each role, in the order of ``X``: ``"text"``, ``"categorical"``,
-        ``"numeric"``, ``"date"``, ``"image"``, and those that a model has no use for: ``"id"``,
-        ``"empty"``, ``"other"``.
+        ``"numeric"``, ``"date"``, ``"image"``, and the roles of columns that are not features:
+        ``"id"``, ``"empty"``, ``"other"``.
 
     Raises
     ------
     TypeError
-        If ``X`` is no data frame, the names of its columns are not strings, or a threshold does not
-        exist or is no number.
+        If ``X`` is not a data frame, a column name is not a string, or a threshold is unknown or not a
+        number.
     ValueError
-        If a column is not in ``X`` or has two roles, a role does not exist, or a threshold is out of
+        If a column is not in ``X`` or has two roles, a role is unknown, or a threshold is out of
         range.
 
     See Also
     --------
-    describe_columns : The rules, and what was measured.
+    describe_columns : The rules and the statistics behind the roles.
 
     Examples
     --------
@@ -213,7 +219,7 @@ def column_roles(
     >>> from sk_sentemb.preprocessing import column_roles
     >>> X = pd.DataFrame(
     ...     {
-    ...         "review": ["Fits me very well.", "Too large for me!", "My favourite dress"],
+    ...         "review": ["Fits me very well.", "Too large for me!", "My favorite dress"],
     ...         "size": ["S", "M", "S"],
     ...         "stars": [5, 2, 5],
     ...     }
@@ -224,7 +230,7 @@ def column_roles(
     >>> column_roles(X, roles={"stars": "categorical"})["categorical"]
     ['size', 'stars']
     """
-    RoleRules.of("column_roles", rules)
+    RoleRules.from_kwargs("column_roles", rules)
     by_role = {
         "text": text,
         "categorical": categorical,
@@ -232,34 +238,35 @@ def column_roles(
         "date": date,
         "image": image,
     }
-    listed = {role: _listed(columns, X) for role, columns in by_role.items() if columns is not None}
-    given = _given(listed, roles or {})
+    listed = {
+        role: _list_names(columns, X) for role, columns in by_role.items() if columns is not None
+    }
+    given = _merge_roles(listed, roles or {})
     described = describe_columns(X, **rules)["role"]
-    found = dict(zip(map(str, described.index), described, strict=True))
-    if unknown := [name for name in given if name not in found]:
-        raise ValueError(f"X has no column {unknown[0]!r}; its columns are {list(found)}.")
-    sorted_columns: dict[str, list[str]] = {role: [] for role in ROLES}
-    for name, role in found.items():
-        role = given.get(name, "other" if role in listed else role)
-        sorted_columns[role].append(name)
-    return sorted_columns
+    inferred = dict(zip(map(str, described.index), described, strict=True))
+    if unknown := [name for name in given if name not in inferred]:
+        raise ValueError(f"X has no column {unknown[0]!r}; its columns are {list(inferred)}.")
+    grouped: dict[str, list[str]] = {role: [] for role in ROLES}
+    for name, role in inferred.items():
+        grouped[given.get(name, "other" if role in listed else role)].append(name)
+    return grouped
 
 
-def _listed(columns: Columns, X: Any) -> list[str]:
+def _list_names(columns: Columns, X: Any) -> list[str]:
     if callable(columns):
         columns = columns(X)
     return [columns] if isinstance(columns, str) else list(columns)
 
 
-def _given(listed: Mapping[str, Sequence[str]], roles: Mapping[str, str]) -> dict[str, str]:
-    """Merge both ways in which users say roles."""
+def _merge_roles(listed: Mapping[str, Sequence[str]], roles: Mapping[str, str]) -> dict[str, str]:
+    """Return the role of each column that is listed or has one in `roles`."""
     if unknown := [role for role in roles.values() if role not in ROLES]:
-        raise ValueError(f"roles has {unknown[0]!r}, which is none of {ROLES}.")
-    given = dict(roles)
+        raise ValueError(f"roles contains {unknown[0]!r}; valid roles are {ROLES}.")
+    merged = dict(roles)
     for role, columns in listed.items():
         for name in columns:
-            if given.setdefault(name, role) != role:
+            if merged.setdefault(name, role) != role:
                 raise ValueError(
-                    f"the column {name!r} is both {given[name]!r} and {role!r}; pass one role."
+                    f"Column {name!r} is both {merged[name]!r} and {role!r}. Pass one role."
                 )
-    return given
+    return merged

@@ -1,4 +1,4 @@
-"""What a column holds, in numbers: how many words, how many distinct cells, how many dates."""
+"""Statistics of a column: its words, distinct cells, numbers, dates, images and codes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,19 +13,20 @@ import numpy as np
 import pandas as pd
 
 from .._inputs import is_missing
-from .dates import day_comes_first, read_dates
-from .patterns import CODE, PICTURE_FILE, count_words, is_picture, is_whole, number
+from .dates import is_day_first, parse_dates
+from .parsing import is_whole, parse_number
+from .patterns import CODE, IMAGE_FILE, count_words, is_image
 
-# Whole numbers of so many digits number things and count none.
-_DIGITS_OF_A_CODE = 9
+# Integers in text with this many digits are codes rather than quantities.
+_MIN_DIGITS_OF_CODE = 9
 
 
 @dataclass(frozen=True)
 class ColumnStats:
-    """What a column holds."""
+    """Statistics of the cells of a column that are not missing, NaN where the dtype decides."""
 
     dtype: str
-    kind: str
+    cell_type: str
     missing: float
     distinct: float = np.nan
     unique: float = np.nan
@@ -34,56 +35,55 @@ class ColumnStats:
     date: float = np.nan
     image: float = np.nan
     code: float = np.nan
-    whole: bool = False
-    others: float = np.nan
-    counts_rows: bool = False
+    all_whole: bool = False
+    n_other: float = np.nan
+    is_row_number: bool = False
 
-    def shown(self) -> dict[str, Any]:
-        """Return what users see."""
-        hidden = ("kind", "whole", "others", "counts_rows")
+    def to_dict(self) -> dict[str, Any]:
+        """Return the statistics that users see."""
+        hidden = ("cell_type", "all_whole", "n_other", "is_row_number")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
 
 
-def measure(column: nw.Series, *, sample: int) -> ColumnStats:
-    """Measure a column."""
-    present, kind = _present(column)
+def compute_stats(column: nw.Series, *, sample: int) -> ColumnStats:
+    """Compute the statistics of a column, those of text from at most `sample` cells."""
+    present, cell_type = _drop_missing(column)
     dtype, missing = str(column.dtype), 1 - len(present) / max(len(column), 1)
     if not len(present):
         return ColumnStats(dtype, "empty", missing if len(column) else 0.0)
-    if kind in ("other", "image"):
-        return ColumnStats(dtype, kind, missing)
-    if kind in ("text", "category"):
+    if cell_type in ("other", "image"):
+        return ColumnStats(dtype, cell_type, missing)
+    if cell_type in ("text", "category"):
         step = -(-len(present) // sample)
         sampled = present[::step] if isinstance(present, list) else present.gather_every(step)
-        return _of_texts(list(sampled), dtype, kind, missing)
+        return _compute_text_stats(list(sampled), dtype, cell_type, missing)
     distinct = len(set(present)) if isinstance(present, list) else present.n_unique()
-    whole = kind == "number" and _are_whole(present)
+    all_whole = cell_type == "number" and _are_whole(present)
     return ColumnStats(
         dtype,
-        kind,
+        cell_type,
         missing,
         distinct,
         distinct / len(present),
-        whole=whole,
-        counts_rows=whole and _counts_rows(present, distinct),
+        all_whole=all_whole,
+        is_row_number=all_whole and _are_row_numbers(present, distinct),
     )
 
 
-def _present(column: nw.Series) -> tuple[list[Any] | nw.Series, str]:
-    """Return the cells that are not missing, and their kind, from the dtype or from the cells."""
-    kind = _kind_of(column.dtype)
-    if kind == "objects":
-        cells = column.to_list()
-        # Blank text is counted later: what is a column of text is sampled first.
-        cells = [cell for cell in cells if isinstance(cell, str) or not is_missing(cell)]
-        return cells, _kind_of_cells(cells)
+def _drop_missing(column: nw.Series) -> tuple[list[Any] | nw.Series, str]:
+    """Return the cells that are not missing, and their type."""
+    cell_type = _infer_type_from_dtype(column.dtype)
+    if cell_type == "objects":
+        # Blank text is dropped later, after sampling.
+        cells = [c for c in column.to_list() if isinstance(c, str) or not is_missing(c)]
+        return cells, _infer_type_from_cells(cells)
     present = column.drop_nulls()
     if column.dtype.is_float():
         present = present.filter(~present.is_nan())
-    return present, kind
+    return present, cell_type
 
 
-def _kind_of(dtype: nw.dtypes.DType) -> str:
+def _infer_type_from_dtype(dtype: nw.dtypes.DType) -> str:
     if dtype.is_numeric() or dtype == nw.Duration:
         return "number"
     if dtype == nw.Boolean:
@@ -97,8 +97,8 @@ def _kind_of(dtype: nw.dtypes.DType) -> str:
     return "other" if dtype.is_nested() or dtype == nw.Time else "objects"
 
 
-def _counts_rows(present: list[Any] | nw.Series, distinct: int) -> bool:
-    """Say whether the whole numbers are 0, 1, 2, … or 1, 2, 3, … in some order."""
+def _are_row_numbers(present: list[Any] | nw.Series, distinct: int) -> bool:
+    """Return whether integers are 0, 1, 2, … or 1, 2, 3, … in any order."""
     if isinstance(present, list):
         first, last = int(min(present)), int(max(present))
     else:
@@ -107,7 +107,7 @@ def _counts_rows(present: list[Any] | nw.Series, distinct: int) -> bool:
 
 
 def _are_whole(present: list[Any] | nw.Series) -> bool:
-    """Return whether all numbers are whole, whatever their type; durations are not numbers here."""
+    """Return whether all numbers are integers of any type; durations are not."""
     if isinstance(present, list):
         durations = (timedelta, np.timedelta64)
         return all(not isinstance(cell, durations) and is_whole(cell) for cell in present)
@@ -119,8 +119,10 @@ def _are_whole(present: list[Any] | nw.Series) -> bool:
     return bool(np.isfinite(values).all()) and np.array_equal(values, np.trunc(values))
 
 
-def _of_texts(cells: list[Any], dtype: str, kind: str, missing: float) -> ColumnStats:
-    """Measure cells that are text, or are read as text, from a column with some share missing."""
+def _compute_text_stats(
+    cells: list[Any], dtype: str, cell_type: str, missing: float
+) -> ColumnStats:
+    """Compute the statistics of text, from cells of a column with a known share of missing values."""
     counts = Counter(cell if isinstance(cell, str) else str(cell) for cell in cells)
     blank = [text for text in counts if not text.strip()]
     n_blank = sum(counts.pop(text) for text in blank)
@@ -130,51 +132,47 @@ def _of_texts(cells: list[Any], dtype: str, kind: str, missing: float) -> Column
         return ColumnStats(dtype, "empty", missing)
     unique = len(counts) / n_cells
 
-    def share(holds: Callable[[str], Any]) -> float:
-        return sum(n for text, n in counts.items() if holds(text)) / n_cells
+    def compute_share(condition: Callable[[str], Any]) -> float:
+        return sum(n for text, n in counts.items() if condition(text)) / n_cells
 
     texts = list(counts)
-    numbers = {text: number(text) for text in texts}
-    read = [value for value in numbers.values() if value is not None]
-    dates = read_dates(texts, day_first=day_comes_first(texts))
+    by_text = {text: parse_number(text) for text in texts}
+    numbers = [value for value in by_text.values() if value is not None]
+    dates = parse_dates(texts, day_first=is_day_first(texts))
     is_date = dict(zip(texts, dates.notna(), strict=True))
-    is_code = _codes_of_digits(counts) or (lambda text: not is_date[text] and _is_code(text))
+    is_code = _find_digit_codes(counts) or (lambda text: not is_date[text] and _is_code(text))
     return ColumnStats(
         dtype,
-        kind,
+        cell_type,
         missing,
         len(counts),
         unique,
         words=sum(n * count_words(text) for text, n in counts.items()) / n_cells,
-        number=share(lambda text: numbers[text] is not None),
-        date=share(is_date.__getitem__),
-        image=share(lambda text: PICTURE_FILE.fullmatch(text.strip())),
-        code=share(is_code),
-        whole=bool(read) and all(value.is_integer() for value in read),
-        others=len(texts) - len(read),
+        number=compute_share(lambda text: by_text[text] is not None),
+        date=compute_share(is_date.__getitem__),
+        image=compute_share(lambda text: IMAGE_FILE.fullmatch(text.strip())),
+        code=compute_share(is_code),
+        all_whole=bool(numbers) and all(value.is_integer() for value in numbers),
+        n_other=len(texts) - len(numbers),
     )
 
 
-# Complex numbers are none that a model reads.
-_NUMBERS = (Real, Decimal)
-
-
-def _kind_of_cells(cells: list[Any]) -> str:
-    """Say what the cells of a column of Python objects are."""
+def _infer_type_from_cells(cells: list[Any]) -> str:
+    """Return the type of Python objects; complex numbers are of no use to a model."""
     if all(isinstance(cell, str) for cell in cells):
         return "text"
     if all(isinstance(cell, (bool, np.bool_)) for cell in cells):
         return "bool"
-    if all(isinstance(cell, (*_NUMBERS, timedelta, np.timedelta64)) for cell in cells):
+    if all(isinstance(cell, (Real, Decimal, timedelta, np.timedelta64)) for cell in cells):
         return "number"
     if all(isinstance(cell, (date, np.datetime64, pd.Period)) for cell in cells):
         return "date"
-    if all(is_picture(cell) for cell in cells):
+    if all(is_image(cell) for cell in cells):
         return "image"
-    return "other" if any(map(_is_no_text, cells)) else "text"
+    return "other" if any(map(_has_no_text, cells)) else "text"
 
 
-def _is_no_text(cell: Any) -> bool:
+def _has_no_text(cell: Any) -> bool:
     if isinstance(cell, Complex):
         return not isinstance(cell, Real)
     if isinstance(cell, time):
@@ -183,23 +181,21 @@ def _is_no_text(cell: Any) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    return number(text) is None and bool(CODE.fullmatch(text.strip()))
+    return parse_number(text) is None and bool(CODE.fullmatch(text.strip()))
 
 
-def _digits(text: str) -> str:
+def _strip_sign(text: str) -> str:
     return text.strip().removeprefix("+")
 
 
-def _codes_of_digits(counts: Counter[str]) -> Callable[[str], bool] | None:
-    """Return what tells codes, if the column has the look of codes made of digits.
-
-    Post codes and account numbers are written as numbers, yet with leading zeros, or with more digits
-    than one counts with. Salaries, too, are of one length: that alone makes no code.
-    """
-    whole = [digits for digits in map(_digits, counts) if digits.isdecimal()]
+def _find_digit_codes(counts: Counter[str]) -> Callable[[str], bool] | None:
+    """Return a function that recognizes codes, if those of the column consist of digits, or None."""
+    # Postal codes and account numbers have leading zeros or many digits. An equal number of digits is
+    # not enough, since salaries have it, too.
+    whole = [digits for digits in map(_strip_sign, counts) if digits.isdecimal()]
     if not whole or 2 * len(whole) < len(counts):
         return None
     leading_zero = any(digits[0] == "0" and len(digits) > 1 for digits in whole)
-    if leading_zero or min(map(len, whole)) >= _DIGITS_OF_A_CODE:
-        return lambda text: _digits(text).isdecimal() or _is_code(text)
+    if leading_zero or min(map(len, whole)) >= _MIN_DIGITS_OF_CODE:
+        return lambda text: _strip_sign(text).isdecimal() or _is_code(text)
     return None

@@ -1,4 +1,4 @@
-"""DateParts: dates to numbers."""
+"""DateEncoder: numeric features of dates."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -16,15 +16,13 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._atomic_fit import atomic_fit
 from .._inputs import columns_of, is_missing, validate_table
-from .._warn import warn
-from ..exceptions import UnreadableCellWarning
-from .dates import day_comes_first, day_in_digits, read_dates
-from .patterns import to_float
+from .dates import format_day, is_day_first, parse_dates
+from .parsing import to_float, warn_unreadable
 
-# In seconds: nanoseconds reach from 1677 to 2262 only, and dates that stand for "never" lie beyond.
+# In seconds: nanoseconds end in 2262, before dates that stand for "never".
 _EPOCH = pd.Timestamp(0).as_unit("s")
 
-# By the clock of the column's own time zone; elapsed goes by UTC.
+# From a date in the time zone of the column, and in UTC.
 _PARTS: dict[str, Callable[[pd.DatetimeIndex, pd.DatetimeIndex], Any]] = {
     "year": lambda local, utc: local.year,
     "month": lambda local, utc: local.month,
@@ -36,50 +34,57 @@ _PARTS: dict[str, Callable[[pd.DatetimeIndex, pd.DatetimeIndex], Any]] = {
 }
 
 
-class DateParts(TransformerMixin, BaseEstimator):
-    """Year, month, day, weekday, hour and time elapsed, from columns of dates.
+class DateEncoder(TransformerMixin, BaseEstimator):
+    """Encode dates as numbers: year, month, day, weekday, hour and days since 1970.
 
     Parameters
     ----------
     parts : sequence of str, default=("year", "month", "day", "weekday", "hour", "elapsed")
-        What to return of each date, in that order. A ``"weekday"`` is 0 on Mondays; ``"elapsed"`` are
-        days since the beginning of 1970, in UTC; ``"missing"`` is 1 where there is no date.
+        The features of each date, in the order of the output.
+
+        - ``"year"``, ``"month"``, ``"day"``, ``"hour"``: in the time zone of the column.
+        - ``"weekday"``: 0 for Monday to 6 for Sunday.
+        - ``"elapsed"``: days since 1970-01-01 in UTC, with a fraction for the time of day.
+        - ``"missing"``: 1 for missing dates, otherwise 0.
 
     day_first : bool or "auto", default="auto"
-        Whether 3/4/2024 is the third of April. ``"auto"`` to learn it in ``fit`` from the column's
-        dates that can be read in one way only; where there are none, the day stands first between
-        dots and second between slashes or hyphens.
+        How to interpret dates such as 3/4/2024.
+
+        - True: as April 3.
+        - False: as March 4.
+        - ``"auto"``: inferred in ``fit``, for each column, from dates with a day above 12. If there
+          are none, as April 3 if dots separate the numbers (3.4.2024), otherwise as March 4.
 
     Attributes
     ----------
     day_first_ : list of bool
-        Whether the day stands first, for each column.
+        Whether the day precedes the month, for each column.
 
     n_features_in_ : int
         Number of columns seen in ``fit``.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if ``X`` had string names for all of them.
+        Names of the columns seen in ``fit``. Defined only if all of them are strings.
 
     See Also
     --------
-    sk_sentemb.make_multimodal_transformer : Uses it for columns of dates.
+    make_multimodal_transformer : Encode, impute and scale the columns of dates.
 
     Notes
     -----
-    Dates are dtypes of dates, Python's and NumPy's dates, or text: 2024-05-31, 2024/5/31, 20240531,
-    2024-05, 31.5.2024, 5/31/24, 31 May 2024, 31-May-24, May 31st, 2024, May 2024, Fri, 31 May 2024,
-    with a time and a time zone or without. Names of months and days are English ones. Of two digits of
-    a year, 69 is 1969 and 68 is 2068. Periods of pandas count from their beginning. Whole numbers that
-    look like 20240531 are read as such text is, from 1900 to 2099; others are seconds since the
-    beginning of 1970. Text with a time zone is read as UTC.
+    Cells are dates of Python, NumPy, pandas, polars or pyarrow, or text: 2024-05-31, 2024/5/31,
+    20240531, 2024-05, 31.5.2024, 5/31/24, 31 May 2024, 31-May-24, May 31st, 2024, May 2024,
+    Fri, 31 May 2024, with or without a time and a UTC offset. Names of months and weekdays are
+    English. Two-digit years are those from 1969 to 2068. A pandas Period is represented by its
+    start. Integers that look like 20240531 (years 1900 to 2099) are parsed like text; other numbers
+    are seconds since 1970-01-01. Text with a UTC offset is converted to UTC.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from sk_sentemb.preprocessing import DateParts
+    >>> from sk_sentemb.preprocessing import DateEncoder
     >>> X = pd.DataFrame({"bought": ["31/05/2024 18:30", None, "03/04/2024"]})
-    >>> dates = DateParts().set_output(transform="pandas")
+    >>> dates = DateEncoder().set_output(transform="pandas")
     >>> dates.fit_transform(X)[["bought_month", "bought_day", "bought_weekday", "bought_hour"]]
        bought_month  bought_day  bought_weekday  bought_hour
     0           5.0        31.0             4.0         18.0
@@ -104,7 +109,7 @@ class DateParts(TransformerMixin, BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn in which order day and month stand.
+        """Infer the order of day and month.
 
         Parameters
         ----------
@@ -115,65 +120,67 @@ class DateParts(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        DateParts
-            The fitted transformer itself.
+        DateEncoder
+            The fitted transformer.
 
         Raises
         ------
         ValueError
-            If ``parts`` is empty or has a name that is unknown or repeated.
+            If ``parts`` is empty or contains an unknown or repeated name.
         """
         if unknown := [part for part in self.parts if part not in _PARTS]:
-            raise ValueError(f"parts has {unknown}, which are not among {tuple(_PARTS)}.")
+            raise ValueError(f"parts contains {unknown}; valid names are {tuple(_PARTS)}.")
         if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ValueError(f"parts={self.parts!r}; pass one or more names, each once.")
+            raise ValueError(
+                f"parts={self.parts!r} is empty or repeats a name; pass distinct names."
+            )
         columns = self._columns(X, reset=True)
         self.day_first_ = [
             bool(self.day_first)
             if self.day_first != "auto"
-            else day_comes_first(cell for cell in column.to_list() if isinstance(cell, str))
+            else is_day_first(cell for cell in column.to_list() if isinstance(cell, str))
             for column in columns
         ]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Take dates apart.
+        """Extract the features of dates.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_columns)
-            Dates. No rows are fine.
+            Dates. ``n_samples`` may be 0.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * n_parts), float64
-            The parts of each column side by side; NaN where a date is missing.
+        ndarray of shape (n_samples, n_columns * n_parts), dtype float64
+            The features, column by column; NaN for missing dates.
 
         Warns
         -----
         UnreadableCellWarning
-            If cells with something in them are no dates; they become NaN. It counts them.
+            If cells that are not missing are not dates. They become NaN; the warning counts them.
         """
         check_is_fitted(self)
         columns = self._columns(X, reset=False)
         parts = []
         for column, day_first in zip(columns, self.day_first_, strict=True):
-            local, utc = _dates(column, day_first)
+            local, utc = _to_datetimes(column, day_first)
             parts += [np.asarray(_PARTS[part](local, utc), dtype=np.float64) for part in self.parts]
         return np.stack(parts, axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the output's columns ``<column>_year``, ``<column>_month`` and so on.
+        """Return the names ``<column>_<part>`` of the output columns.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns of dates; None for those seen in ``fit``.
+            Names of the columns of dates. If None, those seen in ``fit``.
 
         Returns
         -------
-        ndarray of shape (n_columns * n_parts,), object
-            One name for each output column.
+        ndarray of shape (n_columns * n_parts,), dtype object
+            One name per output column.
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
@@ -190,8 +197,8 @@ class DateParts(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _dates(column: nw.Series, day_first: bool) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
-    """Return dates by the clock of their time zone, and by that of UTC."""
+def _to_datetimes(column: nw.Series, day_first: bool) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """Return the dates of a column in its own time zone and in UTC."""
     if column.dtype == nw.Date:
         column = column.cast(nw.Datetime("us"))
     if column.dtype == nw.Datetime:
@@ -200,48 +207,49 @@ def _dates(column: nw.Series, day_first: bool) -> tuple[pd.DatetimeIndex, pd.Dat
             local = column.dt.replace_time_zone(None)
             utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         return pd.DatetimeIndex(local.to_numpy()), pd.DatetimeIndex(utc.to_numpy())
-    cells = [_as_text_of_a_day(cell) for cell in column.to_list()]
-    texts = list(dict.fromkeys(cell for cell in cells if isinstance(cell, str)))
-    read = read_dates(texts, day_first=day_first).dt.tz_localize(None)
-    of_text = dict(zip(texts, read, strict=True))
-    dates = [_date(cell, of_text) for cell in cells]
+    cells = column.to_list()
+    texts = [_to_text(cell) for cell in cells]
+    unique = list(dict.fromkeys(text for text in texts if text is not None))
+    parsed = parse_dates(unique, day_first=day_first).dt.tz_localize(None)
+    by_text = dict(zip(unique, parsed, strict=True))
+    dates = [
+        _to_timestamp(cell) if text is None else by_text[text]
+        for cell, text in zip(cells, texts, strict=True)
+    ]
     n_unreadable = sum(
         found is pd.NaT and not is_missing(cell) for cell, found in zip(cells, dates, strict=True)
     )
-    if n_unreadable:
-        warn(
-            f"{n_unreadable} of {len(cells)} cells of {column.name!r} are no dates and became "
-            "missing. Correct them, or make the column a category or text.",
-            UnreadableCellWarning,
-        )
+    warn_unreadable(n_unreadable, column, "dates")
     return (
-        _index([found.tz_localize(None) for found in dates]),
-        _index([found.tz_convert(None) if found.tzinfo else found for found in dates]),
+        _to_index([found.tz_localize(None) for found in dates]),
+        _to_index([found.tz_convert(None) if found.tzinfo else found for found in dates]),
     )
 
 
-def _index(dates: list[Any]) -> pd.DatetimeIndex:
-    # In one unit: pandas would cast dates far off to the one of the first.
+def _to_index(dates: list[Any]) -> pd.DatetimeIndex:
+    # In one unit: pandas would convert all dates to the unit of the first, which may be too small.
     stamps = [found if found is pd.NaT else found.as_unit("us") for found in dates]
     return pd.DatetimeIndex(np.array([found.to_datetime64() for found in stamps], dtype="M8[us]"))
 
 
-def _as_text_of_a_day(cell: Any) -> Any:
-    """Return a number that looks like 20240531 as text, and other cells as they are."""
-    if isinstance(cell, (Real, Decimal)) and not is_missing(cell):
-        number = to_float(cell)
-        return cell if number is None else day_in_digits(number) or cell
-    return cell
+def _to_number(cell: Any) -> float | None:
+    is_number = isinstance(cell, (Real, Decimal)) and not is_missing(cell)
+    return to_float(cell) if is_number else None
 
 
-def _date(cell: Any, of_text: dict[str, pd.Timestamp]) -> Any:
-    """Return the timestamp of a cell, or NaT."""
+def _to_text(cell: Any) -> str | None:
+    """Return text, and numbers such as 20240531 as text."""
     if isinstance(cell, str):
-        return of_text[cell]
+        return cell
+    number = _to_number(cell)
+    return None if number is None else format_day(number)
+
+
+def _to_timestamp(cell: Any) -> Any:
+    """Return the timestamp of a cell that is not text, or NaT."""
     if isinstance(cell, (date, np.datetime64)):
         return pd.Timestamp(cell)
     if isinstance(cell, pd.Period):
         return cell.to_timestamp()
-    if isinstance(cell, (Real, Decimal)) and (seconds := to_float(cell)) is not None:
-        return pd.to_datetime(seconds, unit="s", errors="coerce")
-    return pd.NaT
+    seconds = _to_number(cell)
+    return pd.NaT if seconds is None else pd.to_datetime(seconds, unit="s", errors="coerce")

@@ -1,4 +1,4 @@
-"""make_multimodal_transformer: a column transformer for tables with text."""
+"""make_multimodal_transformer: build a column transformer for tables with text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,15 @@ from .._inputs import named_columns
 from .._warn import warn
 from ..exceptions import ColumnRoleWarning
 from .column_pipelines import (
-    categories_step,
-    dates_step,
-    entry_name,
-    image_step,
-    numbers_step,
-    text_step,
+    make_categories_step,
+    make_dates_step,
+    make_entry_name,
+    make_image_step,
+    make_numbers_step,
+    make_text_step,
 )
 from .column_roles import Columns, column_roles
-from .role_rules import FEATURES, RoleRules
+from .role_rules import FEATURE_ROLES, RoleRules
 
 
 def make_multimodal_transformer(
@@ -38,88 +38,98 @@ def make_multimodal_transformer(
     n_jobs: int | None = None,
     **rules: Any,
 ) -> ColumnTransformer:
-    """Make a column transformer for tables of text, categories, numbers, dates and pictures.
+    """Build a column transformer for tables of text, categories, numbers, dates and images.
 
-    What comes back is scikit-learn's, not fitted, and its entries are there to see, to search over and
-    to replace. Columns with none of these roles are left out, ids above all.
+    The result is an unfitted ``ColumnTransformer`` that can be inspected, tuned and changed like any
+    other. Columns without one of these roles are dropped, ids in particular.
 
     Parameters
     ----------
     X : data frame of shape (n_samples, n_columns), default=None
-        A table to tell the columns' roles by, as :func:`~sk_sentemb.preprocessing.describe_columns`
-        shows. Leave the target out. None where all columns are listed.
+        The table from which the roles of the columns are inferred, without the target. Only the roles
+        depend on it. If None, pass the columns.
 
     text : str, list of str or callable, default=None
-        All text columns, or a callable that returns them for ``X``, such as
-        :class:`~sk_sentemb.text_column_selector`.
-        None to go by the rules; without ``X``, for none.
+        The columns of text.
+
+        - A name, a list of names, or a callable that returns them for ``X``, such as
+          :class:`~sk_sentemb.text_column_selector`: all columns of text.
+        - None: inferred from ``X`` by the rules of :func:`~sk_sentemb.preprocessing.describe_columns`;
+          without ``X``, no columns.
 
     categorical : str, list of str or callable, default=None
-        All the columns of categories, likewise.
+        The columns of categories, as for `text`.
 
     numeric : str, list of str or callable, default=None
-        All the columns of numbers, likewise.
+        The columns of numbers, as for `text`.
 
     date : str, list of str or callable, default=None
-        All the columns of dates, likewise.
+        The columns of dates, as for `text`.
 
     image : str, list of str or callable, default=None
-        All the columns of pictures, likewise.
+        The columns of images, as for `text`.
 
     roles : mapping of str to str, default=None
-        Roles of single columns, where a rule errs: ``{"zip": "categorical", "remarks": "other"}``.
+        Roles of single columns, which override the rules:
+        ``{"zip": "categorical", "remarks": "other"}``.
 
     embedder : estimator, default=None
-        What embeds a column of text; any transformer of a one-dimensional column, a pipeline with a
-        :class:`TextCleaner` or a ``TfidfVectorizer`` among them. None for ``SentenceEmbedder()``.
+        Transformer of a one-dimensional column of text, for example a pipeline that starts with a
+        :class:`TextCleaner`, or a ``TfidfVectorizer``. Cloned for each column. If None,
+        ``SentenceEmbedder()``.
 
     text_components : int or float, default=None
-        Keep so many principal components of each column of text, or this share of the variance. None
-        for the vectors as they are. With fewer rows than components, as in small folds, fewer components
-        are kept, with a warning.
+        Number of principal components to keep per column of text, or the share of the variance to
+        explain. With fewer rows than components, fewer are kept, with a warning. If None, the
+        embeddings are not reduced.
 
     categorical_encoder : {"onehot", "target"} or estimator, default="onehot"
-        ``"onehot"`` for a column for each of up to 100 categories, the rarest of more in one, and
-        unknown ones with them; ``"target"`` for the mean target of a category, cross-fitted; or what
-        encodes an array of strings.
+        How to encode categories.
+
+        - ``"onehot"``: one-hot encoding. Of more than 100 categories, the least frequent ones share a
+          column with unknown categories.
+        - ``"target"``: the cross-fitted mean of the target per category.
+        - An estimator: encodes an array of strings.
 
     image_embedder : estimator, default=None
-        What embeds a column of pictures. None for ``sk_sentemb.image.ImageEmbedder()``.
+        Transformer of a column of images. Cloned for each column. If None,
+        ``sk_sentemb.image.ImageEmbedder()``.
 
     random_state : int, RandomState instance or None, default=None
-        For the principal components and the folds of the target's means.
+        Controls the principal components and the folds of the target encoding.
 
     n_jobs : int, default=None
-        How many entries are fitted at the same time, as in ``ColumnTransformer``.
+        Number of entries that are fitted in parallel, as in ``ColumnTransformer``.
 
     **rules : dict
-        Thresholds, as in :func:`~sk_sentemb.preprocessing.describe_columns`.
+        Thresholds of the rules: the keyword arguments of
+        :func:`~sk_sentemb.preprocessing.describe_columns`.
 
     Returns
     -------
     ColumnTransformer
-        With the entries that there are columns for.
+        The unfitted transformer, with an entry for each role that has columns.
 
     Raises
     ------
     ValueError
-        If there are neither ``X`` nor columns, or no column has a role; if a column has two roles,
-        or is not in ``X``; if ``roles``, ``rules`` or a column of text named ``""`` come without ``X``.
+        If neither ``X`` nor columns are given, no column has a role, a column has two roles or is not
+        in ``X``; if ``roles``, ``rules`` or a column of text named ``""`` are given without ``X``.
     TypeError
-        If ``embedder``, ``image_embedder`` or ``categorical_encoder`` is no estimator, or a rule does
-        not exist.
+        If ``embedder``, ``image_embedder`` or ``categorical_encoder`` is not an estimator, or a rule is
+        unknown.
 
     Warns
     -----
     ColumnRoleWarning
-        If columns are left out as ids by their cells alone, such as names of persons, where neither
-        ``roles`` nor the column's own name says so. It names them. Where columns are listed for each
-        role, there is none.
+        If columns are dropped because their cells look like ids, such as names of persons, although
+        neither ``roles`` nor the column name says so. No warning if the columns of every role are
+        given.
 
     See Also
     --------
-    sk_sentemb.text_column_selector : The columns of text alone.
-    sklearn.compose.make_column_transformer : The same with transformers of your own.
+    sk_sentemb.text_column_selector : Select the columns of text.
+    sklearn.compose.make_column_transformer : Combine transformers by hand.
 
     Notes
     -----
@@ -127,21 +137,21 @@ def make_multimodal_transformer(
     Entry                Steps
     ==================== ============================================================================
     ``text-<column>``    the embedder; with ``text_components``, ``embedder`` and ``pca``
-    ``categorical``      ``read`` as strings, where ``"missing"`` stands for missing cells; ``encode``
-    ``numeric``          ``read``; ``impute`` the median, with an indicator; ``scale``
-    ``date``             ``parts`` (:class:`~sk_sentemb.preprocessing.DateParts`), with an
+    ``categorical``      ``parse`` as strings, with missing values as ``"missing"``; ``encode``
+    ``numeric``          ``parse``; ``impute`` the median, with an indicator; ``scale``
+    ``date``             ``encode`` (:class:`~sk_sentemb.preprocessing.DateEncoder`), with an
                          indicator; ``impute`` the median; ``scale``
     ``image-<column>``   the image embedder
-    ``left-out``         ``"drop"``: the ids and all else that has no role
+    ``left-out``         ``"drop"``: ids and other columns without a role
     ==================== ============================================================================
 
-    Parameters are searched by entry and step: ``text-Review Text__model``, with ``text_components``
-    ``text-Review Text__embedder__model``, ``categorical__encode__min_frequency``.
-    scikit-learn parts names at two underscores, so several in a column's name become one in that of
-    its entry, and those at its end go.
+    Parameters are addressed by entry and step: ``text-Review Text__model``, with ``text_components``
+    ``text-Review Text__embedder__model``, ``categorical__encode__min_frequency``. Because two
+    underscores separate these names, runs of underscores in the name of a column become one in the name
+    of its entry, and trailing ones are removed.
 
-    Frozen embedders share the cache of the process, so that each text is embedded once, however many
-    columns, folds and candidates see it. Nothing is learnt from ``X`` here but the roles.
+    Frozen embedders share the in-memory cache: each text is embedded once, for all columns, folds and
+    candidates.
 
     Examples
     --------
@@ -149,7 +159,7 @@ def make_multimodal_transformer(
     >>> from sk_sentemb import make_multimodal_transformer
     >>> X = pd.DataFrame(
     ...     {
-    ...         "review": ["Fits me very well.", "Too large for me!", "My favourite dress", None],
+    ...         "review": ["Fits me very well.", "Too large for me!", "My favorite dress", None],
     ...         "size": ["S", "M", "S", "L"],
     ...         "bought": ["2024-05-31", "2024-06-02", None, "2024-06-02"],
     ...         "price": [19.9, 25.0, 17.5, None],
@@ -174,76 +184,73 @@ def make_multimodal_transformer(
         "date": date,
         "image": image,
     }
-    columns = _columns(X, given, roles, rules)
-    # Without X, no column has been judged.
-    if judged := [name for name in columns.get("id", []) if name not in (roles or {})]:
-        _warn_of_ids(judged, given, RoleRules(**rules))
-    if not any(columns[role] for role in FEATURES):
+    columns = _resolve_columns(X, given, roles, rules)
+    inferred_ids = [name for name in columns.get("id", []) if name not in (roles or {})]
+    if inferred_ids and any(listed is None for listed in given.values()):
+        _warn_dropped_ids(inferred_ids, RoleRules(**rules))
+    if not any(columns[role] for role in FEATURE_ROLES):
         raise ValueError(
-            "no column has a role; pass X or list columns. describe_columns(X) shows why."
+            "No column has a role. Pass X or list columns; describe_columns(X) shows the reasons."
         )
     entries: list[tuple[str, Any, Any]] = []
     names: set[str] = set()
     for column in columns["text"]:
-        entry = entry_name("text", column, names)
-        step = text_step(embedder, text_components, random_state, entry=entry)
-        entries.append((entry, step, _place(column, X) if column == "" else column))
+        entry = make_entry_name("text", column, names)
+        step = make_text_step(embedder, text_components, random_state, entry=entry)
+        entries.append((entry, step, _find_index(column, X) if column == "" else column))
     if columns["categorical"]:
-        step = categories_step(categorical_encoder, random_state)
+        step = make_categories_step(categorical_encoder, random_state)
         entries.append(("categorical", step, columns["categorical"]))
     if columns["numeric"]:
-        entries.append(("numeric", numbers_step(), columns["numeric"]))
+        entries.append(("numeric", make_numbers_step(), columns["numeric"]))
     if columns["date"]:
-        entries.append(("date", dates_step(), columns["date"]))
-    entries += [
-        (entry_name("image", column, names), image_step(image_embedder), [column])
-        for column in columns["image"]
-    ]
-    if left_out := [c for role, of in columns.items() if role not in FEATURES for c in of]:
-        entries.append(("left-out", "drop", left_out))
+        entries.append(("date", make_dates_step(), columns["date"]))
+    for column in columns["image"]:
+        entry = make_entry_name("image", column, names)
+        entries.append((entry, make_image_step(image_embedder), [column]))
+    others = [name for role in columns if role not in FEATURE_ROLES for name in columns[role]]
+    if others:
+        entries.append(("left-out", "drop", others))
     return ColumnTransformer(entries, n_jobs=n_jobs)
 
 
-def _columns(
+def _resolve_columns(
     X: Any,
     given: Mapping[str, Columns | None],
     roles: Mapping[str, str] | None,
     rules: Mapping[str, Any],
 ) -> dict[str, list[str]]:
-    RoleRules.of("make_multimodal_transformer", rules)
+    """Return the columns of each role, from X or from the lists."""
+    RoleRules.from_kwargs("make_multimodal_transformer", rules)
     if X is not None:
         return column_roles(X, roles=roles, **given, **rules)
     if roles or rules:
-        raise ValueError("roles and rules have no effect without X; pass X, or list the columns.")
+        raise ValueError("roles and rules have no effect without X. Pass X, or list the columns.")
     columns: dict[str, list[str]] = {}
     for role, listed in given.items():
         if callable(listed):
-            raise ValueError(f"{role} is a callable, which needs a table; pass X, or list columns.")
+            raise ValueError(f"{role} is a callable and requires X. Pass X, or list the columns.")
         columns[role] = [listed] if isinstance(listed, str) else list(listed or [])
-    every = [name for listed in columns.values() for name in listed]
-    if repeated := [name for name in dict.fromkeys(every) if every.count(name) > 1]:
-        raise ValueError(f"the column {repeated[0]!r} is listed twice; pass it once.")
+    names = [name for listed in columns.values() for name in listed]
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"Column {repeated[0]!r} is listed twice. Pass it once.")
     return columns
 
 
-def _place(column: str, X: Any) -> int:
-    """Return the index of a column named "", a name that scikit-learn takes for no column."""
+def _find_index(column: str, X: Any) -> int:
+    """Return the index of a column named "", which scikit-learn treats as no column."""
     if X is None:
-        raise ValueError(
-            f"a column named {column!r} can only be found in a table; pass X, or rename the column."
-        )
+        raise ValueError(f"A column named {column!r} requires X. Pass X, or rename the column.")
     return list(named_columns(X)).index(column)
 
 
-def _warn_of_ids(names: list[str], given: Mapping[str, Columns | None], rules: RoleRules) -> None:
-    """Warn of columns that are ids by their cells, unless users said which columns they want."""
-    left_out = [name for name in names if not rules.is_named_id(name)]
-    if not left_out or all(listed is not None for listed in given.values()):
-        return
-    listed = ", ".join(map(repr, left_out))
-    warn(
-        f"columns of X are left out, for their cells look like ids: {listed}. "
-        "describe_columns(X) shows why. Pass roles={'<column>': 'text'}, or another role, to read a "
-        "column, or the role 'id' to leave it out without this warning.",
-        ColumnRoleWarning,
-    )
+def _warn_dropped_ids(names: list[str], rules: RoleRules) -> None:
+    """Warn about columns that are ids by their cells and not by their names."""
+    if dropped := ", ".join(repr(name) for name in names if not rules.is_id_name(name)):
+        warn(
+            f"Columns of X are dropped because their cells look like ids: {dropped}. "
+            "describe_columns(X) shows the reasons. To keep a column, pass "
+            "roles={'<column>': 'text'} or another role; to drop it without this warning, pass the "
+            "role 'id'.",
+            ColumnRoleWarning,
+        )

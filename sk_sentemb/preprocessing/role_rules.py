@@ -1,4 +1,4 @@
-"""From what was measured in a column to its role."""
+"""RoleRules: from the statistics of a column to its role."""
 
 import re
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ from .column_stats import ColumnStats
 
 ROLES = ("text", "categorical", "numeric", "date", "image", "id", "empty", "other")
 
-# Those that a model reads.
-FEATURES = ROLES[:5]
+# The roles of columns that become features.
+FEATURE_ROLES = ROLES[:5]
 
-# "clothing_id", "Clothing ID", "userId", "uuid"; what pandas calls an index that was saved; "index".
+# "clothing_id", "Clothing ID", "userId", "uuid"; a saved index, as pandas names it; "index".
 ID_NAMES = r"(^|[\W_])(?i:ids?|uuid)$|[a-z]I[dD]$|^(?i:unnamed: ?\d+|index)$"
 
-# A column of up to so many distinct cells may be a small table's categories, even if all differ.
-_FEW = 20
+# A column of at most this many distinct cells may hold the categories of a small table.
+_MAX_FEW = 20
 
-# Signs for what is not known, such as "?", among numbers: at most so many, and less than half.
-_FEW_SIGNS = 5
-_MOST = 0.5
+# Numbers may have this many distinct placeholders, such as "?", in less than half of the cells.
+_MAX_PLACEHOLDERS = 5
+_MIN_MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
 class RoleRules:
-    """The thresholds by which measures become roles; see :func:`describe_columns`."""
+    """The thresholds of the rules; see :func:`describe_columns`."""
 
     min_words: float = 2.5
     min_unique: float = 0.3
@@ -38,23 +38,24 @@ class RoleRules:
 
     def __post_init__(self) -> None:
         for name in ("min_unique", "max_unique", "min_share"):
-            if not 0 <= (value := self._number(name, Real)) <= 1:
-                raise ValueError(f"{name}={value!r} is a share; pass a number from 0 to 1.")
-        for name, least in (("min_words", 0), ("max_categories", 1), ("sample", 1)):
-            if not (value := self._number(name, Integral if name == "sample" else Real)) >= least:
-                raise ValueError(f"{name}={value!r}; pass {least} or more.")
-        check_pattern("id_names", self.id_names)
+            if not 0 <= (value := self._get_number(name, Real)) <= 1:
+                raise ValueError(f"{name}={value!r} must be between 0 and 1.")
+        for name, minimum in (("min_words", 0), ("max_categories", 1), ("sample", 1)):
+            value = self._get_number(name, Integral if name == "sample" else Real)
+            if not value >= minimum:
+                raise ValueError(f"{name}={value!r} must be at least {minimum}.")
+        validate_pattern("id_names", self.id_names)
 
-    def _number(self, name: str, kind: type) -> Any:
+    def _get_number(self, name: str, number_type: type) -> Any:
         value = getattr(self, name)
-        if isinstance(value, kind) and not isinstance(value, bool):
+        if isinstance(value, number_type) and not isinstance(value, bool):
             return value
-        what = "an integer" if kind is Integral else "a number"
-        raise TypeError(f"{name}={value!r} is of type {type(value).__name__}; pass {what}.")
+        expected = "an integer" if number_type is Integral else "a number"
+        raise TypeError(f"{name}={value!r} is of type {type(value).__name__}; pass {expected}.")
 
     @classmethod
-    def of(cls, function: str, rules: Mapping[str, Any]) -> Self:
-        """Check the thresholds that a function was called with."""
+    def from_kwargs(cls, function: str, rules: Mapping[str, Any]) -> Self:
+        """Return the rules for the keyword arguments of a function."""
         names = [field.name for field in fields(cls)]
         if unknown := [name for name in rules if name not in names]:
             raise TypeError(
@@ -63,62 +64,66 @@ class RoleRules:
             )
         return cls(**rules)
 
-    def role(self, name: str, of: ColumnStats) -> tuple[str, str]:
-        """Return the role of a column and why it has it."""
-        if of.kind in ("empty", "other"):
-            return of.kind, "no cell holds anything" if of.kind == "empty" else "no rule for it"
-        if of.kind == "number":
-            return self._role_of_numbers(name, of)
-        if of.kind == "bool":
-            return "categorical", "true or false"
-        if of.kind == "category":
-            # Readers of files make this dtype of any text: sentences stay text.
-            role, reason = self._role_of_text(name, of)
-            return (role, reason) if role == "text" else ("categorical", "its dtype")
-        if of.kind in ("date", "image"):
-            return of.kind, "dates" if of.kind == "date" else "pictures"
-        return self._role_of_text(name, of)
+    def infer_role(self, name: str, stats: ColumnStats) -> tuple[str, str]:
+        """Return the role of a column and the reason."""
+        match stats.cell_type:
+            case "empty":
+                return "empty", "no values"
+            case "other":
+                return "other", "no rule applies"
+            case "number":
+                return self._infer_role_of_numbers(name, stats)
+            case "bool":
+                return "categorical", "booleans"
+            case "category":
+                # Libraries choose this dtype for any text, including sentences.
+                role, reason = self._infer_role_of_text(name, stats)
+                return (role, reason) if role == "text" else ("categorical", "dtype")
+            case "date" | "image":
+                return stats.cell_type, f"{stats.cell_type}s"
+        return self._infer_role_of_text(name, stats)
 
-    def _role_of_numbers(self, name: str, of: ColumnStats) -> tuple[str, str]:
-        if of.whole and self.is_named_id(name):
-            return "id", "whole numbers, and its name"
-        if of.counts_rows and of.distinct > _FEW:
-            return "id", "counts rows: every whole number from 0 or 1 on, once"
+    def _infer_role_of_numbers(self, name: str, stats: ColumnStats) -> tuple[str, str]:
+        if stats.all_whole and self.is_id_name(name):
+            return "id", "integers, and the name of an id"
+        if stats.is_row_number and stats.distinct > _MAX_FEW:
+            return "id", "row numbers: every integer from 0 or 1 on, once"
         return "numeric", "numbers"
 
-    def _role_of_text(self, name: str, of: ColumnStats) -> tuple[str, str]:
-        for role, share in (("image", of.image), ("date", of.date)):
-            if share >= self.min_share:
-                return role, f"{share:.0%} {'pictures' if role == 'image' else 'dates'}"
-        coded = of.code >= self.min_share
-        if of.number >= self.min_share and not coded:
-            if of.whole and self.is_named_id(name):
-                return "id", f"{of.number:.0%} whole numbers, and its name"
-            return "numeric", f"{of.number:.0%} numbers"
-        distinct = f"{of.distinct:.0f} distinct cells ({of.unique:.0%})"
-        words = f"{of.words:.1f} words a cell"
-        repeats = of.unique < self.min_unique and of.distinct <= self.max_categories
-        if not coded and of.words >= self.min_words and not repeats:
+    def _infer_role_of_text(self, name: str, stats: ColumnStats) -> tuple[str, str]:
+        if stats.image >= self.min_share:
+            return "image", f"{stats.image:.0%} images"
+        if stats.date >= self.min_share:
+            return "date", f"{stats.date:.0%} dates"
+        are_codes = stats.code >= self.min_share
+        if stats.number >= self.min_share and not are_codes:
+            if stats.all_whole and self.is_id_name(name):
+                return "id", f"{stats.number:.0%} integers, and the name of an id"
+            return "numeric", f"{stats.number:.0%} numbers"
+        distinct = f"{stats.distinct:.0f} distinct cells ({stats.unique:.0%})"
+        words = f"{stats.words:.1f} words per cell"
+        repeats = stats.unique < self.min_unique and stats.distinct <= self.max_categories
+        if not are_codes and stats.words >= self.min_words and not repeats:
             return "text", f"{words}, {distinct}"
-        mostly_numbers = of.number >= _MOST and not coded
-        what = f"{of.code:.0%} codes" if coded else words
+        mostly_numbers = stats.number >= _MIN_MOSTLY and not are_codes
+        content = f"{stats.code:.0%} codes" if are_codes else words
         if mostly_numbers:
-            what = f"{of.number:.0%} numbers"
-        if self.is_named_id(name):
-            return "id", f"{what}, and its name"
-        if mostly_numbers and of.distinct > _FEW and of.others <= _FEW_SIGNS:
-            return "numeric", f"{what}; distinct cells that are none: {of.others}"
-        if of.unique > self.max_unique and (coded or of.distinct > _FEW):
-            return "id", f"{what}, {distinct}"
-        return "categorical", f"{what}, {distinct}"
+            content = f"{stats.number:.0%} numbers"
+        if self.is_id_name(name):
+            return "id", f"{content}, and the name of an id"
+        if mostly_numbers and stats.distinct > _MAX_FEW and stats.n_other <= _MAX_PLACEHOLDERS:
+            return "numeric", f"{content}; distinct other cells: {stats.n_other}"
+        if stats.unique > self.max_unique and (are_codes or stats.distinct > _MAX_FEW):
+            return "id", f"{content}, {distinct}"
+        return "categorical", f"{content}, {distinct}"
 
-    def is_named_id(self, name: str) -> bool:
-        """Say whether a column's name is that of an id."""
+    def is_id_name(self, name: str) -> bool:
+        """Return whether a column has the name of an id."""
         return self.id_names is not None and re.search(self.id_names, name) is not None
 
 
-def check_pattern(name: str, pattern: Any) -> None:
-    """Raise an error that names a parameter whose value is no regular expression."""
+def validate_pattern(name: str, pattern: Any) -> None:
+    """Raise an error if the value of a parameter is not a regular expression."""
     if pattern is None:
         return
     if not isinstance(pattern, str):
@@ -130,6 +135,6 @@ def check_pattern(name: str, pattern: Any) -> None:
         re.compile(pattern)
     except re.error as error:
         raise ValueError(
-            f"{name}={pattern!r} is no regular expression: {error}. Correct it; re.escape takes "
-            "characters as they are."
+            f"{name}={pattern!r} is not a valid regular expression: {error}. To match special "
+            "characters literally, use re.escape."
         ) from error

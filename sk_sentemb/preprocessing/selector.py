@@ -1,4 +1,4 @@
-"""text_column_selector: the columns of text, for a column transformer."""
+"""text_column_selector: select the columns of text in a column transformer."""
 
 import re
 from typing import Any
@@ -6,44 +6,45 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from .column_roles import column_roles
-from .role_rules import RoleRules, check_pattern
+from .role_rules import RoleRules, validate_pattern
 
 
-# Named as scikit-learn's make_column_selector, which is a class as well.
+# The name follows scikit-learn's make_column_selector, which is a class, too.
 class text_column_selector(BaseEstimator):
     r"""Select the columns of free text, in a column transformer.
 
-    A callable, as scikit-learn's ``make_column_selector``, for ``make_column_transformer`` and
-    ``ColumnTransformer``: it goes by what the cells hold instead of by dtypes, which are the same for
-    reviews, names of cities and telephone numbers. :func:`~sk_sentemb.preprocessing.describe_columns`
-    says by which rules, and shows what they find.
+    A callable for ``make_column_transformer`` and ``ColumnTransformer``, like scikit-learn's
+    ``make_column_selector``. It selects by the cells instead of the dtype, which is the same for
+    reviews, names of cities and phone numbers. :func:`~sk_sentemb.preprocessing.describe_columns` lists
+    the rules and shows their results.
 
     Parameters
     ----------
     pattern : str, default=None
-        Select only columns whose names have this regular expression in them. None for all names.
+        Select only columns whose names match this regular expression (``re.search``). If None, names
+        are ignored.
 
     min_words : float, default=2.5
-        Text has at least so many words a cell, on average.
+        Minimum average number of words per cell.
 
     min_unique : float, default=0.3
-        Text has at least this share of distinct cells, or more than ``max_categories`` of them.
+        Minimum share of distinct cells, unless there are more than `max_categories` of them.
 
     max_categories : int, default=100
-        A column with ``min_words`` and more distinct cells than this is text, even if their share is
-        below ``min_unique``.
+        Maximum number of distinct cells of categories: a column with `min_words` and more distinct
+        cells is text, even if their share is below `min_unique`.
 
     min_share : float, default=0.95
-        A column of strings is not text if at least this share of its cells are numbers, dates, names
-        of files with pictures, or codes.
+        Columns are not text if at least this share of their cells are numbers, dates, file names of
+        images, or codes.
 
     sample : int, default=10_000
-        Look at so many cells of a column of text at most, in equal steps.
+        Maximum number of cells of a column of text that are examined, at equal distances.
 
     See Also
     --------
     sklearn.compose.make_column_selector : Select columns by dtype and name.
-    sk_sentemb.make_multimodal_transformer : A column transformer for all the columns of a table.
+    sk_sentemb.make_multimodal_transformer : Build a transformer for all columns of a table.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class text_column_selector(BaseEstimator):
     >>> from sk_sentemb import SentenceEmbedder, text_column_selector
     >>> X = pd.DataFrame(
     ...     {
-    ...         "review": ["Fits me very well.", "Too large for me!", "My favourite dress"],
+    ...         "review": ["Fits me very well.", "Too large for me!", "My favorite dress"],
     ...         "size": ["S", "M", "S"],
     ...         "stars": [5, 2, 5],
     ...     }
@@ -82,9 +83,9 @@ class text_column_selector(BaseEstimator):
         self.sample = sample
 
     def __call__(self, X: Any) -> list[str]:
-        """Select the columns of text."""
+        """Return the names of the columns of text, in the order of X."""
         rules = self.get_params()
         pattern = rules.pop("pattern")
-        check_pattern("pattern", pattern)
+        validate_pattern("pattern", pattern)
         names = column_roles(X, **rules)["text"]
         return [name for name in names if pattern is None or re.search(pattern, name)]

@@ -1,4 +1,4 @@
-"""TextPCA: principal components of embeddings, also with fewer rows than components."""
+"""TextPCA: principal components of embeddings, even with fewer rows than components."""
 
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -14,7 +14,7 @@ from ..exceptions import ReducedComponentsWarning
 
 
 class TextPCA(PCA):
-    """PCA that keeps fewer components, with a warning, where there are fewer rows or columns."""
+    """PCA that keeps fewer components, with a warning, if there are too few rows or features."""
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **PCA._parameter_constraints,
@@ -36,13 +36,13 @@ class TextPCA(PCA):
         self.entry = entry
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the components."""
+        """Fit the components."""
         self.fit_transform(X)
         return self
 
     @atomic_fit
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Learn the components and return those of ``X``."""
+        """Fit the components and apply them to ``X``."""
         n_components = self._count_components(X)
         if n_components == self.n_components:
             return super().fit_transform(X)
@@ -58,26 +58,26 @@ class TextPCA(PCA):
         return components
 
     def _count_components(self, X: Any) -> Any:
-        """Return how many components to keep, and warn where these are fewer than were asked for."""
+        """Return the number of components to keep, with a warning if it is less than requested."""
         shape = X.shape if issparse(X) else np.asarray(X).shape
         if len(shape) != 2 or not isinstance(self.n_components, Integral):
-            return self.n_components  # PCA says what is wrong
+            return self.n_components  # PCA raises the error
         n_rows, n_columns = shape
-        # ARPACK, the only solver of sparse matrices here, finds fewer than all.
-        truncated = issparse(X) or self.svd_solver == "arpack"
-        most = max(min(n_rows, n_columns) - truncated, 1)
-        if self.n_components <= most:
+        # ARPACK, the only solver for sparse matrices here, cannot compute all components.
+        is_arpack = issparse(X) or self.svd_solver == "arpack"
+        maximum = max(min(n_rows, n_columns) - is_arpack, 1)
+        if self.n_components <= maximum:
             return self.n_components
-        what = f"{n_rows} rows" if n_rows <= n_columns else f"{n_columns} features of the embedder"
+        limit = f"{n_rows} rows" if n_rows <= n_columns else f"{n_columns} features of the embedder"
         name = f"{self.entry}__pca__n_components" if self.entry else "n_components"
         warn(
-            f"{name}={self.n_components}, but there are only {what} to fit: {most} components are kept. "
-            "Pass a smaller text_components, or more rows.",
+            f"{name}={self.n_components} exceeds the {limit}: {maximum} components are kept. Pass a "
+            "smaller text_components, or more rows.",
             ReducedComponentsWarning,
         )
-        return most
+        return maximum
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the components ``pca0``, ``pca1`` and so on."""
+        """Return the names ``pca0``, ``pca1``, … of the components."""
         check_is_fitted(self)
         return np.array([f"pca{i}" for i in range(self.n_components_)], dtype=object)

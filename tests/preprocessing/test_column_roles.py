@@ -316,7 +316,7 @@ def test_measures():
     assert text["unique"] == pytest.approx(2 / 3)
     assert text["words"] == 3
     assert text["dtype"] == "String"
-    assert text["reason"] == "3.0 words a cell, 2 distinct cells (67%)"
+    assert text["reason"] == "3.0 words per cell, 2 distinct cells (67%)"
     assert mixed[["number", "date", "image", "code"]].tolist() == [0.25, 0.25, 0.25, 0.25]
     assert stars["unique"] == 0.5
     assert (
@@ -330,9 +330,7 @@ def test_measures():
 
 def test_reasons_tell_of_numbers():
     mostly = pd.DataFrame({"n": each(lambda i: f"{i}.5" if i % 10 else "?")})
-    assert describe_columns(mostly).loc["n", "reason"] == (
-        "90% numbers; distinct cells that are none: 1"
-    )
+    assert describe_columns(mostly).loc["n", "reason"] == ("90% numbers; distinct other cells: 1")
     half = pd.DataFrame({"n": ["3.5", "unknown"]})
     assert describe_columns(half).loc["n", "reason"] == "50% numbers, 2 distinct cells (100%)"
 
@@ -353,12 +351,12 @@ def test_thresholds_decide():
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"min_unique": 1.5}, r"min_unique=1.5 is a share; pass a number from 0 to 1"),
-        ({"min_share": -0.1}, r"min_share=-0.1 is a share"),
-        ({"min_words": -1}, r"min_words=-1; pass 0 or more"),
-        ({"sample": 0}, r"sample=0; pass 1 or more"),
-        ({"max_categories": 0}, r"max_categories=0; pass 1 or more"),
-        ({"min_words": float("nan")}, r"min_words=nan; pass 0 or more"),
+        ({"min_unique": 1.5}, r"min_unique=1.5 must be between 0 and 1"),
+        ({"min_share": -0.1}, r"min_share=-0.1 must be between"),
+        ({"min_words": -1}, r"min_words=-1 must be at least 0"),
+        ({"sample": 0}, r"sample=0 must be at least 1"),
+        ({"max_categories": 0}, r"max_categories=0 must be at least 1"),
+        ({"min_words": float("nan")}, r"min_words=nan must be at least 0"),
     ],
 )
 def test_thresholds_out_of_range(rules, message):
@@ -379,11 +377,15 @@ def test_arguments_that_are_no_thresholds():
             TypeError, match=f"{find.__name__}.. got an unexpected keyword .* 'foo'"
         ):
             find(X, foo=1)
-        with pytest.raises(ValueError, match=r"id_names='\(' is no regular expression: missing"):
+        with pytest.raises(
+            ValueError, match=r"id_names='\(' is not a valid regular expression: missing"
+        ):
             find(X, id_names="(")
         with pytest.raises(TypeError, match="id_names=3 is of type int; pass a regular expression"):
             find(X, id_names=3)
-    with pytest.raises(ValueError, match=r"pattern='\(' is no regular expression: missing"):
+    with pytest.raises(
+        ValueError, match=r"pattern='\(' is not a valid regular expression: missing"
+    ):
         text_column_selector(pattern="(")(X)
 
 
@@ -442,7 +444,7 @@ def test_roles_of_single_columns():
     [
         ({"text": ["body"]}, r"X has no column 'body'; its columns are \['review', 'title'"),
         ({"roles": {"body": "text"}}, "X has no column 'body'"),
-        ({"roles": {"title": "prose"}}, "roles has 'prose', which is none of"),
+        ({"roles": {"title": "prose"}}, "roles contains 'prose'; valid roles are"),
         ({"text": "size", "categorical": "size"}, "'size' is both 'text' and 'categorical'"),
         ({"text": "size", "roles": {"size": "id"}}, "'size' is both 'id' and 'text'"),
     ],

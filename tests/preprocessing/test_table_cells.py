@@ -27,8 +27,8 @@ from sk_sentemb import (
     text_column_selector,
 )
 from sk_sentemb.exceptions import UnreadableCellWarning
-from sk_sentemb.preprocessing import DateParts, column_roles, read_categories, read_numbers
-from sk_sentemb.preprocessing.categories import CategoryReader
+from sk_sentemb.preprocessing import DateEncoder, column_roles, parse_categories, parse_numbers
+from sk_sentemb.preprocessing.parsing import CategoryParser
 from sk_sentemb.preprocessing.text_pca import TextPCA
 from tests.helpers.tiny_models import TINY
 
@@ -55,7 +55,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("missing", [[], [None]], ids=["all", "some"])
 def test_integers_beyond_floats_are_rounded(make, missing):
     cells = [2**53 + 1, 2**62 + 1, -(2**63), 7, *missing]
-    found = read_numbers(make({"n": cells}))
+    found = parse_numbers(make({"n": cells}))
     np.testing.assert_array_equal(
         found[:, 0], [2.0**53, 2.0**62, -(2.0**63), 7, *[np.nan][: len(missing)]]
     )
@@ -63,8 +63,8 @@ def test_integers_beyond_floats_are_rounded(make, missing):
 
 def test_numbers_too_large_for_floats_are_missing_with_a_warning():
     X = pd.DataFrame({"n": [10**400, Decimal("1e400"), Fraction(10**400), 1, None]}, dtype=object)
-    with pytest.warns(UnreadableCellWarning, match="3 of 5 cells of 'n' are no numbers"):
-        found = read_numbers(X)
+    with pytest.warns(UnreadableCellWarning, match="3 of 5 cells of 'n' are not numbers"):
+        found = parse_numbers(X)
     np.testing.assert_array_equal(found[:, 0], [np.nan, np.nan, np.nan, 1, np.nan])
     X = pd.DataFrame(
         {"n": pd.Series([10**400 + i for i in range(60)], dtype=object), "m": range(7, 67)}
@@ -74,16 +74,16 @@ def test_numbers_too_large_for_floats_are_missing_with_a_warning():
     with pytest.warns(UnreadableCellWarning, match="60 of 60 cells of 'n'"):
         found = features.fit_transform(X)
     assert np.isfinite(found).all()
-    with pytest.warns(UnreadableCellWarning, match="60 of 60 cells of 'n' are no dates"):
-        assert np.isnan(DateParts().fit_transform(X[["n"]])).all()
+    with pytest.warns(UnreadableCellWarning, match="60 of 60 cells of 'n' are not dates"):
+        assert np.isnan(DateEncoder().fit_transform(X[["n"]])).all()
 
 
 def test_decimals_that_are_not_numbers_are_missing():
     cells = [Decimal("NaN"), Decimal("sNaN"), Decimal("-sNaN"), Decimal("1.50")]
     X = pd.DataFrame({"n": cells})
-    np.testing.assert_array_equal(read_numbers(X)[:, 0], [np.nan, np.nan, np.nan, 1.5])
-    assert read_categories(X, fill="?")[:, 0].tolist() == ["?", "?", "?", "1.5"]
-    assert np.isnan(DateParts(parts=["year"]).fit_transform(X)[:3]).all()
+    np.testing.assert_array_equal(parse_numbers(X)[:, 0], [np.nan, np.nan, np.nan, 1.5])
+    assert parse_categories(X, fill="?")[:, 0].tolist() == ["?", "?", "?", "1.5"]
+    assert np.isnan(DateEncoder(parts=["year"]).fit_transform(X)[:3]).all()
     assert column_roles(X)["numeric"] == ["n"]
     for x in (X, cells, np.array(cells)):
         assert TextCleaner().fit_transform(x).ravel().tolist() == [None, None, None, "1.50"]
@@ -124,7 +124,7 @@ def test_true_is_one_whatever_fit_has_seen(cells, encoder):
 
 
 def test_values_that_fit_has_seen_apart_stay_apart():
-    reader = CategoryReader().fit(pd.DataFrame({"c": ["1", "True", "S", None]}))
+    reader = CategoryParser().fit(pd.DataFrame({"c": ["1", "True", "S", None]}))
     found = reader.transform(pd.DataFrame({"c": [True, 1, 0, False, "S", None]}, dtype=object))
     assert found[:, 0].tolist() == ["True", "1", "0", "False", "S", "missing"]
 
@@ -137,10 +137,10 @@ def test_what_no_category_can_be_read_from():
         (np.empty((0, 2), dtype=object), "0 sample"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
-            CategoryReader().fit(X)
-    reader = CategoryReader().fit([["a", 1]])
+            CategoryParser().fit(X)
+    reader = CategoryParser().fit([["a", 1]])
     assert reader.transform(np.empty((0, 2), dtype=object)).shape == (0, 2)
-    with pytest.raises(ValueError, match="X has 1 features, but CategoryReader is expecting 2"):
+    with pytest.raises(ValueError, match="X has 1 features, but CategoryParser is expecting 2"):
         reader.transform([["a"]])
 
 
@@ -184,7 +184,7 @@ def test_columns_of_dates_of_several_dtypes():
     expected = features.transform(few.assign(closed=pd.Series([None] * 3, dtype=object)))
     for missing in (np.nan, pd.NaT, pd.Series([pd.NA] * 3, dtype="string")):
         np.testing.assert_array_equal(features.transform(few.assign(closed=missing)), expected)
-    dates = DateParts(parts=["year", "month", "day"])
+    dates = DateEncoder(parts=["year", "month", "day"])
     for closed in (
         20240531,
         20240531.0,
@@ -197,7 +197,7 @@ def test_columns_of_dates_of_several_dtypes():
     zone = few.assign(closed=pd.Timestamp("2024-05-31", tz="Europe/Berlin"))
     assert dates.fit_transform(zone)[0].tolist() == [2024, 1, 1, 2024, 5, 31]
     with pytest.raises(ValueError, match="0 sample"):
-        DateParts().fit(X[:0])
+        DateEncoder().fit(X[:0])
     assert dates.transform(X[:0]).shape == (0, 6)
     with pytest.raises(ValueError, match="feature names should match"):
         dates.transform(X.rename(columns={"closed": "shut"}))
@@ -229,7 +229,7 @@ def test_a_column_with_an_empty_name_stands_anywhere():
     # Of other roles, columns stand in lists.
     X = pd.DataFrame({"": ["S", "M"] * 6, "b": range(3, 15)})
     assert make_multimodal_transformer(X).fit_transform(X).shape == (N, 3)
-    with pytest.raises(ValueError, match="column named '' can only be found in a table; pass X"):
+    with pytest.raises(ValueError, match="A column named '' requires X"):
         make_multimodal_transformer(text=["", "b"])
 
 
@@ -257,7 +257,7 @@ def reduced(k, **how):
 
 def test_fewer_rows_than_components():
     features = reduced(30)
-    message = r"text-t__pca__n_components=30, but there are only 12 rows to fit: 12 components"
+    message = r"text-t__pca__n_components=30 exceeds the 12 rows: 12 components"
     with pytest.warns(UserWarning, match=message):
         found = features.fit_transform(TABLE)
     expected = PCA(12, random_state=0).fit_transform(EMBEDDER.fit_transform(TEXTS))
@@ -281,7 +281,7 @@ def test_fewer_rows_than_components():
 
 def test_fewer_features_than_components():
     more = pd.DataFrame({"t": [f"{i} {text}" for i in range(4) for text in TEXTS], "n": range(48)})
-    with pytest.warns(UserWarning, match="only 32 features of the embedder to fit: 32 components"):
+    with pytest.warns(UserWarning, match="exceeds the 32 features of the embedder: 32 components"):
         assert reduced(40).fit_transform(more).shape == (48, 33)
 
 
@@ -298,11 +298,11 @@ def test_components_that_fit_are_those_of_scikit_learn():
 def test_components_in_folds_and_of_sparse_words():
     words = make_multimodal_transformer(text="t", text_components=30, embedder=TfidfVectorizer())
     n_words = TfidfVectorizer().fit_transform(TEXTS).shape[1]
-    with pytest.warns(UserWarning, match=f"only {n_words} features of the embedder to fit"):
+    with pytest.warns(UserWarning, match=f"exceeds the {n_words} features of the embedder"):
         assert words.fit_transform(TABLE).shape == (12, n_words - 1)
     model = make_pipeline(reduced(8), LogisticRegression())
-    with pytest.warns(UserWarning, match="only 6 rows to fit: 6 components are kept"):
+    with pytest.warns(UserWarning, match="exceeds the 6 rows: 6 components are kept"):
         scores = cross_val_score(model, TABLE, np.arange(12) % 2, cv=2, error_score="raise")
     assert scores.shape == (2,)
-    with pytest.warns(UserWarning, match="^n_components=5, but there are only 3 rows"):
+    with pytest.warns(UserWarning, match="^n_components=5 exceeds the 3 rows"):
         assert TextPCA(5).fit(np.eye(3)).transform(np.eye(3)).shape == (3, 3)

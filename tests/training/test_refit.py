@@ -22,7 +22,7 @@ from sk_sentemb import (
     SentenceEmbedder,
     SentenceRegressor,
 )
-from sk_sentemb.preprocessing import DateParts
+from sk_sentemb.preprocessing import DateEncoder
 from tests.helpers.tiny_models import (
     ORDERED_NLI,
     TINY,
@@ -60,7 +60,7 @@ DAYS = [[f"{i + 1}.3.2024"] for i in range(N)]
 
 CASES = [
     *(clone(e).set_params(fine_tuner=TUNER) if hasattr(e, "head") else e for e in ESTIMATORS),
-    DateParts(),
+    DateEncoder(),
     SentenceEmbedder(TINY, fine_tuner=TUNER),
     SentenceEmbedder(TINY, fine_tuner=TUNER, warm_start=True),
     CrossEncoderScorer(TINY_SCORER, fine_tuner=TUNER),
@@ -100,7 +100,7 @@ def data_of(estimator):
         return list(zip(TEXTS, OTHERS, strict=True)), frame(OTHERS, TEXTS)
     if isinstance(estimator, ImageEmbedder):
         return PICTURES, frame(PICTURES[::-1], PICTURES)
-    if isinstance(estimator, DateParts):
+    if isinstance(estimator, DateEncoder):
         return DAYS, frame([f"3/{i + 13}/2024" for i in range(N)], [f"{i}" for i in range(N)])
     if isinstance(estimator, (SentenceClassifier, SentenceRegressor)):
         return TEXTS, frame(OTHERS, [float(i) for i in range(N)])
@@ -150,7 +150,7 @@ def failing_fits(estimator):
         yield {}, (X.iloc[:, :5], y)
     if isinstance(estimator, PairFeatures):
         yield {"combine": ("u", "nothing")}, (X, y)
-    if isinstance(estimator, DateParts):
+    if isinstance(estimator, DateEncoder):
         yield {"parts": ("year", "year")}, (X, y)
     if "url" in params:
         yield {"url": "nothing"}, (X, y)
