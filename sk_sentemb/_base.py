@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from ._docstrings import substitute_docstring
 from ._inputs import TextColumns, UniqueTexts, check_sample_weight
 from ._parallel import count_workers, spread
 from ._pretrained import PretrainedModelMixin
@@ -98,20 +99,17 @@ class BaseTextEstimator(PretrainedModelMixin):
         if not self._is_fitted():  # a clone that was sent to a worker, not a model that was saved
             self._is_clone = True
 
+    @substitute_docstring
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the model as a folder that sentence-transformers and this class load.
+        """Save the model in a folder that sentence-transformers and this class load.
 
         Parameters
         ----------
-        folder : str or path-like
-            A new folder, or one with a checkpoint. Its files are replaced; files that no earlier save
-            of this package wrote stay, such as a README.
+        {folder}
 
         Raises
         ------
-        FileExistsError
-            If the folder holds no checkpoint but something else, or files of another program that
-            would be read as part of the saved model.
+        {folder_errors}
         """
         check_is_fitted(self)
         with new_folder(Path(folder).expanduser()) as fresh:

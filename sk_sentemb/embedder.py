@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 
 from ._atomic_fit import atomic_fit
 from ._base import BaseTextEstimator, has_a_fine_tuner
+from ._docstrings import substitute_docstring
 from ._inputs import TextColumns, read_text_columns, unique_texts, validate_feature_names
 from ._pretrained import with_callbacks
 from ._progress import N_TASKS
@@ -38,119 +39,102 @@ class EmbeddedRows(NamedTuple):
     n_missing: int
 
 
+@substitute_docstring
 class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     """Sentence embeddings of text columns, from a pretrained transformer.
 
-    Each distinct text is embedded once, without padding, and the rows come back in the order of
-    ``X``. The model is loaded in ``fit``, one copy per process for all embedders and clones.
+    Each distinct text is embedded once, without padding, and the embeddings are returned in the order of
+    the rows. The model is loaded in ``fit``; all embedders and clones of a process share one copy.
 
     Parameters
     ----------
     model : str, path-like or Encoder, default="sentence-transformers/all-MiniLM-L6-v2"
-        A folder in the sentence-transformers or transformers format, the name of a model on the
-        Hugging Face hub, or a loaded :class:`~sk_sentemb.Encoder`, which brings its own device and
-        number format.
+        {model_of_texts}
 
-    revision : str, default=None
-        Branch, tag or commit of the model on the hub.
+    {revision}
 
     pooling : str or list of str, default="auto"
-        How the vectors of tokens become one: ``"mean"``, ``"cls"``, ``"max"``, ``"lasttoken"``,
-        ``"weightedmean"``, ``"mean_sqrt_len_tokens"``, several to concatenate, or ``"auto"`` for
-        what the checkpoint says.
+        Pooling mode that turns token embeddings into one text embedding.
 
-    normalize : bool or "auto", default="auto"
-        Whether vectors are scaled to length one; ``"auto"`` for what the checkpoint says.
+        - ``"auto"``: the mode stored in the checkpoint;
+        - ``"mean"``, ``"cls"``, ``"max"``, ``"lasttoken"``, ``"weightedmean"`` or
+          ``"mean_sqrt_len_tokens"``: this mode;
+        - list of str: several modes, whose outputs are concatenated.
 
-    prompt : str, default=None
-        Text to put before each text, exactly as it is, such as ``"query: "``; ``""`` for no prompt.
+    {normalize}
 
-    prompt_name : str, default=None
-        Name of one of the checkpoint's prompts to use, such as ``"query"``; only one of ``prompt`` and
-        ``prompt_name`` can be set. With neither, the checkpoint's default prompt is used, if it has one.
+    {prompt}
 
-    truncate_dim : int, default=None
-        Keep the first dimensions only, for models trained that way (Matryoshka), scaled to length
-        one again where the model normalises. None for what the checkpoint says, mostly all.
+    {prompt_name}
 
-    max_length : int, default=None
-        Read at most so many tokens of a text, special tokens included. None for the checkpoint's
-        limit.
+    {truncate_dim}
 
-    long_text : {"truncate", "chunk", "error"}, default="truncate"
-        What to do with longer texts: cut them off, with a warning that counts them; embed
-        overlapping windows and average them, weighted by tokens; or raise.
+    {max_length}
+
+    {long_text}
 
     missing : {"zero", "nan", "empty", "error"}, default="zero"
-        What None, NaN and the like become: zeros, with a warning that counts them; NaN; the vector
-        of the empty text; or an error.
+        How to handle missing values (None, NaN, ``pandas.NA``, null).
 
-    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
-        Number format of the transformer; ``"auto"`` for the fastest that the device runs natively.
-        The output is float32 always.
+        - ``"zero"``: a vector of zeros; a :class:`~sk_sentemb.exceptions.MissingTextWarning` reports
+          the number of cells;
+        - ``"nan"``: a vector of NaN;
+        - ``"empty"``: the embedding of the empty string;
+        - ``"error"``: raise a ``ValueError``.
 
-    device : str, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, …; None for the fastest that is there.
+    {dtype}
 
-    batch_tokens : int or "auto", default="auto"
-        How many tokens run together. Halved, with a warning, when memory runs out.
+    {device}
 
-    cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
-        Where vectors are kept, so that each distinct text is embedded once, however many folds,
-        candidates and calls see it. ``"memory"`` for the process's own; True or a folder for one on
-        disk as well, which processes and sessions share; None for none. See :mod:`sk_sentemb.cache`.
+    {batch_tokens}
 
-    n_jobs : int, default=None
-        How many workers embed, as in joblib: None for 1, or for what ``joblib.parallel_config`` says,
-        which also decides where they run. One process uses all cores already, so that this pays on a
-        cluster.
+    {cache}
+
+    {n_jobs}
 
     fine_tuner : FineTuner, default=None
-        How to fine-tune a copy of the model in ``fit``; None to take it as it is. With one, ``y`` may
-        have a class for each row of ``X``, whatever its number of columns, a similarity for each pair
-        in two columns, or a margin for each triplet in three; pairs, triplets and texts alone need
-        no ``y``. See :class:`~sk_sentemb.FineTuner`.
+        How to fine-tune a copy of the model in ``fit``. If None, the pretrained model is used unchanged.
+        The data select the loss, see :class:`~sk_sentemb.FineTuner`:
+
+        - a class in ``y`` for each row of ``X``, whatever its number of columns;
+        - a similarity in ``y`` for each pair in two columns, or a margin for each triplet in three;
+        - no ``y``: pairs, triplets or single texts.
 
     warm_start : bool, default=False
-        Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
-        Similarities in ``y`` are read on the scale of the first fit, unless ``score_range`` is given.
+        When True, reuse the weights of the previous call to ``fit`` as initialization; otherwise, start
+        from those of ``model``. Only used with a ``fine_tuner``. Similarities in ``y`` are read on the
+        scale of the first fit, unless ``score_range`` is given.
 
-    store_weights_in_pickle : bool, default=False
-        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
-        of a fine-tuned model are always in it.
+    {store_weights_in_pickle}
 
-    verbose : int, default=0
-        Above 0, a progress bar on standard error.
+    {verbose}
 
     Attributes
     ----------
-    encoder_ : Encoder
-        The model.
+    {encoder_}
 
     embedding_dim_ : int
-        Number of dimensions of one text's vector.
+        Number of dimensions of the embedding of one text.
 
-    fingerprint_ : str
-        Digest of the model's weights, tokenizer and configuration.
+    {fingerprint_}
 
-    history_ : DataFrame
-        With a ``fine_tuner``, a row for each step: ``step``, ``epoch``, ``learning_rate``, ``loss``,
-        ``seconds``, ``tokens_per_second`` and, at the end of an epoch, what was validated.
+    {history_}
 
     n_features_in_ : int
         Number of text columns seen in ``fit``.
 
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if ``X`` had string names for all of them.
+    {feature_names_in_}
 
     See Also
     --------
-    sklearn.feature_extraction.text.TfidfVectorizer : Counts of words instead of meaning.
+    sklearn.feature_extraction.text.TfidfVectorizer : Bag-of-words features weighted by TF-IDF.
+    ImageEmbedder : Embeddings of images.
+    CrossEncoderScorer : Scores of pairs of texts, read jointly.
 
     Notes
     -----
-    The models are those of sentence-transformers [1]_, and vectors agree with that library's. Texts
-    run laid end to end, each attending to itself alone, so that nothing is computed for padding.
+    The models are those of sentence-transformers [1]_, and embeddings agree with that library's. Texts
+    are packed into one sequence with block-diagonal attention, which avoids computation on padding.
 
     References
     ----------
@@ -162,10 +146,10 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     >>> from sk_sentemb import SentenceEmbedder
     >>> embedder = SentenceEmbedder()
     >>> X = ["The cat sleeps.", "A kitten naps.", "Stocks fell sharply."]
-    >>> vectors = embedder.fit_transform(X)
-    >>> vectors.shape, vectors.dtype
+    >>> embeddings = embedder.fit_transform(X)
+    >>> embeddings.shape, embeddings.dtype
     ((3, 384), dtype('float32'))
-    >>> cosine = vectors @ vectors.T
+    >>> cosine = embeddings @ embeddings.T
     >>> bool(cosine[0, 1] > cosine[0, 2])
     True
     """
@@ -228,18 +212,15 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @with_callbacks
+    @substitute_docstring
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Load the model and learn the columns; with a ``fine_tuner``, fine-tune it.
+        """Load the model; with a ``fine_tuner``, fine-tune it.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts; with a ``fine_tuner``, columns of text, pairs or triplets.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Targets of the ``fine_tuner``: classes as strings, booleans or integers, other targets
-            as floats. Without one, not used.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts to the ``fine_tuner``; without one, not used.
+        {X_of_texts}
+        {y_of_texts}
+        {sample_weight}
 
         Returns
         -------
@@ -253,23 +234,19 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @with_callbacks
+    @substitute_docstring
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
-        """Do what `fit` does, and embed ``X``.
+        """Fit to ``X`` and return its embeddings.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts; with a ``fine_tuner``, columns of text, pairs or triplets.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Targets of the ``fine_tuner``: classes as strings, booleans or integers, other targets
-            as floats. Without one, not used.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts to the ``fine_tuner``; without one, not used.
+        {X_of_texts}
+        {y_of_texts}
+        {sample_weight}
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
-            The columns' vectors side by side.
+        {embeddings}
         """
         n_tasks = self._n_epochs + N_TASKS
         with self._progress_task("fit-transform", X, y, max_subtasks=n_tasks) as context:
@@ -278,19 +255,17 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     @available_if(has_a_fine_tuner)
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
+    @substitute_docstring
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Fine-tune on from the weights as they are; the first time, as `fit`.
+        """Continue fine-tuning from the current weights.
 
-        There only with a ``fine_tuner``.
+        The first call is equivalent to `fit`. Only available if ``fine_tuner`` is set.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Columns of text, pairs or triplets.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Targets of the ``fine_tuner``, as in `fit`.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts.
+        {X_of_texts}
+        {y_of_texts}
+        {sample_weight}
 
         Returns
         -------
@@ -300,41 +275,40 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         self._fit(X, y, sample_weight, go_on=True)
         return self
 
+    @substitute_docstring
     def transform(self, X: Any) -> np.ndarray:
         """Embed ``X``.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Texts, in as many columns as in ``fit``. No rows are fine.
+            Texts, in the same number of columns as in ``fit``. Zero rows are allowed.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
-            The columns' vectors side by side.
+        {embeddings}
 
         Raises
         ------
         ValueError
-            If a text is missing or too long and the parameters ask for an error, or the number of
-            columns is another than in ``fit``.
+            If the number of columns differs from that seen in ``fit``, or a text is missing or exceeds
+            the token limit and ``missing`` or ``long_text`` is ``"error"``.
         """
         check_is_fitted(self)
         return self._embed(self._validate_input(X, reset=False))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the output's columns ``<column>_0``, ``<column>_1`` and so on.
+        """Return the names of the output columns: ``<column>_0``, ``<column>_1`` and so on.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the text columns; None for those seen in ``fit``, or ``x0``, ``x1``
-            and so on.
+            Names of the input columns. If None, those seen in ``fit``, or ``x0``, ``x1`` and so on.
 
         Returns
         -------
         ndarray of shape (n_columns * `embedding_dim_`,), object
-            One name for each output column.
+            One name per output column.
         """
         check_is_fitted(self)
         if input_features is None and self._series_name is not None:
@@ -343,23 +317,20 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         dims = range(self.embedding_dim_)
         return np.array([f"{name}_{i}" for name in names for i in dims], dtype=object)
 
+    @substitute_docstring
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the model as a folder that sentence-transformers and this class load.
+        """Save the model in a folder that sentence-transformers and this class load.
 
-        Pooling, normalisation, length limit, prompt and ``truncate_dim`` are written as they are set
-        here. sentence-transformers does not scale truncated vectors to length one again.
+        Pooling, normalization, token limit, prompt and ``truncate_dim`` are saved as they are set here.
+        sentence-transformers does not normalize truncated embeddings again.
 
         Parameters
         ----------
-        folder : str or path-like
-            A new folder, or one with a checkpoint. Its files are replaced; files that no earlier save
-            of this package wrote stay, such as a README.
+        {folder}
 
         Raises
         ------
-        FileExistsError
-            If the folder holds no checkpoint but something else, or files of another program that
-            would be read as part of the saved model.
+        {folder_errors}
         """
         super().save_pretrained(folder)
 

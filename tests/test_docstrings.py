@@ -1,5 +1,6 @@
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -9,6 +10,7 @@ from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 
 import sk_sentemb
+from sk_sentemb._docstrings import substitute_docstring
 from sk_sentemb.cache.single_flight import Cache
 from sk_sentemb.losses import Loss
 
@@ -91,6 +93,29 @@ def test_docstring_has_the_defaults_of_the_signature(name):
         if parameter.default is not parameter.empty
     }
     assert documented == in_signature
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_docstring_has_no_placeholder_left(name):
+    assert not re.search(r"^ *\{\w+\}$", inspect.getdoc(SIGNATURES[name]), re.MULTILINE)
+
+
+def test_substitute_docstring_without_a_docstring():
+    # transformers does not import under -OO, so this is as close as it gets.
+    code = (
+        "from sk_sentemb._docstrings import substitute_docstring as substitute;"
+        "print(substitute(substitute).__doc__)"
+    )
+    found = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
+    assert found.stdout.strip() == "None", found.stderr
+
+
+def test_substitute_docstring_needs_a_known_name():
+    def function():
+        """{unknown}"""
+
+    with pytest.raises(KeyError, match="unknown"):
+        substitute_docstring(function)
 
 
 def test_import_loads_nothing_heavy():

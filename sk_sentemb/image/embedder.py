@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 )
 
 from .._atomic_fit import atomic_fit
+from .._docstrings import substitute_docstring
 from .._inputs import ImageColumns, read_image_columns, validate_feature_names
 from .._parallel import count_workers
 from .._pretrained import PretrainedModelMixin, with_callbacks
@@ -52,98 +53,109 @@ _TOKENS = DIGEST_CHARACTERS // CHARACTERS_PER_TOKEN
 _MAX_PIXELS = 89_478_485
 
 
+@substitute_docstring
 class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
     """Embeddings of image columns, from a pretrained vision model.
 
-    Each distinct image is embedded once, wherever it lies and however often, and the rows come back in
-    the order of ``X``. With a CLIP, a :class:`~sk_sentemb.SentenceEmbedder` of the same ``model`` embeds
-    texts into the same space, so that texts find images, and both share one model in memory.
+    Each distinct image is embedded once, wherever its file is, and the embeddings are returned in the
+    order of the rows. With a CLIP model, a :class:`~sk_sentemb.SentenceEmbedder` of the same ``model``
+    embeds texts into the same space, for text-to-image search; both share one copy of the model.
 
     Parameters
     ----------
     model : str, path-like or ImageEncoder, default="sentence-transformers/clip-ViT-B-32"
-        A folder in the sentence-transformers or transformers format, the name of a model on the Hugging
-        Face hub, or a loaded encoder: CLIP, SigLIP, ViT, DINOv2 and others that read images alone.
+        The pretrained model: CLIP, SigLIP, ViT, DINOv2 or another vision model.
 
-    revision : str, default=None
-        Branch, tag or commit of the model on the hub.
+        - str: a folder in the format of sentence-transformers or transformers, or else the name of a
+          model on the Hugging Face Hub;
+        - path-like: such a folder;
+        - ``ImageEncoder``: a loaded model, which keeps its device and dtype.
+
+    {revision}
 
     pooling : {"auto", "cls", "mean", "pooler"}, default="auto"
-        How the vectors of an image's patches become one: ``"auto"`` for what the model is made for,
-        which are the projected features of CLIP, the pooled ones of SigLIP, the CLS token of ViT and
-        DINOv2, and what a checkpoint of sentence-transformers says; ``"cls"`` for the CLS token;
-        ``"mean"`` for the mean of all tokens; ``"pooler"`` for the model's own pooling. Of a CLIP, all
-        but ``"auto"`` are outside the space of its texts.
+        Pooling mode that turns the embeddings of an image's patches into one image embedding. All modes
+        but ``"auto"`` leave the space that a CLIP model shares with its texts.
 
-    normalize : bool or "auto", default="auto"
-        Whether vectors are scaled to length one; ``"auto"`` for what the checkpoint says.
+        - ``"auto"``: the output that the model was trained for: the projected features of CLIP, the
+          pooled ones of SigLIP, the CLS token of ViT and DINOv2; for checkpoints of
+          sentence-transformers, the stored mode;
+        - ``"cls"``: the CLS token;
+        - ``"mean"``: the mean of all tokens;
+        - ``"pooler"``: the pooling layer of the model.
 
-    truncate_dim : int, default=None
-        Keep the first dimensions only, scaled to length one again where the model normalises. None for
-        what the checkpoint says, mostly all.
+    {normalize}
+
+    {truncate_dim}
 
     missing : {"zero", "nan", "error"}, default="zero"
-        What None, NaN and the like become: zeros, with a warning that counts them; NaN; or an error.
+        How to handle missing values (None, NaN, ``pandas.NA``, null, blank strings).
+
+        - ``"zero"``: a vector of zeros; a :class:`~sk_sentemb.exceptions.MissingImageWarning` reports
+          the number of cells;
+        - ``"nan"``: a vector of NaN;
+        - ``"error"``: raise a ``ValueError``.
 
     corrupt : {"error", "missing"}, default="error"
-        What to do with an image that cannot be read, such as a file that is cut short, is not there, or
-        is no image: raise and name it, or take it as missing, with a warning that counts them.
+        How to handle images that cannot be decoded, such as truncated or absent files.
+
+        - ``"error"``: raise a :class:`~sk_sentemb.exceptions.CorruptImageError` that names the cell;
+        - ``"missing"``: treat them as missing values; a
+          :class:`~sk_sentemb.exceptions.CorruptImageWarning` reports the number of images.
 
     max_pixels : int, default=89478485
-        How many pixels an image may have, by its header, before it is unpacked; larger ones are treated
-        as corrupt. The default is what Pillow takes for harmless.
+        Maximum number of pixels per image, checked in the header before decoding. Larger images are
+        treated as corrupt. The default is Pillow's own limit.
 
-    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
-        Number format of the model; ``"auto"`` for the fastest that the device runs natively. The output
-        is float32 always.
+    {dtype}
 
-    device : str, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, …; None for the fastest that is there.
+    {device}
 
     batch_size : int or "auto", default="auto"
-        How many images run together. Halved, with a warning, when memory runs out.
+        Maximum number of images per forward pass. ``"auto"`` uses a value suited to the device. Halved,
+        with a warning, after an out-of-memory error.
 
-    cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
-        Where vectors are kept, by the content of the images. ``"memory"`` for the process's own; True or
-        a folder for one on disk as well; None for none. See :mod:`sk_sentemb.cache`.
+    {cache}
 
     n_jobs : int, default=None
-        How many threads read images while the model runs, as in joblib: None for 1.
+        Number of threads that decode images while the model runs. None means 1, unless in a
+        ``joblib.parallel_config`` context.
 
-    store_weights_in_pickle : bool, default=False
-        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights.
+    {store_weights_in_pickle}
 
-    verbose : int, default=0
-        Above 0, a progress bar on standard error.
+    {verbose}
 
     Attributes
     ----------
     encoder_ : ImageEncoder
-        The model.
+        The loaded model.
 
     embedding_dim_ : int
-        Number of dimensions of one image's vector.
+        Number of dimensions of the embedding of one image.
 
     fingerprint_ : str
-        Digest of the model's weights and configuration.
+        Hash of the model's weights and configuration.
 
     n_features_in_ : int
         Number of image columns seen in ``fit``.
 
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if ``X`` had string names for all of them.
+    {feature_names_in_}
 
     See Also
     --------
-    SentenceEmbedder : Embeddings of texts; with a CLIP, in the same space.
+    SentenceEmbedder : Embeddings of texts; with a CLIP model, in the same space.
 
     Notes
     -----
-    Images become pixels by the model's own processor, of transformers [1]_. Before, they are turned
-    upright as their EXIF says, put on white where they are transparent, and brought to RGB with eight
-    bits a colour: sixteen bits are divided by 257; floats from 0 to 1 are multiplied by 255, others are
-    taken as they are up to 255, and greys beyond that are stretched from the lowest to the highest. Of
-    an animation, the first frame is read.
+    The processor of the model, from transformers [1]_, resizes and scales the images. Before, images
+    are rotated as their EXIF orientation says, transparent pixels are blended with white, and pixels
+    are converted to RGB with 8 bits per color:
+
+    - 16-bit integers are divided by 257;
+    - floats from 0 to 1 are multiplied by 255, and floats up to 255 are rounded;
+    - grayscale images of any other range are stretched from their lowest to their highest value.
+
+    The first frame of an animation is used.
 
     References
     ----------
@@ -152,7 +164,8 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
 
     Examples
     --------
-    A model with random weights, to be quick; ``"sentence-transformers/clip-ViT-B-32"`` is a real one.
+    A small model with random weights keeps the example fast; a real one is
+    ``"sentence-transformers/clip-ViT-B-32"``.
 
     >>> from tempfile import TemporaryDirectory
     >>> from transformers import ViTConfig, ViTImageProcessor, ViTModel
@@ -167,11 +180,11 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
     >>> with TemporaryDirectory() as folder:
     ...     model.save_pretrained(folder)
     ...     saved = processor.save_pretrained(folder)
-    ...     vectors = ImageEmbedder(folder).fit_transform([red, stripes, red])
-    >>> vectors.shape, vectors.dtype
+    ...     embeddings = ImageEmbedder(folder).fit_transform([red, stripes, red])
+    >>> embeddings.shape, embeddings.dtype
     ((3, 16), dtype('float32'))
-    >>> bool((vectors[0] == vectors[2]).all()), bool((vectors[0] == vectors[1]).all())
-    (True, False)
+    >>> [bool((embeddings[0] == other).all()) for other in embeddings[1:]]
+    [False, True]
     """
 
     _model_noun = ImageEncoder
@@ -234,16 +247,15 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @with_callbacks
+    @substitute_docstring
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Load the model and learn the columns; no image is read.
+        """Load the model; no image is decoded.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Images: paths, bytes of files, images of PIL, or arrays of shape (height, width), (height,
-            width, 3) or (height, width, 4).
+        {X_of_images}
         y : Ignored
-            Not used, by scikit-learn's convention.
+            Not used, present for API consistency by convention.
 
         Returns
         -------
@@ -257,60 +269,59 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @with_callbacks
+    @substitute_docstring
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Load the model, learn the columns, and embed ``X``.
+        """Fit to ``X`` and return its embeddings.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Images, as in `fit`.
+        {X_of_images}
         y : Ignored
-            Not used, by scikit-learn's convention.
+            Not used, present for API consistency by convention.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
-            The columns' vectors side by side.
+        {embeddings}
         """
         with self._progress_task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
             return self._embed(self._fit(X), context)
 
+    @substitute_docstring
     def transform(self, X: Any) -> np.ndarray:
         """Embed ``X``.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Images, in as many columns as in ``fit``. No rows are fine.
+            Images, in the same number of columns as in ``fit``. Zero rows are allowed.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
-            The columns' vectors side by side.
+        {embeddings}
 
         Raises
         ------
         CorruptImageError
-            If an image cannot be read, with ``corrupt="error"``.
+            If an image cannot be decoded and ``corrupt`` is ``"error"``.
         ValueError
-            If an image is missing, with ``missing="error"``, or the number of columns is another than
-            in ``fit``.
+            If the number of columns differs from that seen in ``fit``, or an image is missing and
+            ``missing`` is ``"error"``.
         """
         check_is_fitted(self)
         return self._embed(self._validate_input(X, reset=False))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the output's columns ``<column>_0``, ``<column>_1`` and so on.
+        """Return the names of the output columns: ``<column>_0``, ``<column>_1`` and so on.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the image columns; None for those seen in ``fit``, or ``x0``, ``x1`` and so on.
+            Names of the input columns. If None, those seen in ``fit``, or ``x0``, ``x1`` and so on.
 
         Returns
         -------
         ndarray of shape (n_columns * `embedding_dim_`,), object
-            One name for each output column.
+            One name per output column.
         """
         check_is_fitted(self)
         if input_features is None and self._series_name is not None:
@@ -319,25 +330,23 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         dims = range(self.embedding_dim_)
         return np.array([f"{name}_{i}" for name in names for i in dims], dtype=object)
 
+    @substitute_docstring
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the model as a folder that sentence-transformers and this class load.
+        """Save the model in a folder that sentence-transformers and this class load.
 
-        Pooling, normalisation and ``truncate_dim`` are written as they are set here. Of a CLIP, both
-        towers are written, and a :class:`~sk_sentemb.SentenceEmbedder` loads the folder too.
+        Pooling, normalization and ``truncate_dim`` are saved as they are set here. Of a CLIP model, both
+        the image and the text encoder are saved, so that :class:`~sk_sentemb.SentenceEmbedder` loads the
+        folder, too.
 
         Parameters
         ----------
-        folder : str or path-like
-            A new folder, or one with a checkpoint. Its files are replaced; files that no earlier save
-            of this package wrote stay, such as a README.
+        {folder}
 
         Raises
         ------
-        FileExistsError
-            If the folder holds no checkpoint but something else, or files of another program that
-            would be read as part of the saved model.
+        {folder_errors}
         ValueError
-            If the model is a CLIP and ``pooling`` is not ``"auto"``.
+            If the model is a CLIP model and ``pooling`` is not ``"auto"``.
         """
         check_is_fitted(self)
         kept = self.embedding_dim_ if self._truncates else None

@@ -1,0 +1,196 @@
+"""Descriptions of the parameters that several estimators share, each written once."""
+
+import re
+from inspect import cleandoc
+from textwrap import indent
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# Name of a placeholder -> what stands for it: whole entries of "Parameters" and "Attributes", or the
+# text below a type that the estimator states itself.
+SHARED: dict[str, str] = {
+    "model_of_texts": """
+        The pretrained model.
+
+        - str: a folder in the format of sentence-transformers or transformers, or else the name of a
+          model on the Hugging Face Hub;
+        - path-like: such a folder;
+        - :class:`~sk_sentemb.Encoder`: a loaded model, which keeps its device and dtype.
+        """,
+    "model_of_pairs": """
+        The pretrained model: a cross-encoder of sentence-transformers or a sequence classifier of
+        transformers. With a ``fine_tuner``, any transformer: if it has no suitable head, a new one is
+        initialized, with a :class:`~sk_sentemb.exceptions.NewHeadWarning`.
+
+        - str: a folder in one of these formats, or else the name of a model on the Hugging Face Hub;
+        - path-like: such a folder;
+        - :class:`~sk_sentemb.Encoder`: a loaded model, which keeps its device and dtype.
+        """,
+    "revision": """
+        revision : str, default=None
+            Branch, tag or commit of the model on the Hugging Face Hub.
+        """,
+    "normalize": """
+        normalize : bool or "auto", default="auto"
+            Whether to L2-normalize the embeddings. ``"auto"`` follows the checkpoint.
+        """,
+    "truncate_dim": """
+        truncate_dim : int, default=None
+            Truncate embeddings to this many dimensions (Matryoshka models); embeddings of unit norm are
+            normalized again. If None, use the checkpoint's setting, usually no truncation.
+        """,
+    "prompt": """
+        prompt : str, default=None
+            Prompt prepended to every text, exactly as given, such as ``"query: "``. ``""`` disables
+            prompting.
+        """,
+    "prompt_of_pairs": """
+        prompt : str, default=None
+            Prompt prepended to the first text of every pair, exactly as given, such as ``"query: "``.
+            ``""`` disables prompting.
+        """,
+    "prompt_name": """
+        prompt_name : str, default=None
+            Name of a prompt stored in the checkpoint, such as ``"query"``. Only one of ``prompt`` and
+            ``prompt_name`` can be set. If both are None, the checkpoint's default prompt is used, if it
+            has one.
+        """,
+    "max_length": """
+        max_length : int, default=None
+            Maximum number of tokens per text, including special tokens. If None, the checkpoint's token
+            limit.
+        """,
+    "max_length_of_pairs": """
+        max_length : int, default=None
+            Maximum number of tokens per pair, including special tokens. If None, the checkpoint's token
+            limit.
+        """,
+    "long_text": """
+        long_text : {"truncate", "chunk", "error"}, default="truncate"
+            How to handle texts that exceed the token limit.
+
+            - ``"truncate"``: drop the tokens beyond the limit; a
+              :class:`~sk_sentemb.exceptions.TruncationWarning` reports the number of texts;
+            - ``"chunk"``: embed overlapping windows and average their embeddings, weighted by the number
+              of tokens;
+            - ``"error"``: raise a ``ValueError``.
+        """,
+    "long_text_of_pairs": """
+        long_text : {"truncate", "error"}, default="truncate"
+            How to handle pairs that exceed the token limit.
+
+            - ``"truncate"``: drop tokens from the end of the longer text; a
+              :class:`~sk_sentemb.exceptions.TruncationWarning` reports the number of pairs;
+            - ``"error"``: raise a ``ValueError``.
+        """,
+    "dtype": """
+        dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
+            Data type in which the model runs; outputs are always float32. ``"auto"`` selects the fastest
+            one that the device supports natively.
+        """,
+    "device": """
+        device : str, default=None
+            Device on which the model runs, such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. If
+            None, use the fastest available device.
+        """,
+    "batch_tokens": """
+        batch_tokens : int or "auto", default="auto"
+            Maximum number of tokens per forward pass. ``"auto"`` uses a value suited to the device.
+            Halved, with a warning, after an out-of-memory error.
+        """,
+    "cache": """
+        cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
+            Where the outputs of the model are kept, so that each distinct input is computed once across
+            folds, candidates and calls. See :mod:`sk_sentemb.cache`.
+
+            - ``"memory"``: an in-memory cache that all estimators of the process share;
+            - True: also a persistent cache, in the default folder, that processes and sessions share;
+            - str or path-like: also a persistent cache, in this folder;
+            - :class:`~sk_sentemb.cache.MemoryCache` or :class:`~sk_sentemb.cache.DiskCache`: this cache;
+            - None or False: no cache.
+        """,
+    "n_jobs": """
+        n_jobs : int, default=None
+            Number of joblib workers that run the model. None means 1, unless in a
+            ``joblib.parallel_config`` context, which also selects where they run. A single process
+            already uses all cores, so values above 1 mainly help on a cluster.
+        """,
+    "warm_start": """
+        warm_start : bool, default=False
+            When True, reuse the weights of the previous call to ``fit`` as initialization; otherwise,
+            start from those of ``model``. Only used with a ``fine_tuner``.
+        """,
+    "store_weights_in_pickle": """
+        store_weights_in_pickle : bool, default=False
+            Whether pickles store the weights of the model. If False, they store a reference: the name
+            and the fingerprint, which is verified on load. Fine-tuned weights are always stored.
+        """,
+    "verbose": """
+        verbose : int, default=0
+            If positive, show a progress bar on standard error.
+        """,
+    "encoder_": """
+        encoder_ : Encoder
+            The loaded or fine-tuned model.
+        """,
+    "fingerprint_": """
+        fingerprint_ : str
+            Hash of the model's weights, tokenizer and configuration.
+        """,
+    "history_": """
+        history_ : DataFrame
+            The course of training, only with a ``fine_tuner``: one row per step with the columns
+            ``step``, ``epoch``, ``learning_rate``, ``loss``, ``seconds``, ``tokens_per_second`` and, at
+            the end of each epoch, the validation metric.
+        """,
+    "feature_names_in_": """
+        feature_names_in_ : ndarray of shape (`n_features_in_`,)
+            Names of the columns seen in ``fit``. Only defined if all names in ``X`` are strings.
+        """,
+    "X_of_texts": """
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Texts, in a list, tuple or NumPy array, or in a pandas, polars or pyarrow series or data
+            frame. With a ``fine_tuner``, ``fit`` also takes columns of pairs or triplets.
+        """,
+    "X_of_images": """
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Images: paths, encoded files as bytes, images of Pillow, or arrays of shape (height, width),
+            (height, width, 3) or (height, width, 4).
+        """,
+    "y_of_texts": """
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Targets for fine-tuning: classes as strings, booleans or integers, other targets as floats.
+            Ignored if ``fine_tuner`` is None.
+        """,
+    "sample_weight": """
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in fine-tuning. If None, all rows have the same weight.
+        """,
+    "embeddings": """
+        ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
+            The embeddings; those of several columns are concatenated.
+        """,
+    "folder": """
+        folder : str or path-like
+            A new folder, or one with a checkpoint, whose files are replaced. Files that no earlier call
+            wrote are kept, such as a README.
+        """,
+    "folder_errors": """
+        FileExistsError
+            If the folder holds something other than a checkpoint, or files of another program that
+            would be read as a part of the saved model.
+        """,
+}
+
+_PLACEHOLDER = re.compile(r"^( *)\{(\w+)\}$", re.MULTILINE)
+
+
+def substitute_docstring(target: T) -> T:
+    """Replace each line ``{name}`` in the docstring of a class or function by the shared description."""
+    documented: Any = target
+    if documented.__doc__ is not None:  # None under python -OO
+        documented.__doc__ = _PLACEHOLDER.sub(
+            lambda line: indent(cleandoc(SHARED[line[2]]), line[1]), documented.__doc__
+        )
+    return target
