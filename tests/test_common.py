@@ -270,7 +270,7 @@ def expected_failures_of_pairs(estimator):
     return expected
 
 
-@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.NewHeadWarning", "ignore:y goes from")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 @parametrize_with_checks([*ESTIMATORS, *VIEWS], expected_failed_checks=expected_failures)
 def test_scikit_learn_check(estimator, check, monkeypatch):
     fine_tuned = getattr(estimator, "fine_tuner", None) is not None
@@ -294,7 +294,7 @@ def names_of(results):
     return {result["check_name"] for result in results}
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 @pytest.mark.parametrize(
     "estimator", OF_PAIRS_OF_VECTORS, ids=lambda estimator: type(estimator).__name__
 )
@@ -312,7 +312,7 @@ def causes_of(error):
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 @pytest.mark.parametrize("estimator", OF_PAIRS, ids=lambda estimator: type(estimator).__name__)
 def test_the_checks_expected_to_fail_fail_because_a_pair_has_two_columns(estimator):
     results = check_estimator(estimator, on_fail=None, on_skip=None)
@@ -323,7 +323,7 @@ def test_the_checks_expected_to_fail_fail_because_a_pair_has_two_columns(estimat
         assert of_columns or result["check_name"] in OF_A_CLASSIFIER_AS_IT_IS
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 @pytest.mark.parametrize(
     "estimator",
     [view for view in VIEWS if isinstance(view, _TwoColumns) and view.fine_tuner is None],
@@ -335,7 +335,7 @@ def test_with_two_columns_the_other_checks_expected_to_fail_do(estimator):
     assert names_of(failed) == names_of(results) & set(expected_failures(estimator))
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 def test_the_checks_expected_to_fail_fail_because_text_comes_out():
     results = check_estimator(TextCleaner(), on_fail=None, on_skip=None)
     failed = [result for result in results if result["status"] == "failed"]

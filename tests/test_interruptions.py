@@ -89,6 +89,7 @@ def test_a_search_ends_where_it_is_interrupted(name):
     assert made.fine_tuner.metric.n == 2
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.FineTuningWarning")
 def test_a_search_over_a_pipeline_ends_where_it_is_interrupted():
     embedder = SentenceEmbedder(TINY, fine_tuner=tuner())
     pipeline = make_pipeline(embedder, LogisticRegression())
@@ -157,7 +158,8 @@ import sys, time, warnings
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 from sk_sentemb import FineTuner, SentenceClassifier
-warnings.simplefilter("ignore")
+from sk_sentemb.exceptions import FineTuningWarning
+warnings.simplefilter("ignore", FineTuningWarning)
 def metric(columns, y):
     print("epoch", flush=True)
     time.sleep(0.3)

@@ -75,6 +75,7 @@ CASES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_scalars_of_numpy_are_those_of_python(case, tmp_path):
     sio = pytest.importorskip("skops.io")
@@ -122,6 +123,7 @@ def test_images(tmp_path):
     assert plain_types(numpy.__getstate__()["encoder_"])
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 def test_the_best_of_a_search_is_saved(tmp_path):
     grid = {
         "sentenceembedder__truncate_dim": np.array([8, 16]),

@@ -123,12 +123,13 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
     --------
     >>> import warnings
     >>> from sk_sentemb import CrossEncoderClassifier, FineTuner
+    >>> from sk_sentemb.exceptions import NewHeadWarning
     >>> X = [("The cat sleeps.", "A kitten naps."), ("The cat sleeps.", "The cat runs.")] * 8
     >>> y = ["entailment", "contradiction"] * 8
     >>> tuner = FineTuner(epochs=2, batch_size=8, random_state=0)
     >>> classifier = CrossEncoderClassifier("all-MiniLM-L6-v2", fine_tuner=tuner)
     >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore")  # the model gets a new head
+    ...     warnings.simplefilter("ignore", NewHeadWarning)  # the model gets a new head
     ...     classifier = classifier.fit(X, y)
     >>> classifier.classes_.tolist()
     ['contradiction', 'entailment']

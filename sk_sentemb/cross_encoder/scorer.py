@@ -140,12 +140,13 @@ class CrossEncoderScorer(
     --------
     >>> import warnings
     >>> from sk_sentemb import CrossEncoderScorer, FineTuner
+    >>> from sk_sentemb.exceptions import NewHeadWarning
     >>> X = [("The cat sleeps.", "A kitten naps."), ("The cat sleeps.", "Stocks fell.")] * 8
     >>> y = [5, 0] * 8
     >>> tuner = FineTuner(score_range=(0, 5), epochs=2, batch_size=8, random_state=0)
     >>> scorer = CrossEncoderScorer("all-MiniLM-L6-v2", fine_tuner=tuner)
     >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore")  # the model gets a new head
+    ...     warnings.simplefilter("ignore", NewHeadWarning)  # the model gets a new head
     ...     scorer = scorer.fit(X, y)
     >>> scorer.predict(X).shape
     (16,)

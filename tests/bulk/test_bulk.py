@@ -119,6 +119,7 @@ def target(tmp_path):
 # What is read
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.MissingTextWarning")
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_gives_the_same_rows(tmp_path, target, name):
     table = TABLE.set_column(1, "text", pa.array([*TEXTS[:-1], None]))
@@ -480,6 +481,7 @@ def test_what_is_finished_is_not_embedded_again(source, target):
     assert {file: file.stat() for file in target.glob("*.parquet")} == before
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -297,6 +297,7 @@ def test_deep_json_in_a_later_file_or_a_dataset_is_an_error(tmp_path):
             embed(source, tmp_path / "out", keep=())
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_brackets_in_texts_and_nesting_that_is_allowed_are_read(suffix, tmp_path):
     texts = ["[" * 500, r"\\[\"" * 300, '"[', "{}]" * 500, "\\", '\\"[', "é[" * 9, "plain"]

@@ -29,7 +29,7 @@ from sk_sentemb.cache.namespace import Namespace, namespace_for
 from sk_sentemb.cache.single_flight import get_or_compute
 from sk_sentemb.encoder import Embedded
 from sk_sentemb.encoder.modules.layers import Dense
-from sk_sentemb.exceptions import CacheWarning, TruncationWarning
+from sk_sentemb.exceptions import CacheWarning, SentenceEmbeddingWarning, TruncationWarning
 from tests.helpers.checkpoints import HIDDEN, MAX_TOKENS, make_checkpoint
 from tests.helpers.checkpoints import TEXTS as LONG_AND_SHORT
 from tests.helpers.tiny_models import (
@@ -84,7 +84,7 @@ def cache(request, tmp_path):
 
 def embed(X, model=TINY, **params):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", SentenceEmbeddingWarning)
         return SentenceEmbedder(model, **params).fit_transform(X)
 
 

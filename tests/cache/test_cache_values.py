@@ -166,6 +166,7 @@ def test_embeddings_of_a_fine_tuned_model_that_was_saved_are_kept(tmp_path):
     assert cache.statistics().n_texts == 2 * len(TEXTS)
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.IgnoredParameterWarning")
 def test_scores_of_a_new_head_stay_in_memory_and_frozen_embeddings_on_disk(tmp_path):
     pairs = np.array([TEXTS, TEXTS[::-1]]).T
     scorer = CrossEncoderScorer(TINY_SCORER, cache=tmp_path, fine_tuner=TUNER)

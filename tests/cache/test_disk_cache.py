@@ -669,7 +669,7 @@ def test_who_cannot_write_holds_up_nobody_else(warm):
     many = [f"gull {i}" for i in range(300)]
 
     def work():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", CacheWarning)
         limit_files(warm.path.stat().st_size)
         ask(warm, many, tokens_per_pass=10_000)
         failed.set()
@@ -821,7 +821,7 @@ def test_an_interrupt_while_it_waits_for_the_file_holds_up_no_thread(warm, impat
     before = signal.signal(signal.SIGALRM, press)
     try:
         with Holder(warm, "BEGIN IMMEDIATE"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", CacheWarning)
             signal.setitimer(signal.ITIMER_REAL, 0.1)
             with pytest.raises(KeyboardInterrupt):
                 ask(warm, MORE)

@@ -25,6 +25,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
+from sk_sentemb.exceptions import MissingTextWarning
 from tests.helpers.tiny_models import OTHER, TINY, assert_other_rows, assert_same_rows
 
 TEXTS = [
@@ -133,7 +134,7 @@ def check_missing_texts_follow_the_policy(estimator):
     for policy, row in filled.items():
         fitted = clone(estimator).set_params(missing=policy).fit(TEXTS)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", MissingTextWarning)
             rows = fitted.transform(cells)
         assert_same_rows(rows[: len(TEXTS)], present)
         assert_same_rows(rows[len(TEXTS) :], np.repeat(row, len(MISSING), axis=0))

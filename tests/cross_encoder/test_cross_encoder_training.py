@@ -57,6 +57,11 @@ from tests.helpers.tiny_models import NLI, TINY, TINY_NLI, TINY_SCORER, assert_s
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.NewHeadWarning"),
+    pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.FineTuningWarning"),
+    # Trained on frames, called on lists, or the other way around.
+    pytest.mark.filterwarnings(
+        "ignore:X (has|does not have valid) feature names:UserWarning:sklearn"
+    ),
 ]
 
 WORDS = ["ferry", "pier", "storm", "market", "nets", "harbour", "brothers", "bread"]

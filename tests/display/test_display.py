@@ -23,7 +23,7 @@ def no_window():
 
 @pytest.fixture(scope="module")
 def pipeline():
-    tuner = FineTuner(epochs=3, batch_size=4, validation_fraction=0.2, random_state=0)
+    tuner = FineTuner(epochs=3, batch_size=4, validation_fraction=0.3, random_state=0)
     made = make_pipeline(SentenceEmbedder(TINY, fine_tuner=tuner), LogisticRegression())
     return made.fit(TEXTS, [i % 2 for i in range(20)])
 

@@ -382,14 +382,14 @@ FUZZED = ["text", "static", "pairs", "images", "clip"]
 CASES = list(itertools.product(FUZZED, range(4)))
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_a_checkpoint_loads_and_runs_or_says_what_is_wrong(kind, seed, bases, tmp_path):
     check_mutations(bases[kind], READERS.get(kind, embed), seed, 8, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 @pytest.mark.parametrize(("kind", "seed"), list(itertools.product(FUZZED, range(4, 24))))
 def test_many_checkpoints_load_and_run_or_say_what_is_wrong(kind, seed, bases, tmp_path):
     check_mutations(bases[kind], READERS.get(kind, embed), seed, 20, tmp_path)

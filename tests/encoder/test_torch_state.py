@@ -167,7 +167,7 @@ def test_the_cases_are_all_estimators_that_run_a_model():
     assert {type(case[0]) for case in CASES.values()} == estimators - without_a_model
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_gives_the_same_under_every_state(name, clip):
     plain, expected = result_of(name, clip)
@@ -192,7 +192,7 @@ def test_autocast_leaves_nothing_in_the_cache(tmp_path):
     )
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 def test_what_was_loaded_under_inference_mode_can_be_trained_on():
     def fitted():
         return SentenceClassifier(TINY, fine_tuner=SHORT, warm_start=True).fit(TEXTS, CLASSES)

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder, SentenceRegressor
 from sk_sentemb.datasets import load_banking77_sample
 from sk_sentemb.end_to_end.linear_head import solve_linear_head
+from sk_sentemb.exceptions import TruncationWarning
 from tests.end_to_end.test_end_to_end import LABELS, NUMBERS, SEVERAL, SHOP, TEXTS
 from tests.helpers.tiny_models import TINY
 
@@ -188,7 +189,7 @@ def test_a_table_with_texts_is_predicted_as_well_as_by_a_ridge_regression():
     for train in np.arange(200, 500).reshape(2, 150):
         made = regressor("all-MiniLM-L6-v2").set_params(text="text", max_length=16)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # texts are cut
+            warnings.simplefilter("ignore", TruncationWarning)
             fitted = made.fit(X.iloc[train], y[train])
             seen, unseen = (fitted.transform(X.iloc[part]) for part in (train, test))
             scores["solved"].append(fitted.score(X.iloc[test], y[test]))

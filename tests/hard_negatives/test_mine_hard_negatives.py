@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_sentemb import FineTuner, SentenceEmbedder, mine_hard_negatives
 from sk_sentemb.cache import MemoryCache
+from sk_sentemb.exceptions import FewNegativesWarning
 from tests.helpers.tiny_models import OTHER, PROMPTED, TINY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,7 +78,7 @@ def exact_vectors(rng, texts, n_vectors):
 def mine(embedder, queries, positives, corpus=None, **params):
     """Mine, whatever the warnings."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", FewNegativesWarning)
         return mine_hard_negatives(embedder, queries, positives, corpus, **params)
 
 

@@ -221,7 +221,8 @@ def test_there_are_enough_odd_files():
 @pytest.mark.parametrize("name", READ)
 def test_an_odd_file_is_read(name, odd, embedder):
     expected = READ[name][1]
-    rows = rows_of(embedder, [odd[name], odd[name].read_bytes(), Image.open(odd[name])])
+    with Image.open(odd[name]) as image:
+        rows = rows_of(embedder, [odd[name], odd[name].read_bytes(), image])
     np.testing.assert_array_equal(rows[0], rows[1])
     np.testing.assert_array_equal(rows[0], rows[2])
     assert np.abs(rows).max() > 0.1
@@ -430,7 +431,7 @@ def test_missing_images_follow_the_policy(embedder):
     with pytest.raises(ValueError, match=f"row {N}, column 0 of X has no image"):
         fitted.set_params(missing="error").transform(cells)
     frame = pd.DataFrame({"a": as_object_array([PICTURES[0], None])})
-    assert np.isnan(fitted.set_params(missing="nan").transform(frame)[1]).all()
+    assert np.isnan(fitted.set_params(missing="nan").fit(frame).transform(frame)[1]).all()
     series = pl.Series("a", ["nowhere.png", None])
     fitted.set_params(missing="nan", corrupt="missing")
     with pytest.warns(CorruptImageWarning, match="1 of 1 images"):
@@ -652,6 +653,8 @@ def test_threads_share_one_embedder(paths, embedder):
     with ThreadPoolExecutor(16) as pool:
         for rows, right in zip(pool.map(fitted.transform, jobs), expected, strict=True):
             assert_same_rows(rows, right)
+    for image in lazy:
+        image.close()
 
 
 def test_a_new_model_is_used_by_the_next_fit(paths, embedder):

@@ -294,7 +294,7 @@ def test_new_categories_are_the_rare_ones_or_none():
     names = fitted.get_feature_names_out()
     of_size = [name.startswith("categorical__size") for name in names]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
         assert not fitted.transform(new)[:, of_size].any()
     fitted = make(text=[]).set_params(categorical__encode__min_frequency=2).fit(X)
     names = list(fitted.get_feature_names_out())
@@ -325,7 +325,7 @@ def test_missing_cells_of_every_kind_of_column():
     for X, new in ((FRAME, gone), (gone, FRAME), (gone, gone)):
         fitted = make().set_params(**{"text-Title__missing": "empty"}).fit(X)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
             rows = fitted.transform(new)
         assert rows.shape[1] == len(fitted.get_feature_names_out())
         assert np.isfinite(rows).all()
@@ -344,7 +344,7 @@ def test_a_column_that_has_nothing_in_a_fold():
         warnings.simplefilter("ignore", MissingTextWarning)
         fitted = make(None, **lists).fit(train)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
         rows = fitted.transform(test)
     assert rows.shape == (10, DIM + 1 + 2 + 7)
     assert np.isfinite(rows).all()

@@ -1,7 +1,6 @@
 """Cells and columns that are hard to read: huge numbers, dates of several dtypes, odd names."""
 
 import pickle
-import warnings
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -146,9 +145,7 @@ def test_what_no_category_can_be_read_from():
 
 @parametrize_with_checks([TextPCA(2)])
 def test_scikit_learn_check(estimator, check):
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        check(estimator)
+    check(estimator)
 
 
 @pytest.mark.parametrize("dtype", ["category", "pl.Categorical", "dictionary"])

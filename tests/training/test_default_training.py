@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder, SentenceRegressor
 from sk_sentemb.datasets import load_banking77_sample
 from sk_sentemb.encoder import load_encoder
+from sk_sentemb.exceptions import TruncationWarning
 from tests.end_to_end.test_end_to_end import LABELS, NUMBERS, SHOP, TEXTS
 from tests.end_to_end.test_end_to_end_training import Breaks, StopError
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, assert_same_rows
@@ -139,7 +140,7 @@ def test_a_few_texts_of_each_class_do_better_than_with_the_frozen_model(seed):
     found = {}
     tuner = FineTuner(random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # texts are cut
+        warnings.simplefilter("ignore", TruncationWarning)
         for name, fine_tuner in (("frozen", None), ("tuned", tuner)):
             embed = SentenceEmbedder("all-MiniLM-L6-v2", max_length=48, fine_tuner=fine_tuner)
             model = make_pipeline(embed, LogisticRegression(max_iter=1000)).fit(X[few], y[few])

@@ -32,7 +32,10 @@ from tests.helpers.tiny_models import (
 )
 from tests.test_common import ESTIMATORS
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 N = 12
 TUNER = FineTuner(epochs=2, batch_size=4, random_state=0, learning_rate=1e-3, score_range=(0, 99))

@@ -43,7 +43,7 @@ class Stops:
 def tuner(folder, *, stop=False, **how):
     how = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "random_state": 0, **how}
     metric = Stops() if stop else Stops(at=0)
-    kept = {"checkpoint_dir": folder, "checkpoint_steps": 1, "validation_fraction": 0.25}
+    kept = {"checkpoint_dir": folder, "checkpoint_steps": 1, "validation_fraction": 0.375}
     return FineTuner(**{**kept, "metric": metric, **how})
 
 

@@ -17,7 +17,10 @@ from sk_sentemb.encoder import load_encoder
 from tests.helpers.checkpoints import make_cross_encoder
 from tests.helpers.tiny_models import OTHER, TINY, TINY_SCORER
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 WORDS = ("harbour", "ferry", "pier", "storm", "gulls", "ice", "tourists", "nets", "tide", "fog")
 PAIRS = [(f"{a} in the {b}", f"{b} and {a}") for a, b in zip(WORDS[:8], WORDS[2:], strict=True)]
