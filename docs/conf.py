@@ -130,8 +130,22 @@ def skip_foreign_member(app, what, name, obj, skip, options):
     return None if callable(function) and module.startswith("sk_sentemb") else True
 
 
+def resolve_bare_name(app, env, node, contnode):
+    """Find a public name that a docstring of another module refers to without its module."""
+    if node.get("refdomain") != "py":
+        return None
+    python = env.get_domain("py")
+    for name, found in python.objects.items():
+        is_public = found.objtype in {"class", "exception", "function"}
+        if is_public and name.endswith(f".{node['reftarget']}"):
+            docname = node.get("refdoc", env.docname)
+            return python.resolve_xref(env, docname, app.builder, "obj", name, node, contnode)
+    return None
+
+
 def setup(app):
     """Connect the functions above."""
     app.connect("builder-inited", report_examples_without_data)
     app.connect("source-read", add_note_without_data)
     app.connect("autodoc-skip-member", skip_foreign_member)
+    app.connect("missing-reference", resolve_bare_name)
