@@ -51,7 +51,7 @@ def read_sick(name: str) -> pd.DataFrame:
 
 def write_checkpoint(folder: Path) -> None:
     """Write the model with a fresh head that gives one number for each pair."""
-    write_encoder(load_encoder(MODEL, device="cpu").with_fresh_head(1, SEED), folder)
+    write_encoder(load_encoder(MODEL, device="cpu").with_new_head(1, SEED), folder)
 
 
 def load_scorers(folder: Path, *, force_bfloat16: bool) -> dict[str, Predict]:

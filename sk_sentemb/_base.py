@@ -117,15 +117,17 @@ class BaseTextEstimator(PretrainedModelMixin):
 
     def _saved_encoder(self) -> Encoder:
         """Return the encoder with the settings that a checkpoint can say."""
-        return self.encoder_.derived(
-            max_length=self.encoder_.length_limit(self.max_length),
+        return self.encoder_.replace(
+            max_length=self.encoder_.resolve_max_length(self.max_length),
             default_prompt=self.encoder_.resolve_prompt(self.prompt, self.prompt_name),
         )
 
     def _load(self, *, pairs: bool = False) -> Encoder:
         encoder = self._load_encoder(load_encoder, pairs=pairs)
         self._loaded_with = self._loading_parameters()
-        encoder.length_limit(self.max_length)  # says now whether the model has so many positions
+        encoder.resolve_max_length(
+            self.max_length
+        )  # says now whether the model has so many positions
         encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
         warn_of_literal_prompt(encoder.prompts, self.prompt)
         return encoder
@@ -292,7 +294,7 @@ class BaseTextEstimator(PretrainedModelMixin):
                 namespace_for(encoder, **settings),
                 texts,
                 embed,
-                tokens_per_pass=encoder.token_budget(self.batch_tokens),
+                tokens_per_pass=encoder.resolve_batch_tokens(self.batch_tokens),
                 n_workers=count_workers(self.n_jobs),
                 on_progress=report,
             )
@@ -304,7 +306,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         warn_truncated(
             counts,
             unit=self._input_noun,
-            limit=self.encoder_.length_limit(self.max_length),
+            limit=self.encoder_.resolve_max_length(self.max_length),
             advice=f"what is beyond was not read. {todo}",
         )
 

@@ -336,7 +336,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
 
     def _saved_encoder(self) -> Encoder:
         kept = self.embedding_dim_ if self._truncates else None
-        return super()._saved_encoder().derived(truncate_dim=kept)
+        return super()._saved_encoder().replace(truncate_dim=kept)
 
     def _fit(
         self,
@@ -354,7 +354,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
         encoder = self._warm_encoder() if go_on else self._load()
-        encoder = encoder.configured(pooling=self.pooling, normalize=self.normalize)
+        encoder = encoder.with_pooling(pooling=self.pooling, normalize=self.normalize)
         self._check_max_length(encoder)
         if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
             raise ValueError(
@@ -385,7 +385,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         encoder.tokenizer(
             [""],
             prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
-            max_length=encoder.length_limit(self.max_length),
+            max_length=encoder.resolve_max_length(self.max_length),
             long_text="truncate",
         )
 

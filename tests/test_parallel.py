@@ -121,8 +121,8 @@ def test_settings_go_to_the_workers(model, logs):
 
 
 def test_settings_of_an_encoder_go_to_the_workers(model, logs):
-    encoder = load_encoder(model).derived(max_length=9, default_prompt="pier: ")
-    encoder = encoder.configured(pooling="max", normalize=False)
+    encoder = load_encoder(model).replace(max_length=9, default_prompt="pier: ")
+    encoder = encoder.with_pooling(pooling="max", normalize=False)
     with pytest.warns(TruncationWarning):
         alone = SentenceEmbedder(encoder, cache=None).fit_transform(TEXTS)
     with pytest.warns(TruncationWarning):
@@ -131,7 +131,7 @@ def test_settings_of_an_encoder_go_to_the_workers(model, logs):
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
 def test_an_encoder_without_a_name_is_carried_to_the_workers(backend, fresh_model, logs):
-    encoder = load_encoder(fresh_model).derived(source=None)
+    encoder = load_encoder(fresh_model).replace(source=None)
     alone = SentenceEmbedder(encoder, cache=None).fit_transform(TEXTS)
     assert_same_rows(embed(TEXTS, encoder, backend=backend), alone)
     n_read = models_read(logs, encoder.fingerprint)
@@ -351,7 +351,7 @@ def test_a_worker_of_dask_reads_the_model_once(fresh_model, client, logs):
 
 
 def test_dask_carries_an_encoder_without_a_name(fresh_model, client, logs):
-    encoder = load_encoder(fresh_model).derived(source=None)
+    encoder = load_encoder(fresh_model).replace(source=None)
     alone = SentenceEmbedder(encoder, cache=None).fit_transform(TEXTS)
     assert_same_rows(embed(TEXTS, encoder, backend="dask"), alone)
     assert set(models_read(logs, encoder.fingerprint).values()) == {1}
@@ -419,7 +419,7 @@ MANY = [f"the ferry passed the pier {i * 7919 % 10_007} times " * 3 for i in ran
     [pytest.param(True, id="named"), pytest.param(False, marks=pytest.mark.slow, id="carried")],
 )
 def test_dask_loses_nothing_with_a_worker(named, model, client):
-    encoder = load_encoder(model) if named else load_encoder(model).derived(source=None)
+    encoder = load_encoder(model) if named else load_encoder(model).replace(source=None)
     alone = encoder.encode(MANY)
     on_progress, killed = killer(client, after=1)
     with (

@@ -312,4 +312,4 @@ def test_what_was_trained_from_carried_weights_has_embeddings_of_its_own():
     first.transform(texts)
     rows = tuned.fit(texts, y).transform(texts)
     np.testing.assert_array_equal(rows, tuned.set_params(cache=None).transform(texts))
-    assert tuned.encoder_.recipe() != first.encoder_.recipe()
+    assert tuned.encoder_.encoding_params() != first.encoder_.encoding_params()

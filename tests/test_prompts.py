@@ -184,7 +184,9 @@ def test_loaded_encoders_have_the_same_two_parameters(folders):
     assert encoder.resolve_prompt(None, "query") == PROMPTS["query"]
     assert encoder.resolve_prompt("query") == "query"
     assert encoder.resolve_prompt() == PROMPTS["document"]
-    assert encoder.recipe(prompt_name="query") == encoder.recipe(prompt=PROMPTS["query"])
+    assert encoder.encoding_params(prompt_name="query") == encoder.encoding_params(
+        prompt=PROMPTS["query"]
+    )
     with pytest.raises(ValueError, match="both set"):
         encoder.encode(TEXTS, prompt="a ", prompt_name="query")
 

@@ -181,7 +181,7 @@ def test_a_pipeline_with_a_memory_of_its_own_embeds_each_text_once(kind, model, 
 @pytest.mark.parametrize("cache", ["memory", None, MemoryCache(), DiskCache("somewhere")], ids=repr)
 def test_joblib_knows_an_embedder_again(cache, model):
     encoder = load_encoder(model)
-    for given in (model, encoder, encoder.derived(source=None)):
+    for given in (model, encoder, encoder.replace(source=None)):
         embedder = SentenceEmbedder(given, cache=cache)
         assert joblib.hash(clone(embedder)) == joblib.hash(embedder)
         assert joblib.hash(clone(embedder).set_params(prompt="?")) != joblib.hash(embedder)

@@ -97,17 +97,17 @@ def _make_model(
     fine_tuner: FineTuner, encoder: Encoder, loss: Loss, examples: Examples, tokens: TokenizedTexts
 ) -> tuple[TrainableEncoder, nn.Module | None]:
     """Return a copy of the encoder with what shall change, and the head of the loss."""
-    model = TrainableEncoder(encoder, learns=fine_tuner.trainable != "head")
+    model = TrainableEncoder(encoder, trainable=fine_tuner.trainable != "head")
     _check_layers(fine_tuner, model)
     _warn_of_margins(encoder, examples)
     head = loss.make_head(model.dim, examples.n_outputs, len(examples.columns))
-    if head is None and (fine_tuner.freeze_epochs or not model.learns):
+    if head is None and (fine_tuner.freeze_epochs or not model.trainable):
         raise ValueError(
             f"trainable={fine_tuner.trainable!r} and freeze_epochs={fine_tuner.freeze_epochs} leave "
             f"nothing to train: {loss} trains nothing along. Pass trainable='all' and freeze_epochs=0."
         )
     _check_normalization(head, min(fine_tuner.batch_size, len(examples)))
-    if model.learns:
+    if model.trainable:
         _choose(fine_tuner, model, tokens)
         if head is None and not any(True for _ in model.named_parameters()):
             without = "" if fine_tuner.train_embeddings else " with train_embeddings=False"
@@ -120,7 +120,7 @@ def _make_model(
 
 def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
     """Raise for an option that needs the layers of a transformer, if the model has none."""
-    if not model.learns:
+    if not model.trainable:
         return
     needing: dict[str, Any] = {"layer_decay": 1.0}
     what = "does not say which its layers are"
@@ -169,7 +169,7 @@ def _choose(fine_tuner: FineTuner, model: TrainableEncoder, tokens: TokenizedTex
     """Choose the weights that change, and prepare them for that."""
     choose_trainable(model, fine_tuner.trainable, train_embeddings=fine_tuner.train_embeddings)
     if fine_tuner.lora_rank is not None:
-        model.adapt(lora(fine_tuner.lora_rank, fine_tuner.lora_alpha, fine_tuner.lora_targets))
+        model.add_lora(lora(fine_tuner.lora_rank, fine_tuner.lora_alpha, fine_tuner.lora_targets))
     table = model.table
     if type(table) is nn.Embedding and table.weight.requires_grad:
         model.table = PartialEmbedding(table, np.unique(tokens.ids))

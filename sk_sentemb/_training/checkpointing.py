@@ -52,7 +52,7 @@ def folder_of(
     if callable(settings["metric"]) and not isinstance(settings["metric"], FUNCTIONS):
         # An object may count its calls, which makes no other training.
         settings["metric"] = type(settings["metric"]), _repr_of(settings["metric"])
-    recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
+    recipe = encoder.encoding_params(prompt=prompt, max_length=max_length, long_text=long_text)
     texts: Any = [text_to_bytes(text) for text in examples.texts]
     digest = compute_digest([settings, recipe, replace(examples, texts=texts), others])
     assert fine_tuner.checkpoint_dir is not None

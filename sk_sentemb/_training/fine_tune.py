@@ -132,8 +132,8 @@ def tune(
     trainer = make_trainer(
         fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps, solves=solves_alone
     )
-    if not trainer.model.learns or fine_tuner.freeze_epochs or solves:
-        trainer.model.fixed = torch.from_numpy(embed(examples.texts)).to(encoder.device)
+    if not trainer.model.trainable or fine_tuner.freeze_epochs or solves:
+        trainer.model.precomputed = torch.from_numpy(embed(examples.texts)).to(encoder.device)
     if solves and not solves_alone:
         trainer.solve_head()
     ratio = compute_interpolation_ratio(fine_tuner, kind, loss, learnt)
@@ -189,7 +189,7 @@ def _tokenize(
     *,
     warn: bool,
 ) -> TokenizedTexts:
-    limit = encoder.length_limit(max_length)
+    limit = encoder.resolve_max_length(max_length)
     try:
         tokens = encoder.tokenizer(
             examples.texts,

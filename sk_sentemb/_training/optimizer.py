@@ -68,7 +68,7 @@ def make_optimizer(
 
 def _layers_above(model: TrainableEncoder) -> list[tuple[nn.Parameter, int]]:
     """Return what is trained, and how many of the transformer's layers are above it, the top first."""
-    if not model.learns:
+    if not model.trainable:
         return []
     layers = list(model.layers)
     place = {id(p): i for i, layer in enumerate(layers) for p in layer.parameters()}

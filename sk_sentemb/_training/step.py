@@ -42,8 +42,8 @@ class Trainer:
 
     def begin_epoch(self, epoch: int) -> None:
         """Let the model learn, if it is time."""
-        if self.model.learns and epoch >= self.freeze_epochs:
-            self.model.fixed = None
+        if self.model.trainable and epoch >= self.freeze_epochs:
+            self.model.precomputed = None
 
     @property
     def learning_rate(self) -> float:
@@ -99,7 +99,7 @@ class Trainer:
 
     def finished(self) -> Encoder:
         """Return the encoder as it is now, with the activation that its loss is for."""
-        encoder = self.model.finished()
+        encoder = self.model.to_encoder()
         if encoder.head is None:
             return encoder
         return encoder.with_head(encoder.head.with_activation(self.loss.activation()))
@@ -111,7 +111,7 @@ class Trainer:
     def _backward(self, rows: np.ndarray, share: float) -> float:
         texts = self._texts(rows)
         n_at_once = self.forward_batch_size or len(texts)
-        if n_at_once >= len(texts) or self.model.fixed is not None:
+        if n_at_once >= len(texts) or self.model.precomputed is not None:
             loss = self._loss(rows, self._embed(texts))
             (loss * share).backward()
             return loss.item()

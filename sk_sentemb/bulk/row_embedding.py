@@ -36,7 +36,7 @@ def prepare_embedder(embedder: SentenceEmbedder, column: str | Sequence[str]) ->
 def encoding_params(embedder: SentenceEmbedder) -> dict[str, Any]:
     """Return the model and the parameters that determine an embedding, for JSON."""
     encoder = embedder.encoder_
-    limit = encoder.length_limit(embedder.max_length)
+    limit = encoder.resolve_max_length(embedder.max_length)
     return {
         "model": encoder.source.model if encoder.source else None,
         "revision": encoder.source.revision if encoder.source else None,

@@ -90,13 +90,13 @@ def namespace_for(
     long_text: str = "truncate",
 ) -> Namespace:
     """Return the namespace of a model's embeddings under some settings."""
-    recipe = encoder.recipe(prompt=prompt, max_length=max_length, long_text=long_text)
-    return namespace_for_params(encoder, recipe)
+    params = encoder.encoding_params(prompt=prompt, max_length=max_length, long_text=long_text)
+    return namespace_for_params(encoder, params)
 
 
-def namespace_for_params(encoder: Encoder | ImageEncoder, recipe: dict[str, Any]) -> Namespace:
+def namespace_for_params(encoder: Encoder | ImageEncoder, params: dict[str, Any]) -> Namespace:
     """Return the namespace of the embeddings that a model makes with some parameters."""
-    serialized = json.dumps([FORMAT, recipe], sort_keys=True, default=index).encode()
+    serialized = json.dumps([FORMAT, params], sort_keys=True, default=index).encode()
     return Namespace(
         hashlib.blake2b(serialized, digest_size=32).digest(),
         model=encoder.source.model if encoder.source else "unnamed",

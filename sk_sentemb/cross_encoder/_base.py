@@ -76,7 +76,7 @@ class BaseCrossEncoder(BaseTextEstimator):
         encoder.tokenizer(
             [("", "")],
             prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
-            max_length=encoder.length_limit(self.max_length),
+            max_length=encoder.resolve_max_length(self.max_length),
             long_text="truncate",
         )
         return encoder
@@ -99,7 +99,7 @@ class BaseCrossEncoder(BaseTextEstimator):
         )
         seed = seed_of(self.fine_tuner.random_state)
         with seeded(seed):  # trainings in other threads wait for their turn
-            return encoder.with_fresh_head(n_logits, seed)
+            return encoder.with_new_head(n_logits, seed)
 
     def _logits(
         self, columns: TextColumns, context: Any = None, place: Callable[[int], str] | None = None

@@ -135,7 +135,7 @@ class ImageEncoder:
         dense = (m for m in self.modules if isinstance(m, Dense) and m.linear is layer)
         return next(dense, None)
 
-    def configured(self, *, pooling: str = "auto", normalize: bool | str = "auto") -> Self:
+    def with_pooling(self, *, pooling: str = "auto", normalize: bool | str = "auto") -> Self:
         """Return an encoder that pools or normalises in another way, with the same weights.
 
         Parameters
@@ -164,9 +164,9 @@ class ImageEncoder:
             modules = [*modules, Normalize()] if normalize else modules[:-1]
         if tuple(modules) == self.modules:
             return self
-        return self.derived(modules=tuple(modules))
+        return self.replace(modules=tuple(modules))
 
-    def derived(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """Return an encoder with some attributes changed, and the same weights.
 
         Parameters
@@ -181,7 +181,7 @@ class ImageEncoder:
         """
         return replace(self, origin=self.origin or self, **to_python_scalar(changes))
 
-    def recipe(self) -> dict[str, Any]:
+    def encoding_params(self) -> dict[str, Any]:
         """Return all that decides an image's vector, beside the image.
 
         Returns

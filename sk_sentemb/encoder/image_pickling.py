@@ -46,9 +46,9 @@ def image_encoder_from_state(state: dict[str, Any]) -> ImageEncoder:
             dtype=state["dtype"],
             expected_fingerprint=state["fingerprint"],
         )
-    encoder = encoder.configured(pooling=state["pooling"], normalize=state["normalize"])
+    encoder = encoder.with_pooling(pooling=state["pooling"], normalize=state["normalize"])
     if encoder.truncate_dim != state["truncate_dim"]:
-        encoder = encoder.derived(truncate_dim=state["truncate_dim"])
+        encoder = encoder.replace(truncate_dim=state["truncate_dim"])
     return encoder
 
 

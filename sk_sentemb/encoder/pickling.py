@@ -17,7 +17,7 @@ from .model_files import validate_file_names
 from .registry import E, load_encoder, shared
 from .text_encoder import Encoder
 
-# What `Encoder.derived` may have changed, beside pooling and normalisation.
+# What `Encoder.replace` may have changed, beside pooling and normalisation.
 _SETTINGS = ("max_length", "default_prompt", "truncate_dim")
 
 
@@ -29,7 +29,7 @@ def encoder_to_state(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]
         "dtype": encoder.dtype,
         "pooling": list(encoder.pooling),
         "normalize": encoder.normalizes,
-        "modules": encoder.recipe()["modules"],
+        "modules": encoder.encoding_params()["modules"],
         "labels": encoder.head.labels if encoder.head is not None else None,
         "pairs": encoder.head is not None,
         "settings": {name: getattr(encoder, name) for name in _SETTINGS},
@@ -62,10 +62,10 @@ def encoder_from_state(
             pairs=pairs,
             expected_fingerprint=state["fingerprint"],
         )
-    encoder = encoder.configured(pooling=state["pooling"], normalize=state["normalize"])
+    encoder = encoder.with_pooling(pooling=state["pooling"], normalize=state["normalize"])
     settings = {name: state["settings"][name] for name in _SETTINGS}
     changed = {k: v for k, v in settings.items() if getattr(encoder, k) != v}
-    return encoder.derived(**changed) if changed else encoder
+    return encoder.replace(**changed) if changed else encoder
 
 
 def available(device: str) -> str | None:

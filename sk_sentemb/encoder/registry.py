@@ -169,7 +169,7 @@ def _load(
 
     encoder = shared((found, str(on), str(number_format), how), read)
     # Equal files under two names are one model, but a pickle says the name that was asked for.
-    return encoder if encoder.source == source else encoder.derived(source=source)
+    return encoder if encoder.source == source else encoder.replace(source=source)
 
 
 def shared(key: Key, read: Callable[[], E]) -> E:

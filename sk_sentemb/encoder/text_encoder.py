@@ -176,7 +176,7 @@ class Encoder:
     def _pooling_index(self) -> int:
         return next(i for i, module in enumerate(self.modules) if isinstance(module, Pooling))
 
-    def configured(
+    def with_pooling(
         self, *, pooling: str | Sequence[str] = "auto", normalize: bool | str = "auto"
     ) -> Self:
         """Return an encoder that pools or normalises in another way, with the same weights.
@@ -212,9 +212,9 @@ class Encoder:
             modules = [*modules, Normalize()] if normalize else modules[: _last_normalize(modules)]
         if tuple(modules) == self.modules:
             return self
-        return self.derived(modules=tuple(modules))
+        return self.replace(modules=tuple(modules))
 
-    def derived(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """Return an encoder with some attributes changed, and the same weights.
 
         Parameters
@@ -234,7 +234,7 @@ class Encoder:
         return replace(self, origin=self.origin or self, **to_python_scalar(changes))
 
     @isolated
-    def with_fresh_head(self, n_labels: int, seed: int) -> Self:
+    def with_new_head(self, n_labels: int, seed: int) -> Self:
         """Return a cross-encoder of the same transformer, whose head has random weights.
 
         Parameters
@@ -259,7 +259,7 @@ class Encoder:
         head = new_head(self.backbone.model, self.head, n_labels, seed).to(self.device)
         head.requires_grad_(False)
         pooling = infer_pooling(head, self.backbone.dim)
-        return self.derived(
+        return self.replace(
             modules=(pooling, head),
             source=None,
             default_prompt="",
@@ -283,9 +283,9 @@ class Encoder:
         Encoder
             It shares the transformer with this one.
         """
-        return self.derived(modules=(*self.modules[:-1], head), source=None)
+        return self.replace(modules=(*self.modules[:-1], head), source=None)
 
-    def recipe(
+    def encoding_params(
         self,
         *,
         prompt: str | None = None,
@@ -317,7 +317,7 @@ class Encoder:
             "modules": self._modules_digest,
             "dtype": self.dtype,
             "prompt": self.resolve_prompt(prompt, prompt_name),
-            "max_length": self.length_limit(max_length),
+            "max_length": self.resolve_max_length(max_length),
             "long_text": long_text,
         }
 
@@ -423,11 +423,11 @@ class Encoder:
         vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
         truncated = np.zeros(len(texts), dtype=bool)
         n_done = 0
-        budget = self.token_budget(batch_tokens)
+        budget = self.resolve_batch_tokens(batch_tokens)
         tokenize = partial(
             self.tokenizer,
             prompt=self.resolve_prompt(prompt, prompt_name),
-            max_length=self.length_limit(max_length),
+            max_length=self.resolve_max_length(max_length),
             long_text=long_text,
         )
         # In an order of their own, so that the last bits do not depend on that of the caller.
@@ -451,7 +451,7 @@ class Encoder:
             n_done += len(block)
         return Embedded(vectors, truncated)
 
-    def token_budget(self, batch_tokens: int | str) -> int:
+    def resolve_batch_tokens(self, batch_tokens: int | str) -> int:
         """Return how many tokens run together.
 
         Parameters
@@ -466,7 +466,7 @@ class Encoder:
         """
         return AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
 
-    def length_limit(self, max_length: int | None) -> int | None:
+    def resolve_max_length(self, max_length: int | None) -> int | None:
         """Return how many tokens of a text are read.
 
         Parameters

@@ -20,14 +20,14 @@ from .tokenization import TokenizedTexts
 class TrainableEncoder:
     """An encoder with weights of its own, in float32, whose vectors have gradients."""
 
-    fixed: Tensor | None = None
+    precomputed: Tensor | None = None
 
-    def __init__(self, encoder: Encoder, *, learns: bool = True) -> None:
+    def __init__(self, encoder: Encoder, *, trainable: bool = True) -> None:
         self._base = encoder
         self._in_training: dict[str, Any] = {}
-        self.learns = learns
+        self.trainable = trainable
         self._merge = _as_it_is
-        if not learns:
+        if not trainable:
             self.network: Any = nn.Sequential()
             self.modules = nn.ModuleList()
             return
@@ -69,7 +69,7 @@ class TrainableEncoder:
     def table(self, table: nn.Module) -> None:
         _set_table(self.network, table)
 
-    def adapt(self, adapter: Any) -> None:
+    def add_lora(self, adapter: Any) -> None:
         """Freeze the transformer and train low-rank matrices beside its layers instead."""
         from peft import get_peft_model
 
@@ -99,9 +99,9 @@ class TrainableEncoder:
 
     def embed(self, tokens: TokenizedTexts, rows: np.ndarray) -> Tensor:
         """Embed some texts, all together."""
-        if self.fixed is not None:
-            return self.fixed[torch.from_numpy(rows).to(self.device)]
-        assert self.learns
+        if self.precomputed is not None:
+            return self.precomputed[torch.from_numpy(rows).to(self.device)]
+        assert self.trainable
         encoder = self._encoder(self.network, tuple(self.modules), **self._in_training)
         backbone, lengths = encoder.backbone, tokens.lengths[rows]
         packs = make_packs(
@@ -118,9 +118,9 @@ class TrainableEncoder:
         back = torch.from_numpy(np.argsort(np.concatenate(order))).to(self.device)
         return torch.cat(vectors).index_select(0, back)
 
-    def finished(self) -> Encoder:
+    def to_encoder(self) -> Encoder:
         """Return an encoder with the weights as they are now; training can go on."""
-        if not self.learns:
+        if not self.trainable:
             return self._base
         network = self._merge(deepcopy(self.network))
         if isinstance(table := _table_of(network), PartialEmbedding):

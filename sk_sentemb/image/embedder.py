@@ -351,7 +351,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         check_is_fitted(self)
         kept = self.embedding_dim_ if self._truncates else None
         with new_folder(Path(folder).expanduser()) as fresh:
-            write_image_encoder(self.encoder_.derived(truncate_dim=kept), fresh)
+            write_image_encoder(self.encoder_.replace(truncate_dim=kept), fresh)
 
     def _fit(self, X: Any) -> ImageColumns:
         columns = self._validate_input(X, reset=True)
@@ -360,7 +360,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
         require_pillow()
-        encoder = self._load().configured(pooling=self.pooling, normalize=self.normalize)
+        encoder = self._load().with_pooling(pooling=self.pooling, normalize=self.normalize)
         if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
             raise ValueError(
                 f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
@@ -435,7 +435,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
                 return embed(digests, report)
             return get_or_compute(
                 SkipCorruptCache(cache),
-                namespace_for_params(encoder, encoder.recipe() | {"reading": READING}),
+                namespace_for_params(encoder, encoder.encoding_params() | {"reading": READING}),
                 digests,
                 embed,
                 tokens_per_pass=encoder.images_per_batch(self.batch_size) * _TOKENS,

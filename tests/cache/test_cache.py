@@ -316,21 +316,21 @@ def test_derived_encoders_have_keys_of_their_own(cache):
     modules = encoder.modules
     derived = [
         encoder,
-        encoder.configured(pooling="cls"),
-        encoder.configured(normalize=False),
-        encoder.derived(max_length=12),
-        encoder.derived(default_prompt="gulls: "),
-        encoder.derived(modules=(*modules, _random_dense(0))),
-        encoder.derived(modules=(*modules, _random_dense(1))),
-        encoder.derived(modules=(modules[0], _random_dense(1), *modules[1:])),
-        encoder.derived(fingerprint="another", source=None),
+        encoder.with_pooling(pooling="cls"),
+        encoder.with_pooling(normalize=False),
+        encoder.replace(max_length=12),
+        encoder.replace(default_prompt="gulls: "),
+        encoder.replace(modules=(*modules, _random_dense(0))),
+        encoder.replace(modules=(*modules, _random_dense(1))),
+        encoder.replace(modules=(modules[0], _random_dense(1), *modules[1:])),
+        encoder.replace(fingerprint="another", source=None),
     ]
     texts = [*TEXTS, MARKS]
     for model in derived:
         assert_same_rows(embed(texts, model, cache=cache), embed(texts, model, cache=None))
     assert cache.statistics().misses == len(derived) * len(texts)
     # This one keeps fewer dimensions of the same vectors.
-    found = embed(texts, encoder.derived(truncate_dim=5), cache=cache)
+    found = embed(texts, encoder.replace(truncate_dim=5), cache=cache)
     assert_same_rows(found, embed(texts, truncate_dim=5, cache=None))
     assert cache.statistics().misses == len(derived) * len(texts)
 

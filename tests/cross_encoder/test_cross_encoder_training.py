@@ -513,7 +513,7 @@ def test_a_model_without_a_head_gets_one_and_says_so():
         tuned()
         classified()
     with pytest.warns(NewHeadWarning, match="the model that was passed has no head"):
-        tuned(model=load_encoder(TINY).derived(source=None))
+        tuned(model=load_encoder(TINY).replace(source=None))
     for seed in (0, 1):
         alike = [tuned(model=TINY, random_state=seed).fingerprint_ for _ in range(2)]
         assert alike[0] == alike[1]

@@ -141,7 +141,7 @@ def test_the_last_layer_runs_for_the_tokens_that_are_read(backbone, pooling, tmp
     if backbone in STOP_EARLY:
         assert (seen == [len(texts)]) == (pooling == "cls")
     everything = replace(encoder.backbone, stops_early=False)
-    encoder = encoder.derived(backbone=everything, fingerprint=encoder.fingerprint)
+    encoder = encoder.replace(backbone=everything, fingerprint=encoder.fingerprint)
     np.testing.assert_allclose(encoder.encode(texts).vectors, vectors, rtol=1e-5, atol=1e-6)
 
 

@@ -125,7 +125,7 @@ def test_an_inner_normalize_stays(tmp_path):
     assert not encoder.normalizes
     for normalize in (False, True):
         np.testing.assert_allclose(
-            encoder.configured(normalize=normalize).encode(TEXTS).vectors,
+            encoder.with_pooling(normalize=normalize).encode(TEXTS).vectors,
             reference.encode(TEXTS, normalize_embeddings=normalize),
             atol=1e-5,
         )

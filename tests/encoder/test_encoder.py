@@ -93,7 +93,7 @@ def test_another_pooling_is_that_of_sentence_transformers(pooling, tiny, tiny_fo
     names = [pooling] if isinstance(pooling, str) else pooling
     other = type(old)(old.embedding_dimension, pooling_mode=names)
     expected = SentenceTransformer(modules=[transformer, other, normalize], device="cpu")
-    configured = tiny.configured(pooling=pooling)
+    configured = tiny.with_pooling(pooling=pooling)
     vectors = configured.encode(TEXTS).vectors
     np.testing.assert_allclose(vectors, expected.encode(TEXTS), rtol=1e-5, atol=1e-5)
     assert configured.backbone is tiny.backbone
@@ -102,15 +102,15 @@ def test_another_pooling_is_that_of_sentence_transformers(pooling, tiny, tiny_fo
 
 
 def test_another_scale(tiny, tiny_folder):
-    plain = tiny.configured(normalize=False)
+    plain = tiny.with_pooling(normalize=False)
     reference = SentenceTransformer(str(tiny_folder), device="cpu", local_files_only=True)
     reference = SentenceTransformer(modules=[*reference][:2], device="cpu")
     vectors = plain.encode(TEXTS).vectors
     np.testing.assert_allclose(vectors, reference.encode(TEXTS), rtol=1e-5, atol=1e-5)
-    unit = plain.configured(normalize=True)
+    unit = plain.with_pooling(normalize=True)
     assert plain.backbone is unit.backbone is tiny.backbone
     assert_same_rows(unit.encode(TEXTS).vectors, tiny.encode(TEXTS).vectors)
-    assert tiny.configured(pooling="mean", normalize=True) is tiny
+    assert tiny.with_pooling(pooling="mean", normalize=True) is tiny
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "auto"])
@@ -136,7 +136,7 @@ def test_an_overflow_is_an_error(own_folder):
 
 @pytest.mark.parametrize("normalize", [True, False])
 def test_chunks_are_averaged_by_hand(normalize, tiny):
-    encoder = tiny.configured(normalize=normalize)
+    encoder = tiny.with_pooling(normalize=normalize)
     words = ["pier", "Harbour", "market"]
     assert not encoder.encode(words, max_length=3).truncated.any()  # a token each
     text = list(np.random.default_rng(0).choice(words, 40))
@@ -200,7 +200,7 @@ def test_out_of_memory_goes_on_with_smaller_packs(backbone, run_python, tmp_path
 @pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
 def test_a_copy_is_the_encoder_itself(make_copy, tiny):
     assert make_copy(tiny) is tiny
-    configured = tiny.configured(pooling="cls")
+    configured = tiny.with_pooling(pooling="cls")
     assert make_copy({"model": configured})["model"] is configured
 
 
@@ -208,7 +208,7 @@ def test_a_pickle_is_small_and_gives_the_copy_of_the_process(tiny):
     pickled = pickle.dumps(tiny)
     assert len(pickled) < 1_000
     assert pickle.loads(pickled) is tiny
-    cls = pickle.loads(pickle.dumps(tiny.configured(pooling="cls", normalize=False)))
+    cls = pickle.loads(pickle.dumps(tiny.with_pooling(pooling="cls", normalize=False)))
     assert (cls.pooling, cls.normalizes) == (("cls",), False)
     assert cls.backbone is tiny.backbone
 
@@ -234,7 +234,7 @@ def test_a_loaded_model_does_not_change_with_its_file(own_folder, tmp_path):
 
 
 def test_weights_that_are_carried_along_need_no_folder(own_folder):
-    encoder = load_encoder(own_folder, device="cpu").configured(pooling="max")
+    encoder = load_encoder(own_folder, device="cpu").with_pooling(pooling="max")
     state, expected = encoder_to_state(encoder, embed=True), encoder.encode(TEXTS).vectors
     shutil.rmtree(own_folder)
     again = encoder_from_state(pickle.loads(pickle.dumps(state)))

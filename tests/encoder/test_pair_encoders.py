@@ -231,7 +231,7 @@ def test_what_is_written_gives_equal_logits(case, tmp_path):
 
 
 def test_a_limit_that_was_set_is_written(encoder, tmp_path):
-    write_encoder(encoder.derived(max_length=9), tmp_path)
+    write_encoder(encoder.replace(max_length=9), tmp_path)
     assert read(tmp_path).max_length == 9
     assert cross_encoder(tmp_path).max_seq_length == 9
 
@@ -358,7 +358,7 @@ def test_heads_and_ways_of_reading_have_keys_of_their_own(encoder, tmp_path):
     embedder = load_encoder(make_checkpoint(tmp_path), device="cpu")
     encoders = [
         embedder,
-        *(embedder.with_fresh_head(n, seed) for n in (1, 2) for seed in (0, 1)),
+        *(embedder.with_new_head(n, seed) for n in (1, 2) for seed in (0, 1)),
         encoder,
         load_encoder(encoder.source.model, device="cpu"),
     ]
@@ -366,7 +366,7 @@ def test_heads_and_ways_of_reading_have_keys_of_their_own(encoder, tmp_path):
     digests.add(namespace_for(encoder, max_length=16).digest)
     digests.add(namespace_for(encoder, prompt="the ").digest)
     assert len(digests) == len(encoders) + 2
-    same = embedder.with_fresh_head(2, 1)
+    same = embedder.with_new_head(2, 1)
     assert namespace_for(same).digest == namespace_for(encoders[4]).digest
 
 
@@ -429,10 +429,10 @@ def test_models_that_can_have_no_head(tmp_path):
     static = make_static_checkpoint(tmp_path / "static")
     assert "is a table of token vectors, which cannot read pairs" in error_of(static)
     with pytest.raises(CheckpointError, match="static vectors cannot read pairs"):
-        load_encoder(static, device="cpu").with_fresh_head(1, 0)
+        load_encoder(static, device="cpu").with_new_head(1, 0)
     t5 = load_encoder(make_checkpoint(tmp_path / "t5", "t5"), device="cpu")
     with pytest.raises(CheckpointError, match=r"T5EncoderModel cannot read pairs: .* decoder"):
-        t5.with_fresh_head(1, 0)
+        t5.with_new_head(1, 0)
 
 
 def test_a_cross_encoder_is_no_embedder_where_it_says_so(tmp_path):
@@ -509,7 +509,7 @@ def test_a_classifier_of_other_shapes_than_the_configuration_says(folder):
 def test_fresh_heads(kind, tmp_path):
     base = load_encoder(make_checkpoint(tmp_path / "base", kind), device="cpu")
     vectors, before = base.encode(TEXTS).vectors, torch.random.get_rng_state()
-    encoder = base.with_fresh_head(3, seed=7)
+    encoder = base.with_new_head(3, seed=7)
     assert torch.equal(torch.random.get_rng_state(), before)
     logits = encoder.encode(SOME).vectors
     assert logits.shape == (len(SOME), 3)
@@ -518,8 +518,8 @@ def test_fresh_heads(kind, tmp_path):
     assert not any(weight.requires_grad for weight in encoder.head.parameters())
 
     torch.manual_seed(1)
-    assert np.array_equal(base.with_fresh_head(3, seed=7).encode(SOME).vectors, logits)
-    assert_other_rows(1e3 * base.with_fresh_head(3, seed=8).encode(SOME).vectors, 1e3 * logits)
+    assert np.array_equal(base.with_new_head(3, seed=7).encode(SOME).vectors, logits)
+    assert_other_rows(1e3 * base.with_new_head(3, seed=8).encode(SOME).vectors, 1e3 * logits)
 
     (tmp_path / "written").mkdir()
     write_encoder(encoder, tmp_path / "written")
@@ -534,12 +534,12 @@ def test_fresh_heads(kind, tmp_path):
 @pytest.mark.parametrize(("n_labels", "kind"), [(1, torch.nn.Sigmoid), (2, torch.nn.Identity)])
 def test_a_fresh_head_has_the_activation_of_its_number_of_labels(n_labels, kind, tmp_path):
     base = load_encoder(make_checkpoint(tmp_path), device="cpu")
-    assert type(base.with_fresh_head(n_labels, 0).head.activation) is kind
+    assert type(base.with_new_head(n_labels, 0).head.activation) is kind
 
 
 def test_a_fresh_head_has_no_names_of_another(tmp_path):
     encoder = read(make_cross_encoder(tmp_path, labels=NLI))
-    fresh = encoder.with_fresh_head(3, 0).head
+    fresh = encoder.with_new_head(3, 0).head
     assert fresh.labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
     assert fresh.network.config.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
     assert encoder.head.labels == [*NLI]
@@ -555,13 +555,13 @@ def test_the_seed_decides_where_the_pooler_was_not_saved(kind, tmp_path):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
             base = read_encoder(tmp_path, torch.device("cpu"), torch.float32)
-        logits.append(base.with_fresh_head(1, 0).encode(SOME).vectors)
+        logits.append(base.with_new_head(1, 0).encode(SOME).vectors)
     assert np.array_equal(*logits)
 
 
 def test_a_fresh_head_of_a_real_model(minilm, minilm_folder):
     # Which has a pooler: it stays the model's own.
-    encoder = minilm.with_fresh_head(2, seed=0)
+    encoder = minilm.with_new_head(2, seed=0)
     classifier = hf.BertForSequenceClassification.from_pretrained(minilm_folder, num_labels=2)
     assert torch.equal(
         encoder.head.network.bert.pooler.dense.weight, classifier.bert.pooler.dense.weight
@@ -577,7 +577,7 @@ def test_a_fresh_head_of_a_real_model(minilm, minilm_folder):
 
 
 def test_a_head_can_be_trained_and_lasts(tmp_path):
-    encoder = load_encoder(make_checkpoint(tmp_path / "base"), device="cpu").with_fresh_head(2, 0)
+    encoder = load_encoder(make_checkpoint(tmp_path / "base"), device="cpu").with_new_head(2, 0)
     before = encoder.encode(PAIRS).vectors
     trainable = TrainableEncoder(encoder)
     tokens = encoder.tokenizer(PAIRS, prompt="", max_length=MAX_TOKENS, long_text="truncate")
@@ -588,7 +588,7 @@ def test_a_head_can_be_trained_and_lasts(tmp_path):
     assert trained["modules.1.network.classifier.weight"].grad.abs().max() > 0
     with torch.no_grad():
         trained["modules.1.network.classifier.bias"].add_(1)
-    finished = trainable.finished()
+    finished = trainable.to_encoder()
     assert_same_rows(finished.encode(PAIRS).vectors, before + 1)
     assert_same_rows(encoder.encode(PAIRS).vectors, before)
     again = pickle.loads(pickle.dumps(finished))
@@ -615,7 +615,7 @@ def test_a_pickle_by_name_gives_the_same_object(folder):
     dumped = pickle.dumps(encoder)
     assert len(dumped) < 5_000
     assert pickle.loads(dumped) is encoder
-    short = encoder.derived(max_length=9)
+    short = encoder.replace(max_length=9)
     again = pickle.loads(pickle.dumps(short))
     assert (again.max_length, again.backbone) == (9, encoder.backbone)
     assert_same_rows(again.encode(PAIRS).vectors, short.encode(PAIRS).vectors)
@@ -637,7 +637,7 @@ def test_a_pickle_with_weights_needs_no_folder(tmp_path):
 
 def test_pickles_of_fresh_heads_are_not_mixed_up(tmp_path):
     base = load_encoder(make_checkpoint(tmp_path), device="cpu")
-    encoders = [base.with_fresh_head(n_labels, seed) for n_labels in (1, 3) for seed in (0, 1)]
+    encoders = [base.with_new_head(n_labels, seed) for n_labels in (1, 3) for seed in (0, 1)]
     encoders.append(encoders[-1].with_head(encoders[-1].head.with_labels(NLI)))
     again = [pickle.loads(pickle.dumps(encoder)) for encoder in encoders]
     for encoder, loaded in zip(encoders, again, strict=True):

@@ -104,7 +104,7 @@ def test_release_models_forgets_what_nobody_uses(folder, n_read):
     encoder = load_encoder(folder, device="cpu")
     weights = weakref.ref(encoder.backbone.model)
     release_models()
-    derived = encoder.configured(pooling="cls")
+    derived = encoder.with_pooling(pooling="cls")
     del encoder
     release_models()
     assert load_encoder(folder, device="cpu").backbone is derived.backbone

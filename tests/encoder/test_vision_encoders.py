@@ -135,34 +135,34 @@ def test_poolings(name, tmp_path):
     if name not in ("siglip", "swin", "convnext"):
         expected["cls"] = hidden[:, 0]
     for pooling, vectors in expected.items():
-        found = encoder.configured(pooling=pooling)
+        found = encoder.with_pooling(pooling=pooling)
         assert_equal_vectors(found.encode(PICTURES), vectors.numpy())
-        assert found.configured(pooling=pooling) is found
+        assert found.with_pooling(pooling=pooling) is found
         assert found.model is encoder.model
-        assert found.recipe() != encoder.recipe() or pooling == encoder.pooling
+        assert found.encoding_params() != encoder.encoding_params() or pooling == encoder.pooling
     if "cls" not in expected:
         with pytest.raises(ValueError, match=r"pooling='cls', but .* has no such token"):
-            encoder.configured(pooling="cls")
+            encoder.with_pooling(pooling="cls")
     with pytest.raises(ValueError, match="pooling='max': pass 'auto' or one of"):
-        encoder.configured(pooling="max")
+        encoder.with_pooling(pooling="max")
 
 
 def test_normalize(vit, clip):
     for folder in (vit, clip):
         encoder = load_image_encoder(folder, device="cpu")
         assert not encoder.normalizes
-        unit = encoder.configured(normalize=True)
+        unit = encoder.with_pooling(normalize=True)
         vectors = unit.encode(PICTURES)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
         assert unit.normalizes
-        assert unit.configured(normalize=False).modules == encoder.modules
-        assert unit.recipe() != encoder.recipe()
+        assert unit.with_pooling(normalize=False).modules == encoder.modules
+        assert unit.encoding_params() != encoder.encoding_params()
 
 
 def test_a_pooler_without_weights_is_not_used(tmp_path):
     encoder = load_image_encoder(VISION["vit classifier"](tmp_path), device="cpu")
     with pytest.raises(ValueError, match="pooling='pooler', but ViTModel has none here"):
-        encoder.configured(pooling="pooler")
+        encoder.with_pooling(pooling="pooler")
 
 
 @pytest.mark.parametrize("modes", ["mean", ("cls", "max")])
@@ -416,8 +416,8 @@ def test_texts_find_images_in_one_space(clip):
             **processor(images=PICTURES, return_tensors="pt"),
         ).logits_per_text
         expected /= model.logit_scale.exp()
-    u = texts.configured(normalize=True).encode(TEXTS).vectors
-    v = images.configured(normalize=True).encode(PICTURES)
+    u = texts.with_pooling(normalize=True).encode(TEXTS).vectors
+    v = images.with_pooling(normalize=True).encode(PICTURES)
     np.testing.assert_allclose(u @ v.T, expected.numpy(), atol=1e-5)
 
 
@@ -565,7 +565,7 @@ def test_the_fingerprint_is_of_the_processing_too(vit):
     edit(vit / "preprocessor_config.json", lambda config: config.update(image_mean=[0.1] * 3))
     after = load_image_encoder(vit, device="cpu")
     assert after.fingerprint != before.fingerprint
-    assert after.recipe() != before.recipe()
+    assert after.encoding_params() != before.encoding_params()
     assert_other_rows(after.encode(PICTURES), before.encode(PICTURES))
     with pytest.raises(ModelChangedError, match="its files have changed"):
         load_image_encoder(vit, device="cpu", expected_fingerprint=before.fingerprint)
@@ -576,9 +576,9 @@ def test_pickles(name, tmp_path):
     encoder = load_image_encoder(VISION[name](tmp_path / "model", seed=next(_seeds)), device="cpu")
     for changed in (
         encoder,
-        encoder.configured(normalize=True),
-        encoder.configured(pooling="mean"),
-        encoder.derived(truncate_dim=7),
+        encoder.with_pooling(normalize=True),
+        encoder.with_pooling(pooling="mean"),
+        encoder.replace(truncate_dim=7),
     ):
         pickled = pickle.dumps(changed)
         assert len(pickled) < 1000
@@ -587,7 +587,7 @@ def test_pickles(name, tmp_path):
         assert again.truncate_dim == changed.truncate_dim
         np.testing.assert_array_equal(again.encode(PICTURES), changed.encode(PICTURES))
         # Without a name, with its weights.
-        nameless = pickle.loads(pickle.dumps(changed.derived(source=None)))
+        nameless = pickle.loads(pickle.dumps(changed.replace(source=None)))
         assert nameless.model is not encoder.model
         np.testing.assert_array_equal(nameless.encode(PICTURES), changed.encode(PICTURES))
         assert nameless.fingerprint == encoder.fingerprint

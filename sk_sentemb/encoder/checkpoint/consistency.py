@@ -34,7 +34,7 @@ def check_token_ids(
         )
 
 
-def resolve_max_length(
+def read_max_length(
     settings: Fields,
     tokenizer: TextTokenizer,
     saved: PreTrainedTokenizerBase | None,

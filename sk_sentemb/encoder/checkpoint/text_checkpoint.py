@@ -24,7 +24,7 @@ from ..packing import Backbone, StaticBackbone
 from ..text_encoder import Encoder, Source
 from ..tokenization import TextTokenizer, fast_tokenizer
 from .clip import CLIPModelPair, is_clip, shared_towers
-from .consistency import check_encoding, check_token_ids, resolve_max_length
+from .consistency import check_encoding, check_token_ids, read_max_length
 from .layout import (
     CLIP,
     PAIRS_TASK,
@@ -96,7 +96,7 @@ def read_encoder(
         tokenizer=tokenizer,
         backbone=backbone,
         modules=tuple(module.to(device).eval().requires_grad_(False) for module in modules),
-        max_length=resolve_max_length(settings, tokenizer, saved, backbone, pairs=pairs),
+        max_length=read_max_length(settings, tokenizer, saved, backbone, pairs=pairs),
         fingerprint=fingerprint(folder),
         prompts=_prompts(config),
         default_prompt=_default_prompt(config),
