@@ -1,5 +1,5 @@
-import copy
-import pickle
+"""describe_columns and column_roles: the role of a column by its cells, dtype and name."""
+
 import uuid
 import warnings
 from datetime import date, datetime, time, timedelta
@@ -11,18 +11,14 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.base import clone
-from sklearn.compose import ColumnTransformer, make_column_transformer
-from sklearn.utils.fixes import parse_version
 
-from sk_sentemb import SentenceEmbedder, text_column_selector
+from sk_sentemb import text_column_selector
 from sk_sentemb.preprocessing import column_roles, describe_columns
-from tests.helpers.tiny_models import TINY
 
 RNG = np.random.default_rng(0)
+
 N = 60
 
 
@@ -192,7 +188,7 @@ def test_role(cells, expected):
     ],
     ids=str,
 )
-def test_role_of_the_dtypes_of_polars_and_pyarrow(cells, expected):
+def test_role_of_polars_and_pyarrow_dtypes(cells, expected):
     frame = pl.DataFrame({"c": cells})
     assert describe_columns(frame).loc["c", "role"] == expected
     if cells.dtype not in (pl.Categorical, pl.Enum):
@@ -252,11 +248,13 @@ TEXT_OF = {
     "stsb/stsb-en-dev.csv": ["0", "1"],
     "stsb/stsb-en-test.csv": ["0", "1"],
 }
+
 CATEGORIES_OF = {
     "clothing/reviews.csv": ["Division Name", "Department Name", "Class Name"],
     "banking77/train.csv": ["category"],
     "sick/SICK_train.txt": ["entailment_judgment"],
 }
+
 IDS_OF = {
     "clothing/reviews.csv": ["Unnamed: 0", "Clothing ID"],
     "cranfield/docs.csv": ["doc_id"],
@@ -293,13 +291,13 @@ def test_roles_in_a_sample(shared_data, sample):
     assert roles["categorical"] == ["Division Name", "Department Name", "Class Name"]
 
 
-def test_a_sample_of_a_column_with_little_in_it_is_of_what_is_there():
+def test_sample_ignores_missing_values():
     cells = [None] * 10_000
     cells[3333::2000] = SENTENCES[:4]
     assert role(cells, sample=10) == "text"
 
 
-def test_measures():
+def test_describe_columns_statistics():
     X = pd.DataFrame(
         {
             "text": ["the red dress", "the blue dress", None, "the red dress"],
@@ -328,14 +326,14 @@ def test_measures():
     assert found["role"].tolist() == ["text", "categorical", "numeric", "other"]
 
 
-def test_reasons_tell_of_numbers():
+def test_describe_columns_reasons_of_numbers():
     mostly = pd.DataFrame({"n": each(lambda i: f"{i}.5" if i % 10 else "?")})
     assert describe_columns(mostly).loc["n", "reason"] == ("90% numbers; distinct other cells: 1")
     half = pd.DataFrame({"n": ["3.5", "unknown"]})
     assert describe_columns(half).loc["n", "reason"] == "50% numbers, 2 distinct cells (100%)"
 
 
-def test_thresholds_decide():
+def test_thresholds_change_roles():
     names = each(lambda i: f"Ann{i} Lee{i}")
     assert role(names, min_words=2) == "text"
     assert role(SENTENCES, min_words=8) == "id"
@@ -366,7 +364,7 @@ def test_thresholds_out_of_range(rules, message):
         text_column_selector(**rules)(pd.DataFrame({"a": ["b"]}))
 
 
-def test_arguments_that_are_no_thresholds():
+def test_thresholds_of_wrong_types_and_names():
     X = pd.DataFrame({"a": ["b"]})
     for find in (describe_columns, column_roles):
         with pytest.raises(TypeError, match="min_words='3' is of type str; pass a number"):
@@ -389,7 +387,7 @@ def test_arguments_that_are_no_thresholds():
         text_column_selector(pattern="(")(X)
 
 
-def test_what_is_no_table_of_named_columns():
+def test_describe_columns_rejects_other_than_named_columns():
     for X in ([["a"]], np.array([["a"]]), pd.Series(["a"]), {"a": ["b"]}, None):
         with pytest.raises(TypeError, match="roles belong to named columns"):
             describe_columns(X)
@@ -403,7 +401,7 @@ def test_what_is_no_table_of_named_columns():
         describe_columns(pl.LazyFrame({"a": ["b"]}))
 
 
-def test_a_table_without_columns_has_no_roles():
+def test_no_columns_have_no_roles():
     assert not any(column_roles(pd.DataFrame()).values())
     assert describe_columns(pd.DataFrame()).shape[0] == 0
 
@@ -419,7 +417,7 @@ FRAME = pd.DataFrame(
 )
 
 
-def test_listed_columns_are_all_of_a_role():
+def test_column_roles_of_listed_columns():
     roles = column_roles(FRAME, text="review", categorical=["stars", "size"])
     assert roles["text"] == ["review"]
     assert roles["categorical"] == ["size", "stars"]
@@ -431,7 +429,7 @@ def test_listed_columns_are_all_of_a_role():
     assert column_roles(FRAME, text=only_title)["text"] == ["title"]
 
 
-def test_roles_of_single_columns():
+def test_column_roles_with_roles_of_single_columns():
     roles = column_roles(FRAME, roles={"stars": "categorical", "title": "other", "id": "numeric"})
     assert roles["text"] == ["review"]
     assert roles["categorical"] == ["size", "stars"]
@@ -449,43 +447,9 @@ def test_roles_of_single_columns():
         ({"text": "size", "roles": {"size": "id"}}, "'size' is both 'id' and 'text'"),
     ],
 )
-def test_roles_that_contradict_or_do_not_exist(given_roles, message):
+def test_column_roles_rejects_contradictions_and_unknown_names(given_roles, message):
     with pytest.raises(ValueError, match=message):
         column_roles(FRAME, **given_roles)
-
-
-@pytest.mark.parametrize("make", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
-def test_selector_in_column_transformers(make):
-    if make == pa.Table.from_pandas and parse_version(sklearn.__version__) < parse_version("1.7"):
-        pytest.skip("ColumnTransformer takes no pyarrow tables")
-    X = make(FRAME)
-    embedder = SentenceEmbedder(TINY)
-    expected = embedder.fit_transform(FRAME[["review", "title"]])
-    of_tuples = ColumnTransformer([("text", embedder, text_column_selector())])
-    made = make_column_transformer((embedder, text_column_selector()), remainder="drop")
-    for transformer in (of_tuples, made, clone(of_tuples)):
-        np.testing.assert_allclose(transformer.fit_transform(X), expected, atol=1e-6)
-        fitted = pickle.loads(pickle.dumps(transformer))
-        np.testing.assert_allclose(fitted.transform(X), expected, atol=1e-6)
-
-
-def test_selector_is_copied_shown_and_set_like_an_estimator():
-    selector = text_column_selector(pattern="^re", min_words=2)
-    assert str(selector) == "text_column_selector(min_words=2, pattern='^re')"
-    assert selector(FRAME) == ["review"]
-    for copied in (clone(selector), copy.deepcopy(selector), pickle.loads(pickle.dumps(selector))):
-        assert copied.get_params() == selector.get_params()
-        assert copied(FRAME) == ["review"]
-    assert selector.set_params(pattern=None)(FRAME) == ["review", "title"]
-
-
-def test_selector_of_a_table_without_text():
-    X = FRAME[["size", "stars"]]
-    assert text_column_selector()(X) == []
-    made = make_column_transformer(
-        (SentenceEmbedder(TINY), text_column_selector()), remainder="drop"
-    )
-    assert made.fit_transform(X).shape == (N, 0)
 
 
 anything = st.one_of(
@@ -505,7 +469,7 @@ anything = st.one_of(
 
 
 @given(st.lists(anything, max_size=8))
-def test_any_cells_have_a_role_that_does_not_depend_on_their_order(cells):
+def test_role_of_any_cells_is_independent_of_their_order(cells):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = describe_columns(pd.DataFrame({"c": pd.Series(cells, dtype=object)}))
@@ -514,7 +478,7 @@ def test_any_cells_have_a_role_that_does_not_depend_on_their_order(cells):
     assert found["role"].equals(turned["role"])
 
 
-def test_hostile_cells_take_no_time_that_grows_with_their_square():
+def test_describe_columns_of_hostile_cells_is_fast():
     hostile = [
         ".png?" * 40_000 + " x",
         ".png?" * 40_000 + "\nx",

@@ -70,7 +70,7 @@ def in_mode(request):
 
 @outputs
 @pytest.mark.parametrize(("X", "name"), ONE_DIMENSIONAL.values(), ids=ONE_DIMENSIONAL)
-def test_one_dimension_stays_one_dimension_with_its_name(X, name, output, in_mode):
+def test_set_output_keeps_one_dimension_and_name(X, name, output, in_mode):
     found = in_mode(TextCleaner(), X, output)
     assert type(found) is OUTPUTS[output][0]
     assert as_list(found) == CLEAN
@@ -84,7 +84,7 @@ def test_one_dimension_stays_one_dimension_with_its_name(X, name, output, in_mod
 
 @outputs
 @pytest.mark.parametrize("X", TABLES.values(), ids=TABLES)
-def test_tables_stay_tables(X, output, in_mode):
+def test_set_output_keeps_tables(X, output, in_mode):
     found = in_mode(TextCleaner(), X, output)
     assert type(found) is OUTPUTS[output][1]
     if output == "default":
@@ -98,7 +98,7 @@ def test_tables_stay_tables(X, output, in_mode):
 @outputs
 @pytest.mark.parametrize("make_row", [list, tuple, lambda row: np.array(row, dtype=object)])
 @pytest.mark.parametrize("make", [list, tuple, deque])
-def test_rows_of_one_text_stay_rows(make, make_row, output):
+def test_rows_of_one_text_are_two_dimensional(make, make_row, output):
     cleaner = TextCleaner().set_output(transform=output)
     found = cleaner.fit_transform(make(make_row([text]) for text in HTML))
     assert type(found) is OUTPUTS[output][1]
@@ -107,7 +107,7 @@ def test_rows_of_one_text_stay_rows(make, make_row, output):
 
 
 @outputs
-def test_all_missing_and_no_rows(output):
+def test_only_missing_values_and_no_rows(output):
     cleaner = TextCleaner().set_output(transform=output).fit(pd.Series(HTML, name="a"))
     for cells in ([None, None], []):
         found = cleaner.transform(pd.Series(cells, name="a", dtype=object))
@@ -121,7 +121,7 @@ def test_all_missing_and_no_rows(output):
 
 @outputs
 @pytest.mark.parametrize("X", [x for x, _ in ONE_DIMENSIONAL.values()], ids=ONE_DIMENSIONAL)
-def test_vectorizers_read_what_was_cleaned(X, output):
+def test_vectorizers_accept_the_output(X, output):
     expected = TfidfVectorizer().fit_transform(EMPTY).toarray()
     words = make_pipeline(TextCleaner(missing="empty"), TfidfVectorizer())
     with config_context(transform_output=output):
@@ -131,7 +131,7 @@ def test_vectorizers_read_what_was_cleaned(X, output):
 
 @outputs
 @pytest.mark.parametrize("X", TABLES.values(), ids=TABLES)
-def test_embedders_in_column_transformers(X, output, in_mode):
+def test_text_cleaner_in_column_transformers(X, output, in_mode):
     expected = SentenceEmbedder(TINY).fit_transform(EMPTY)
     embedder = SentenceEmbedder(TINY, missing="empty")
     both = FeatureUnion(
@@ -167,7 +167,7 @@ def test_embedders_in_column_transformers(X, output, in_mode):
 
 
 @outputs
-def test_words_and_meaning_in_a_feature_union(output):
+def test_text_cleaner_in_a_feature_union(output):
     words = make_pipeline(TextCleaner(missing="empty"), TfidfVectorizer(), TruncatedSVD(2))
     meaning = make_pipeline(TextCleaner(), SentenceEmbedder(TINY, missing="empty"))
     both = FeatureUnion([("meaning", meaning), ("words", words)])
@@ -186,13 +186,13 @@ class Shouter(TextCleaner):
 
 
 @outputs
-def test_subclasses_keep_one_dimension(output, in_mode):
+def test_set_output_of_subclasses(output, in_mode):
     found = in_mode(Shouter(), HTML, output)
     assert type(found) is OUTPUTS[output][0]
     assert as_list(found) == [text and text.upper() for text in CLEAN]
 
 
-def test_the_output_mode_is_copied_and_checked():
+def test_set_output_is_cloned_and_validated():
     cleaner = TextCleaner().set_output(transform="pandas").set_output()
     for copied in (clone(cleaner), pickle.loads(pickle.dumps(cleaner))):
         assert isinstance(copied.fit_transform(HTML), pd.Series)

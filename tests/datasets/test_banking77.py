@@ -64,7 +64,7 @@ def test_banking77_sample_names_its_license():
         assert part in text
 
 
-def test_banking77_sample_refuses_other_values():
+def test_banking77_sample_rejects_invalid_parameters():
     with pytest.raises(ValueError, match="'as_frame' parameter"):
         load_banking77_sample(as_frame="auto")
 
@@ -101,7 +101,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_banking77_is_read_where_the_environment_says(published, local, tmp_path):
+def test_fetch_banking77_from_the_folder_of_the_environment(published, local, tmp_path):
     banking = fetch_banking77(data_home=tmp_path / "home", download_if_missing=False)
     assert banking.data[0] == "I am still waiting on my card?"
     assert banking.target_names[banking.target[0]] == "card_arrival"
@@ -109,7 +109,7 @@ def test_banking77_is_read_where_the_environment_says(published, local, tmp_path
 
 
 @pytest.mark.parametrize(("subset", "size"), [("train", 10_003), ("test", 3_080), ("all", 13_083)])
-def test_banking77_sizes(published, local, subset, size):
+def test_fetch_banking77_sizes(published, local, subset, size):
     banking = fetch_banking77(subset=subset)
     assert banking.frame.shape == (size, 2)
     assert banking.target_names.tolist() == sorted(set(banking.target_names))
@@ -119,7 +119,7 @@ def test_banking77_sizes(published, local, subset, size):
     assert "CC BY 4.0" in banking.DESCR
 
 
-def test_banking77_is_what_the_files_say(published, local):
+def test_fetch_banking77_equals_the_files(published, local):
     banking = fetch_banking77(subset="all")
     files = [pd.read_csv(published / f"{split}.csv", dtype=str) for split in ("train", "test")]
     expected = pd.concat(files, ignore_index=True)
@@ -127,7 +127,7 @@ def test_banking77_is_what_the_files_say(published, local):
     assert banking.target_names[banking.target].tolist() == expected["category"].tolist()
 
 
-def test_banking77_as_X_y(published, local):
+def test_fetch_banking77_as_X_y(published, local):
     banking = fetch_banking77(subset="test")
     X, y = fetch_banking77(subset="test", return_X_y=True)
     pd.testing.assert_series_equal(X, banking.data)
@@ -137,7 +137,7 @@ def test_banking77_as_X_y(published, local):
     assert [type(part) for part in arrays] == [np.ndarray, np.ndarray]
 
 
-def test_banking77_is_downloaded_once(published, mirror, tmp_path):
+def test_fetch_banking77_downloads_once(published, mirror, tmp_path):
     shutil.copy(published / "train.csv", mirror)
     downloaded = fetch_banking77(data_home=tmp_path / "home")
     cache = tmp_path / "home" / "sk_sentemb" / "banking77"
@@ -149,7 +149,7 @@ def test_banking77_is_downloaded_once(published, mirror, tmp_path):
     pd.testing.assert_frame_equal(again.frame, downloaded.frame)
 
 
-def test_corrupted_download_is_refused(published, mirror, tmp_path):
+def test_fetch_banking77_rejects_a_corrupted_download(published, mirror, tmp_path):
     corrupted = (published / "train.csv").read_bytes()[:-1]
     (mirror / "train.csv").write_bytes(corrupted)
     with pytest.raises(OSError, match="could not be downloaded") as error:
@@ -159,12 +159,12 @@ def test_corrupted_download_is_refused(published, mirror, tmp_path):
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 
 
-def test_file_missing_from_the_mirror(mirror, tmp_path):
+def test_fetch_banking77_with_a_file_missing_from_the_mirror(mirror, tmp_path):
     with pytest.raises(OSError, match=r"404.*/test\.csv.*to work offline, copy the file to"):
         fetch_banking77(subset="test", data_home=tmp_path)
 
 
-def test_no_network(mirror, tmp_path, monkeypatch):
+def test_fetch_banking77_without_a_network(mirror, tmp_path, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), _QuietHandler) as server:
         port = server.server_port  # closed again below, so nothing listens there
     monkeypatch.setenv("SK_SENTEMB_BANKING77_URL", f"http://127.0.0.1:{port}")
@@ -172,7 +172,7 @@ def test_no_network(mirror, tmp_path, monkeypatch):
         fetch_banking77(data_home=tmp_path)
 
 
-def test_nothing_is_downloaded_unless_allowed(mirror, tmp_path, monkeypatch):
+def test_fetch_banking77_downloads_only_if_allowed(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("SK_SENTEMB_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(OSError, match="Banking77 was not found at") as error:
         fetch_banking77(data_home=tmp_path / "home", download_if_missing=False)
@@ -182,7 +182,7 @@ def test_nothing_is_downloaded_unless_allowed(mirror, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["environment", "cache"])
-def test_corrupted_file_on_disk_is_refused(mirror, tmp_path, monkeypatch, place):
+def test_fetch_banking77_rejects_a_corrupted_file(mirror, tmp_path, monkeypatch, place):
     if place == "environment":
         monkeypatch.setenv("SK_SENTEMB_DATA", str(tmp_path / "data"))
         folder = tmp_path / "data" / "banking77"
@@ -197,7 +197,7 @@ def test_corrupted_file_on_disk_is_refused(mirror, tmp_path, monkeypatch, place)
         assert part in str(error.value)
 
 
-def test_missing_pooch_names_the_extra(mirror, tmp_path, monkeypatch):
+def test_fetch_banking77_without_pooch_names_the_extra(mirror, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)  # what Python takes for "not installed"
     with pytest.raises(ImportError, match=r'pip install "sk-sentemb\[datasets\]"'):
         fetch_banking77(data_home=tmp_path)
@@ -206,6 +206,6 @@ def test_missing_pooch_names_the_extra(mirror, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "parameters", [{"subset": "validation"}, {"data_home": 3}, {"download_if_missing": "no"}]
 )
-def test_fetch_banking77_refuses(parameters):
+def test_fetch_banking77_rejects_invalid_parameters(parameters):
     with pytest.raises(ValueError, match=f"'{next(iter(parameters))}' parameter"):
         fetch_banking77(**parameters)
