@@ -1,6 +1,7 @@
 """TextPCA: fewer components where there are few rows or features."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from sk_sentemb import (
     SentenceEmbedder,
     make_multimodal_transformer,
 )
+from sk_sentemb.exceptions import ReducedComponentsWarning
 from sk_sentemb.preprocessing.text_pca import TextPCA
 from tests.helpers.tiny_models import TINY
 
@@ -40,7 +42,7 @@ def reduced(k, **how):
 def test_text_pca_with_fewer_rows_than_components():
     features = reduced(30)
     message = r"text-t__pca__n_components=30 exceeds the 12 rows: 12 components"
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(ReducedComponentsWarning, match=message):
         found = features.fit_transform(TABLE)
     expected = PCA(12, random_state=0).fit_transform(EMBEDDER.fit_transform(TEXTS))
     np.testing.assert_allclose(found[:, :12], expected, atol=1e-5)
@@ -63,7 +65,9 @@ def test_text_pca_with_fewer_rows_than_components():
 
 def test_text_pca_with_fewer_features_than_components():
     more = pd.DataFrame({"t": [f"{i} {text}" for i in range(4) for text in TEXTS], "n": range(48)})
-    with pytest.warns(UserWarning, match="exceeds the 32 features of the embedder: 32 components"):
+    with pytest.warns(
+        ReducedComponentsWarning, match="exceeds the 32 features of the embedder: 32 components"
+    ):
         assert reduced(40).fit_transform(more).shape == (48, 33)
 
 
@@ -80,16 +84,20 @@ def test_text_pca_equals_pca_of_scikit_learn():
 def test_text_pca_in_folds_and_of_sparse_features():
     words = make_multimodal_transformer(text="t", text_components=30, embedder=TfidfVectorizer())
     n_words = TfidfVectorizer().fit_transform(TEXTS).shape[1]
-    with pytest.warns(UserWarning, match=f"exceeds the {n_words} features of the embedder"):
+    with pytest.warns(
+        ReducedComponentsWarning, match=f"exceeds the {n_words} features of the embedder"
+    ):
         assert words.fit_transform(TABLE).shape == (12, n_words - 1)
     model = make_pipeline(reduced(8), LogisticRegression())
-    with pytest.warns(UserWarning, match="exceeds the 6 rows: 6 components are kept"):
+    with pytest.warns(ReducedComponentsWarning, match="exceeds the 6 rows: 6 components are kept"):
         scores = cross_val_score(model, TABLE, np.arange(12) % 2, cv=2, error_score="raise")
     assert scores.shape == (2,)
-    with pytest.warns(UserWarning, match="^n_components=5 exceeds the 3 rows"):
+    with pytest.warns(ReducedComponentsWarning, match="^n_components=5 exceeds the 3 rows"):
         assert TextPCA(5).fit(np.eye(3)).transform(np.eye(3)).shape == (3, 3)
 
 
 @parametrize_with_checks([TextPCA(2)])
 def test_scikit_learn_check(estimator, check):
-    check(estimator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReducedComponentsWarning)
+        check(estimator)
