@@ -15,9 +15,9 @@ from torch import nn
 
 from ._docstrings import substitute_docstring
 from ._inputs import TextColumns, UniqueTexts, check_sample_weight
-from ._parallel import count_workers, spread
+from ._parallel import count_workers, parallel_encode
 from ._pretrained import PretrainedModelMixin
-from ._progress import SklearnCallbackAdapter, reporting
+from ._progress import SklearnCallbackAdapter, progress_reporter
 from ._training import Data, FineTuner, FineTuningResult, Kind, find_shapes, most_epochs, tune
 from ._truncation import CellCounts, warn_truncated
 from ._types import Text
@@ -258,7 +258,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         try:
             return self._encode_cached(self.encoder_, distinct.texts, context)
         except TextTooLongError as error:
-            row, column = distinct.place_of(error.position)
+            row, column = distinct.first_cell(error.position)
             where = place(row) if place else f"{self._describe_row(row, column)} of X"
             raise ValueError(
                 f"{where} has more than {error.max_length} tokens, and long_text='error'. Shorten it, "
@@ -277,8 +277,10 @@ class BaseTextEstimator(PretrainedModelMixin):
         cache = open_cache(self.cache)
         if encoder.unsaved and isinstance(cache, DiskCache):
             cache = open_cache("memory")
-        workers = spread(encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings)
-        shown = reporting(
+        workers = parallel_encode(
+            encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
+        )
+        shown = progress_reporter(
             self,
             len(texts),
             bar=self.verbose > 0,

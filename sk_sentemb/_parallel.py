@@ -23,7 +23,7 @@ _MOST_CHARACTERS = 2_000_000
 
 
 @contextmanager
-def spread(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Compute]:
+def parallel_encode(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Compute]:
     """Let the workers of joblib's backend embed texts, if there is more than one.
 
     They start when they are first needed and stay until the end, because some backends start new

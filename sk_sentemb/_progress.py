@@ -61,7 +61,7 @@ def progress_bar(
 
 
 @contextmanager
-def reporting(
+def progress_reporter(
     estimator: Any,
     total: int,
     *,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._inputs import MISSING_TEXT
+from ._inputs import MISSING
 from ._warn import warn
 from .exceptions import TruncationWarning
 
@@ -18,7 +18,7 @@ class CellCounts(NamedTuple):
 
 def count_truncated(which: np.ndarray, truncated: np.ndarray) -> CellCounts:
     """Count the cells with a truncated text; a text in three cells counts three times."""
-    cells = which[which != MISSING_TEXT]
+    cells = which[which != MISSING]
     return CellCounts(len(cells), int(truncated[cells].sum()))
 
 

@@ -349,7 +349,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     ) -> TextColumns:
         go_on = self._is_warm_start(go_on)
         columns = self._validate_input(X, reset=True)
-        if not len(columns.missing):
+        if not columns.n_rows:
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
@@ -391,7 +391,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
 
     def _validate_input(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
-        n_columns = columns.missing.shape[1]
+        n_columns = columns.n_columns
         one_dimensional = (
             n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) == 1
         )
@@ -417,8 +417,8 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
             vectors = vectors[:, : self.embedding_dim_]
             vectors = l2_normalize(vectors) if self.encoder_.normalizes else vectors.copy()
         return EmbeddedRows(
-            distinct.spread(vectors, fill=np.nan if self.missing == "nan" else 0.0),
-            *count_truncated(distinct.which, embedded.truncated),
+            distinct.expand(vectors, fill=np.nan if self.missing == "nan" else 0.0),
+            *count_truncated(distinct.inverse, embedded.truncated),
             n_missing=int(columns.missing.sum()),
         )
 

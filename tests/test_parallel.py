@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import SentenceEmbedder, load_encoder
-from sk_sentemb._parallel import count_workers, spread
+from sk_sentemb._parallel import count_workers, parallel_encode
 from sk_sentemb.cache import DiskCache, MemoryCache
 from sk_sentemb.exceptions import TruncationWarning
 from tests.helpers.checkpoints import HIDDEN, make_checkpoint
@@ -180,7 +180,7 @@ def test_progress_is_reported_block_by_block(backend, model, logs):
     done = []
     with (
         joblib.parallel_config(backend=backend),
-        spread(load_encoder(model), n_jobs=2) as encode,
+        parallel_encode(load_encoder(model), n_jobs=2) as encode,
     ):
         encode(TEXTS, done.append)
     assert len(done) > 4
@@ -201,7 +201,7 @@ def test_what_is_raised_in_the_middle_stops_the_workers(backend, model, expected
         raise EnoughError
 
     def run():
-        with joblib.parallel_config(backend=backend), spread(encoder, n_jobs=2) as encode:
+        with joblib.parallel_config(backend=backend), parallel_encode(encoder, n_jobs=2) as encode:
             encode(TEXTS * 50, stop)
 
     with pytest.raises(EnoughError):
@@ -424,7 +424,7 @@ def test_dask_loses_nothing_with_a_worker(named, model, client):
     on_progress, killed = killer(client, after=1)
     with (
         joblib.parallel_config(backend="dask"),
-        spread(encoder, n_jobs=-1) as encode,
+        parallel_encode(encoder, n_jobs=-1) as encode,
     ):
         found = encode(MANY, on_progress)
     assert killed[0] < len(MANY) / 2

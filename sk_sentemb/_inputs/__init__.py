@@ -5,11 +5,11 @@ from .feature_names import validate_feature_names
 from .frames import columns_of, is_missing, named_columns, validate_table
 from .images import ImageColumns, read_image_columns
 from .text import TextColumns, read_argument, read_cells, read_text_columns
-from .unique import MISSING_TEXT, UniqueTexts, make_pairs, unique_texts
+from .unique import MISSING, UniqueTexts, make_pairs, unique_texts
 from .validation import check_no_missing, check_query_id, check_sample_weight
 
 __all__ = [
-    "MISSING_TEXT",
+    "MISSING",
     "ImageColumns",
     "TextColumns",
     "UniqueTexts",

@@ -17,8 +17,18 @@ class ImageColumns:
     """The images of X, column by column."""
 
     cells: list[list[Any]]
-    missing: np.ndarray
+    missing: np.ndarray  # bool of shape (n_rows, n_columns)
     names: list[str] | None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.missing.shape[0]
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns."""
+        return self.missing.shape[1]
 
 
 def read_image_columns(X: Any) -> ImageColumns:

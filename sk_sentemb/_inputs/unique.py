@@ -8,7 +8,7 @@ import numpy as np
 from .._types import Text
 from .text import TextColumns
 
-MISSING_TEXT = -1
+MISSING = -1
 
 
 @dataclass(frozen=True)
@@ -16,21 +16,21 @@ class UniqueTexts:
     """Texts without repetition, and where they stand."""
 
     texts: list[Any]
-    which: np.ndarray
+    inverse: np.ndarray
 
-    def place_of(self, text: int) -> tuple[int, int]:
+    def first_cell(self, text: int) -> tuple[int, int]:
         """Return the row and the column where a text first stands."""
-        row, column = np.argwhere(text == self.which.T)[0]
+        row, column = np.argwhere(text == self.inverse.T)[0]
         return int(row), int(column)
 
-    def spread(self, vectors: np.ndarray, *, fill: float) -> np.ndarray:
+    def expand(self, vectors: np.ndarray, *, fill: float) -> np.ndarray:
         """Put the vectors of the texts where the texts stand."""
-        n_columns, n_rows = self.which.shape
-        if n_columns == 1 and np.array_equal(self.which[0], np.arange(len(vectors))):
+        n_columns, n_rows = self.inverse.shape
+        if n_columns == 1 and np.array_equal(self.inverse[0], np.arange(len(vectors))):
             return vectors
         spread = np.full((n_rows, n_columns, vectors.shape[1]), fill, dtype=vectors.dtype)
-        for column, which in enumerate(self.which):
-            with_text = which != MISSING_TEXT
+        for column, which in enumerate(self.inverse):
+            with_text = which != MISSING
             spread[with_text, column] = vectors[which[with_text]]
         return spread.reshape(n_rows, n_columns * vectors.shape[1])
 
@@ -45,12 +45,12 @@ def unique_texts(columns: TextColumns, *, missing_is_empty: bool) -> UniqueTexts
     if missing_is_empty or not columns.missing.any():
         return UniqueTexts(list(index), which)
     # The empty text of a missing cell goes, unless a cell that is there has it too.
-    which = np.where(columns.missing.T, MISSING_TEXT, which)
+    which = np.where(columns.missing.T, MISSING, which)
     used = np.zeros(len(index), dtype=bool)
-    used[which[which != MISSING_TEXT]] = True
-    renumbered = np.where(used, np.cumsum(used) - 1, MISSING_TEXT)
+    used[which[which != MISSING]] = True
+    renumbered = np.where(used, np.cumsum(used) - 1, MISSING)
     texts = [text for text, is_used in zip(index, used, strict=True) if is_used]
-    return UniqueTexts(texts, np.where(which == MISSING_TEXT, MISSING_TEXT, renumbered[which]))
+    return UniqueTexts(texts, np.where(which == MISSING, MISSING, renumbered[which]))
 
 
 def make_pairs(columns: TextColumns, *, symmetric: bool = False) -> TextColumns:

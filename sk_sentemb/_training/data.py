@@ -34,7 +34,7 @@ class Data:
     @property
     def n_rows(self) -> int:
         """How many rows there are."""
-        return len(self.columns.missing)
+        return self.columns.n_rows
 
 
 def read_data(
@@ -92,9 +92,9 @@ def _read_validation_data(X: Any, y: Any) -> Data:
     columns = read_argument(X, "the X of validation_data")
     if y is not None:
         check_no_missing(y, "validation_data[1]")
-        if (n_targets := len(y)) != len(columns.missing):
+        if (n_targets := len(y)) != columns.n_rows:
             raise ValueError(
-                f"validation_data has {len(columns.missing)} rows of X and {n_targets} of y; pass a "
+                f"validation_data has {columns.n_rows} rows of X and {n_targets} of y; pass a "
                 "target for each row."
             )
     return Data(columns, y)
@@ -184,7 +184,7 @@ def seed_of(random_state: Any) -> int:
 
 def _appended(data: Data, more: Data) -> Data:
     """Put the rows that are held out below the others."""
-    n_columns, n_more = data.columns.missing.shape[1], more.columns.missing.shape[1]
+    n_columns, n_more = data.columns.n_columns, more.columns.n_columns
     if n_more != n_columns:
         raise ValueError(
             f"X has {n_columns} columns and that of validation_data has {n_more}; pass as many."

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
-from .._inputs import MISSING_TEXT, TextColumns, check_no_missing, check_query_id, unique_texts
+from .._inputs import MISSING, TextColumns, check_no_missing, check_query_id, unique_texts
 from .._types import Text
 from .._warn import warn
 from ..exceptions import AmbiguousTargetWarning, MissingTextWarning
@@ -85,7 +85,7 @@ def read_examples(
     n_own: int | None = None,
 ) -> Examples:
     """Find out what the data are, and check them."""
-    n_rows, n_columns = columns.missing.shape
+    n_rows, n_columns = columns.n_rows, columns.n_columns
     n_own = n_rows if n_own is None else n_own
     if y is not None:
         check_consistent_length(columns.missing, y)
@@ -97,7 +97,7 @@ def read_examples(
     if shape == SCORES and target is not None:
         target, ends = _scaled(target, score_range, n_own)
     distinct = unique_texts(kind.arrange(columns), missing_is_empty=missing_is_empty)
-    kept = np.flatnonzero((distinct.which != MISSING_TEXT).all(axis=0))
+    kept = np.flatnonzero((distinct.inverse != MISSING).all(axis=0))
     if not (kept < n_own).any():
         raise ValueError("X has no row without a missing text: there is nothing to learn from.")
     if n_own < n_rows and not (kept >= n_own).any():
@@ -105,7 +105,7 @@ def read_examples(
     examples = Examples(
         shape=shape,
         texts=distinct.texts,
-        columns=distinct.which,
+        columns=distinct.inverse,
         rows=np.arange(n_rows),
         target=target,
         classes=classes,

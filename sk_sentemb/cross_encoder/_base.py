@@ -39,7 +39,7 @@ class BaseCrossEncoder(BaseTextEstimator):
                 "of shape (n, 2), or a list of (first, second)."
             )
         columns = read_text_columns(X)
-        n_rows, n_columns = columns.missing.shape
+        n_rows, n_columns = columns.n_rows, columns.n_columns
         if reset and not n_rows:
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
@@ -111,11 +111,11 @@ class BaseCrossEncoder(BaseTextEstimator):
         found = self._encode(distinct, context, place)
         # Of both orders of a pair, as long as each other, the first.
         self._warn_truncated(
-            count_truncated(distinct.which[:1], found.truncated),
+            count_truncated(distinct.inverse[:1], found.truncated),
             "Pass a model with a larger limit, or shorten the texts.",
         )
-        logits = distinct.spread(found.vectors, fill=np.nan)
-        n_orders, n_rows = distinct.which.shape
+        logits = distinct.expand(found.vectors, fill=np.nan)
+        n_orders, n_rows = distinct.inverse.shape
         return logits.reshape(n_rows, n_orders, found.vectors.shape[1]).mean(axis=1)
 
     def _check_y(self, y: Any, columns: TextColumns) -> None:

@@ -26,12 +26,12 @@ def rank_candidates(
     is_number = isinstance(top_k, Integral) and not isinstance(top_k, bool)
     if top_k is not None and not (is_number and top_k > 0):
         raise ValueError(f"top_k={top_k!r}: pass an int above 0, or None for all.")
-    if len(candidates) != len(queries.missing):
+    if len(candidates) != queries.n_rows:
         raise ValueError(
             f"candidates has {len(candidates)} lists of documents, and there are "
-            f"{len(queries.missing)} queries; pass one for each."
+            f"{queries.n_rows} queries; pass one for each."
         )
-    sizes = [len(documents.missing) for documents in candidates]
+    sizes = [documents.n_rows for documents in candidates]
     query = np.repeat(np.arange(len(sizes)), sizes)
     texts = [text for documents in candidates for text in documents.texts[0]]
     missing = [gone for documents in candidates for gone in documents.missing[:, 0]]
@@ -68,7 +68,7 @@ def read_column(X: Any, name: str, *, may_be_missing: bool) -> TextColumns:
     if isinstance(X, str):
         raise TypeError(f"{name} is a single str; pass a list of texts.")
     column = read_argument(X, name)
-    if (n_columns := column.missing.shape[1]) != 1:
+    if (n_columns := column.n_columns) != 1:
         raise ValueError(f"{name} has {n_columns} columns; pass one of texts.")
     if column.missing.any() and not may_be_missing:
         raise ValueError(

@@ -500,7 +500,7 @@ class CrossEncoderScorer(
         if y is None:
             return None
         self._check_y(y, columns)
-        if columns.missing.shape[1] == 2:
+        if columns.n_columns == 2:
             y = column_or_1d(y, warn=True)
         numbers = np.asarray(y)
         if numbers.dtype == object:  # a column of a frame with mixed types
@@ -516,7 +516,7 @@ class CrossEncoderScorer(
     def _check_query_id(self, query_id: Any, columns: TextColumns) -> np.ndarray | None:
         if query_id is None:
             return None
-        names = check_query_id(query_id, len(columns.missing))
+        names = check_query_id(query_id, columns.n_rows)
         if self.fine_tuner is None:
             warn(
                 "query_id has no effect without a fine_tuner: nothing is learnt from the lists.",

@@ -143,7 +143,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
             features=features,
             held_out=self._held_out(),
         )
-        spec = self._head_spec(columns.missing.shape[1])
+        spec = self._head_spec(columns.n_columns)
         if go_on and spec != self._spec:
             raise ValueError(
                 f"with warm_start, the head goes on as it is, {self._spec}, and cannot become {spec}. "
@@ -218,7 +218,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         names = names_of(X)
         if names is None:
             columns = read_text_columns(X)
-            n_columns = columns.missing.shape[1]
+            n_columns = columns.n_columns
             one_dimensional = n_columns == 1 and getattr(X, "ndim", 1) == 1
         else:
             n_columns, one_dimensional = len(names), False
@@ -243,10 +243,10 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         distinct = unique_texts(columns, missing_is_empty=True)
         found = self._encode(distinct)
         self._warn_truncated(
-            count_truncated(distinct.which, found.truncated),
+            count_truncated(distinct.inverse, found.truncated),
             "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
         )
-        return _run_head(function, found.vectors, distinct.which, features, self.encoder_.device)
+        return _run_head(function, found.vectors, distinct.inverse, features, self.encoder_.device)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the encoder as a folder that sentence-transformers and this class load.

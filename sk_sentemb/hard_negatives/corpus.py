@@ -56,7 +56,7 @@ def number_texts(queries: Any, positives: Any, corpus: Any) -> NumberedTexts:
 
 def _read(name: str, X: Any) -> list[str]:
     columns = read_argument(X, name)
-    n_rows, n_columns = columns.missing.shape
+    n_rows, n_columns = columns.n_rows, columns.n_columns
     if n_columns != 1:
         raise ValueError(f"{name} has {n_columns} columns; pass one column of texts.")
     if not n_rows:
@@ -72,4 +72,4 @@ def _read(name: str, X: Any) -> list[str]:
 def _distinct(texts: list[str]) -> tuple[list[str], np.ndarray]:
     columns = TextColumns([texts], np.zeros((len(texts), 1), dtype=bool), None)
     distinct = unique_texts(columns, missing_is_empty=True)
-    return distinct.texts, distinct.which[0]
+    return distinct.texts, distinct.inverse[0]

@@ -20,7 +20,7 @@ from .._docstrings import substitute_docstring
 from .._inputs import ImageColumns, read_image_columns, validate_feature_names
 from .._parallel import count_workers
 from .._pretrained import PretrainedModelMixin, with_callbacks
-from .._progress import N_TASKS, reporting
+from .._progress import N_TASKS, progress_reporter
 from .._warn import warn
 from ..cache import (
     CHARACTERS_PER_TOKEN,
@@ -355,7 +355,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
 
     def _fit(self, X: Any) -> ImageColumns:
         columns = self._validate_input(X, reset=True)
-        if not len(columns.missing):
+        if not columns.n_rows:
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
@@ -377,7 +377,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
 
     def _validate_input(self, X: Any, *, reset: bool) -> ImageColumns:
         columns = read_image_columns(X)
-        n_columns = columns.missing.shape[1]
+        n_columns = columns.n_columns
         one_dimensional = (
             n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) != 2
         )
@@ -412,7 +412,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         fill = np.nan if self.missing == "nan" else 0.0
         vectors[is_corrupt] = fill
         self._warn(contents)
-        return contents.distinct.spread(vectors, fill=fill)
+        return contents.distinct.expand(vectors, fill=fill)
 
     def _encode(self, contents: UniqueImages, context: Any) -> Embedded:
         """Embed the distinct images that the cache does not know; marked are those that are damaged."""
@@ -429,7 +429,9 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
             )
             return Embedded(vectors, np.isnan(vectors).any(axis=1))
 
-        shown = reporting(self, len(digests), bar=self.verbose > 0, unit="image", context=context)
+        shown = progress_reporter(
+            self, len(digests), bar=self.verbose > 0, unit="image", context=context
+        )
         with shown as report:
             if cache is None:
                 return embed(digests, report)

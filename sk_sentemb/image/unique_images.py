@@ -61,7 +61,7 @@ class UniqueImages:
         found = dict(self._unreadable)
         for number, digest in enumerate(self.distinct.texts):
             if digest in self._damaged:
-                for column, row in np.argwhere(self.distinct.which == number):
+                for column, row in np.argwhere(self.distinct.inverse == number):
                     found[int(row), int(column)] = self._damaged[digest]
         return [(row, column, found[row, column]) for row, column in sorted(found)]
 

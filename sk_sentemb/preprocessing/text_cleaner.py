@@ -216,7 +216,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     def _read(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
-        n_columns, one_dimensional = columns.missing.shape[1], _is_one_dimensional(X, columns)
+        n_columns, one_dimensional = columns.n_columns, _is_one_dimensional(X, columns)
         validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
         return columns
 
@@ -230,7 +230,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
 
 
 def _is_one_dimensional(X: Any, columns: TextColumns) -> bool:
-    if columns.missing.shape[1] > 1 or hasattr(X, "columns"):
+    if columns.n_columns > 1 or hasattr(X, "columns"):
         return False
     if hasattr(X, "ndim"):
         return X.ndim == 1
