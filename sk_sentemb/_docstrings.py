@@ -148,6 +148,23 @@ SHARED: dict[str, str] = {
         feature_names_in_ : ndarray of shape (`n_features_in_`,)
             Names of the columns seen in ``fit``. Only defined if all names in ``X`` are strings.
         """,
+    "columns_of_other_roles": """
+        categorical : str, list of str or callable, default=None
+            The columns of categories, as for `text`.
+
+        numeric : str, list of str or callable, default=None
+            The columns of numbers, as for `text`.
+
+        date : str, list of str or callable, default=None
+            The columns of dates, as for `text`.
+
+        image : str, list of str or callable, default=None
+            The columns of images, as for `text`.
+
+        roles : mapping of str to str, default=None
+            Roles of single columns, which override the rules:
+            ``{"zip": "categorical", "remarks": "other"}``.
+        """,
     "X_of_texts": """
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
             Texts, in a list, tuple or NumPy array, or in a pandas, polars or pyarrow series or data

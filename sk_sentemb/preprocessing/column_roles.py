@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from .._docstrings import substitute_docstring
 from .._inputs import named_columns
 from .column_stats import ColumnStats, compute_stats
 from .role_rules import ROLES, RoleRules
@@ -147,6 +148,7 @@ def describe_columns(
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
+@substitute_docstring
 def column_roles(
     X: Any,
     *,
@@ -174,21 +176,7 @@ def column_roles(
           the rules become ``"other"``.
         - None: the rules of :func:`describe_columns` decide.
 
-    categorical : str, list of str or callable, default=None
-        The columns of categories, as for `text`.
-
-    numeric : str, list of str or callable, default=None
-        The columns of numbers, as for `text`.
-
-    date : str, list of str or callable, default=None
-        The columns of dates, as for `text`.
-
-    image : str, list of str or callable, default=None
-        The columns of images, as for `text`.
-
-    roles : mapping of str to str, default=None
-        Roles of single columns, which override the rules:
-        ``{"zip": "categorical", "remarks": "other"}``.
+    {columns_of_other_roles}
 
     **rules : dict
         Thresholds of the rules: the keyword arguments of :func:`describe_columns`.

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._atomic_fit import atomic_fit
+from .._docstrings import substitute_docstring
 from .._inputs import columns_of, is_missing, validate_table
 from .dates import format_day, is_day_first, parse_dates
 from .parsing import to_float, warn_unreadable
@@ -34,6 +35,7 @@ _PARTS: dict[str, Callable[[pd.DatetimeIndex, pd.DatetimeIndex], Any]] = {
 }
 
 
+@substitute_docstring
 class DateEncoder(TransformerMixin, BaseEstimator):
     """Encode dates as numbers: year, month, day, weekday, hour and days since 1970.
 
@@ -63,8 +65,7 @@ class DateEncoder(TransformerMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns seen in ``fit``.
 
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns seen in ``fit``. Defined only if all of them are strings.
+    {feature_names_in_}
 
     See Also
     --------

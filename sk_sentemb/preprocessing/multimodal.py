@@ -6,6 +6,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 
+from .._docstrings import substitute_docstring
 from .._inputs import named_columns
 from .._warn import warn
 from ..exceptions import ColumnRoleWarning
@@ -21,6 +22,7 @@ from .column_roles import Columns, column_roles
 from .role_rules import FEATURE_ROLES, RoleRules
 
 
+@substitute_docstring
 def make_multimodal_transformer(
     X: Any = None,
     *,
@@ -57,21 +59,7 @@ def make_multimodal_transformer(
         - None: inferred from ``X`` by the rules of :func:`~sk_sentemb.preprocessing.describe_columns`;
           without ``X``, no columns.
 
-    categorical : str, list of str or callable, default=None
-        The columns of categories, as for `text`.
-
-    numeric : str, list of str or callable, default=None
-        The columns of numbers, as for `text`.
-
-    date : str, list of str or callable, default=None
-        The columns of dates, as for `text`.
-
-    image : str, list of str or callable, default=None
-        The columns of images, as for `text`.
-
-    roles : mapping of str to str, default=None
-        Roles of single columns, which override the rules:
-        ``{"zip": "categorical", "remarks": "other"}``.
+    {columns_of_other_roles}
 
     embedder : estimator, default=None
         Transformer of a one-dimensional column of text, for example a pipeline that starts with a

@@ -49,19 +49,16 @@ _CHARACTERS_PER_WORD = 2
 
 
 def count_words(text: str) -> float:
-    """Count what stands between spaces and has a letter; numbers and signs are no words.
-
-    In scripts without spaces, two characters count as a word.
-    """
-    text_length = 0
+    """Count the words with a letter; two characters are a word in scripts without spaces."""
+    n_characters = 0
     if not text.isascii():
-        text, text_length = _SCRIPTS_WITHOUT_SPACES.subn(" ", text)
+        text, n_characters = _SCRIPTS_WITHOUT_SPACES.subn(" ", text)
     n_words = sum(any(map(str.isalpha, word)) for word in text.split())
-    return n_words + text_length / _CHARACTERS_PER_WORD
+    return n_words + n_characters / _CHARACTERS_PER_WORD
 
 
 def is_image(cell: object) -> bool:
-    """Say whether a cell that is not text holds a picture: a file's bytes, pixels, a PIL image."""
+    """Return whether a cell is an image: the bytes of a file, pixels or a PIL image."""
     if isinstance(cell, (bytes, bytearray)):
         return bytes(cell[:4]).startswith(_IMAGE_SIGNATURES)
     if type(cell).__module__.startswith("PIL."):

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
+from .._docstrings import substitute_docstring
 from .._inputs import TextColumns, list_cells, read_text_columns, validate_feature_names
 from .html import html_to_text
 from .patterns import EMAIL, URL
@@ -33,6 +34,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _POLICIES = StrOptions({"keep", "mask", "remove"})
 
 
+@substitute_docstring
 class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Clean columns of text: HTML, white space, control characters, Unicode, addresses.
 
@@ -86,8 +88,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
     n_features_in_ : int
         Number of columns seen in ``fit``.
 
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns seen in ``fit``. Defined only if all of them are strings.
+    {feature_names_in_}
 
     See Also
     --------
