@@ -32,7 +32,7 @@ from .encoder import (
     write_encoder,
 )
 from .exceptions import IgnoredParameterWarning, TextTooLongError
-from .losses import SCORES
+from .losses import DataFormat
 
 
 class BaseTextEstimator(PretrainedModelMixin):
@@ -204,7 +204,7 @@ class BaseTextEstimator(PretrainedModelMixin):
             learner._validate_params()  # its loss among them
             shapes = find_shapes(learner, kind)
             # A loss of anything else than scores has no use for their range.
-            if shapes is None or SCORES in shapes:
+            if shapes is None or DataFormat.SCORES in shapes:
                 learner = copy(learner)
                 learner.score_range = self._y_range
         tuned = tune(

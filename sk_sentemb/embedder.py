@@ -27,7 +27,7 @@ from ._warn import warn
 from .cache import DiskCache, MemoryCache
 from .encoder import Encoder, l2_normalize
 from .exceptions import MissingTextWarning
-from .losses import SCORES
+from .losses import DataFormat
 
 
 class EmbeddedRows(NamedTuple):
@@ -370,7 +370,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
             listener = self._training_callback(context, X, y)
             tuned = self._fine_tune(encoder, data, EMBEDDING, listener)
             encoder = tuned.encoder
-            if tuned.shape == SCORES:
+            if tuned.shape == DataFormat.SCORES:
                 self._y_range = tuned.score_range
         self._set_encoder(encoder)
         return columns

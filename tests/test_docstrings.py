@@ -34,6 +34,7 @@ NOT_CONSTRUCTED = {
     "sk_sentemb.bulk.EmbeddedDataset",
     "sk_sentemb.cache.CacheStatistics",
     "sk_sentemb.losses.Batch",
+    "sk_sentemb.losses.DataFormat",
     "sk_sentemb.losses.Loss",
 }
 

@@ -4,7 +4,7 @@ from copy import copy
 
 from .._warn import warn
 from ..exceptions import IgnoredParameterWarning
-from ..losses import LABELS, VECTORS, Loss
+from ..losses import DataFormat, Loss
 from .dataset import Examples
 from .fine_tuner import FineTuner
 from .task import EMBEDDING, Kind
@@ -31,9 +31,6 @@ _OF_STEPS = (
 # parts of Banking77, docstrings, clothing reviews, SICK and the STS benchmark; benchmarks/defaults.py
 # measures on others.
 _HALFWAY_OF_CLASS, _HALFWAY_WITH_Y, _HALFWAY_WITHOUT_Y = 6, 256, 1000
-
-# With few classes, different ones can be orthogonal; with many, some are near each other.
-_FEW_CLASSES = 8
 
 
 def most_epochs(fine_tuner: FineTuner) -> int:
@@ -91,7 +88,7 @@ def compute_interpolation_ratio(
     has_start = kind is EMBEDDING or loss.solves_head
     if fine_tuner.epochs != "auto" or fine_tuner.trainable == "head" or not has_start:
         return 1.0
-    if examples.shape == VECTORS:
+    if examples.shape == DataFormat.EMBEDDINGS:
         # The vectors of a teacher are not near those before training.
         return 1.0
     n_rows: float = len(examples)
@@ -103,8 +100,4 @@ def compute_interpolation_ratio(
 
 def choose_loss(fine_tuner: FineTuner, kind: Kind, examples: Examples) -> Loss:
     """Return the loss for the parameter `loss` and the data."""
-    loss = fine_tuner.loss
-    few_classes = examples.shape == LABELS and examples.n_outputs <= _FEW_CLASSES
-    if loss == "auto" and kind is EMBEDDING and few_classes:
-        loss = "cosine_pairs"
-    return kind.find_loss(loss, examples.shape)
+    return kind.resolve_loss(fine_tuner.loss, examples.shape, examples.n_outputs)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._warn import warn
 from ..exceptions import FineTuningWarning
-from ..losses import BINARY, PAIRS, POSITIVES, TEXTS, TRIPLETS, BatchRows, Loss, Need
+from ..losses import POSITIVES, BatchRows, DataFormat, Loss, Need
 from .batch_sampler import batches_of_epoch
 from .dataset import Examples
 from .task import EMBEDDING, Kind
@@ -22,7 +22,7 @@ def draw_batches(
 ) -> list[np.ndarray]:
     """Draw the batches of one epoch."""
     labels = examples.target if examples.classes is not None else None
-    if examples.shape == BINARY and examples.target is not None:
+    if examples.shape == DataFormat.BINARY and examples.target is not None:
         labels = examples.target.astype(np.int64)
     if sampling in ("grouped", "balanced") and labels is None:
         raise ValueError(f"sampling={sampling!r}, but y holds no classes; pass 'auto'.")
@@ -35,7 +35,8 @@ def draw_batches(
         spread=spread,
         balanced=sampling == "balanced",
         # There the rows of a batch are each other's negatives.
-        distinct=kind is EMBEDDING and examples.shape in (PAIRS, TRIPLETS, TEXTS),
+        distinct=kind is EMBEDDING
+        and examples.shape in (DataFormat.PAIRS, DataFormat.TRIPLETS, DataFormat.TEXTS),
         lists=examples.lists,
     )
 
@@ -48,7 +49,7 @@ def is_informative(need: Need, examples: Examples, rows: np.ndarray) -> bool:
             n_columns=len(examples.columns),
             n_rows=len(rows),
             target=None if target is None else target[rows],
-            lists=None if lists is None else lists[rows],
+            query_ids=None if lists is None else lists[rows],
         )
     )
 

@@ -9,7 +9,7 @@ from torch import nn
 from .._warn import warn
 from ..encoder import Encoder, PartialEmbedding, TokenizedTexts, TrainableEncoder, select_dtype
 from ..exceptions import FineTuningWarning
-from ..losses import MARGINS, Loss
+from ..losses import DataFormat, Loss
 from .batching import draw_batches
 from .dataset import Examples
 from .evaluation import Evaluator
@@ -140,7 +140,7 @@ def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
 
 def _warn_of_margins(encoder: Encoder, examples: Examples) -> None:
     """Warn of margins that L2-normalized embeddings cannot reach."""
-    if examples.shape != MARGINS or encoder.head is not None or not encoder.normalizes:
+    if examples.shape != DataFormat.MARGINS or encoder.head is not None or not encoder.normalizes:
         return
     assert examples.target is not None
     n_beyond = int((np.abs(examples.target) > _MAX_MARGIN).sum())

@@ -10,7 +10,7 @@ import pandas as pd
 from .._inputs import TextColumns, check_no_missing, read_argument
 from .._warn import warn
 from ..exceptions import FineTuningWarning, IgnoredParameterWarning
-from ..losses import LABELS, PAIRS, TEXTS, Loss
+from ..losses import DataFormat, Loss
 from ..losses.cross_encoder import LambdaLoss
 from .automatic import choose_loss
 from .dataset import Examples, read_examples
@@ -65,7 +65,9 @@ def read_data(
         n_own=n_own,
     )
     loss = choose_loss(fine_tuner, kind, examples)
-    compares_rows = loss.groups_classes or (examples.shape in (PAIRS, TEXTS) and kind is EMBEDDING)
+    compares_rows = loss.groups_classes or (
+        examples.shape in (DataFormat.PAIRS, DataFormat.TEXTS) and kind is EMBEDDING
+    )
     if fine_tuner.batch_size == 1 and compares_rows:
         raise ValueError("batch_size=1, but the loss compares the rows of a batch; pass 2 or more.")
     if data.query_id is not None and examples.lists is None:
@@ -80,12 +82,12 @@ def read_data(
     return examples, loss
 
 
-def find_shapes(fine_tuner: FineTuner, kind: Kind) -> tuple[str, ...] | None:
+def find_shapes(fine_tuner: FineTuner, kind: Kind) -> tuple[DataFormat, ...] | None:
     """Return the shapes of data that a named loss is for; None where the data decide."""
     if fine_tuner.loss == "auto":
         return None
-    loss = kind.find_loss(fine_tuner.loss, None)
-    return None if loss.follows_data else loss.data
+    loss = kind.resolve_loss(fine_tuner.loss)
+    return None if loss.follows_data else loss.formats
 
 
 def _read_validation_data(X: Any, y: Any) -> Data:
@@ -140,7 +142,7 @@ def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
     """Raise if it cannot be of such data."""
     target = examples.target if len(examples.columns) == kind.n_compared else None
     is_of_many = examples.classes is not None and examples.n_outputs > 2
-    if is_of_many or (kind is EMBEDDING and examples.shape == LABELS):
+    if is_of_many or (kind is EMBEDDING and examples.shape == DataFormat.LABELS):
         target = None
     if metric in ("spearman", "average_precision") and target is None:
         raise ValueError(

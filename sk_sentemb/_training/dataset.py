@@ -13,17 +13,7 @@ from .._inputs import MISSING, TextColumns, check_no_missing, check_query_id, un
 from .._types import Text
 from .._warn import warn
 from ..exceptions import AmbiguousTargetWarning, MissingTextWarning
-from ..losses import (
-    BINARY,
-    CLASSES,
-    LABELS,
-    LISTS,
-    MARGINS,
-    ROWS_OF_CLASSES,
-    ROWS_OF_VALUES,
-    SCORES,
-    VECTORS,
-)
+from ..losses import DataFormat
 from .task import Kind
 
 
@@ -31,7 +21,7 @@ from .task import Kind
 class Examples:
     """Rows to learn from."""
 
-    shape: str
+    shape: DataFormat
     texts: list[Text]
     columns: np.ndarray
     rows: np.ndarray
@@ -74,7 +64,7 @@ def read_examples(
     y: Any,
     *,
     kind: Kind,
-    data: tuple[str, ...] | None,
+    data: tuple[DataFormat, ...] | None,
     missing_is_empty: bool,
     sample_weight: Any = None,
     query_id: Any = None,
@@ -94,7 +84,7 @@ def read_examples(
     shape = _choose_shape(possible, data, score_range)
     target, classes = _read_target(y, shape, classes)
     ends = (0.0, 1.0)
-    if shape == SCORES and target is not None:
+    if shape == DataFormat.SCORES and target is not None:
         target, ends = _scaled(target, score_range, n_own)
     distinct = unique_texts(kind.arrange(columns), missing_is_empty=missing_is_empty)
     kept = np.flatnonzero((distinct.inverse != MISSING).all(axis=0))
@@ -110,7 +100,7 @@ def read_examples(
         target=target,
         classes=classes,
         weight=_weights(target, classes, kept[kept < n_own], sample_weight, class_weight),
-        lists=_lists(columns, query_id) if shape == LISTS else None,
+        lists=_lists(columns, query_id) if shape == DataFormat.LISTS else None,
         score_range=ends,
         features=features,
     )
@@ -138,16 +128,20 @@ def _check_any_weight(kept: np.ndarray, n_own: int, n_rows: int) -> None:
 
 
 def _choose_shape(
-    possible: list[str], data: tuple[str, ...] | None, score_range: tuple[float, float] | None
-) -> str:
+    possible: list[DataFormat],
+    data: tuple[DataFormat, ...] | None,
+    score_range: tuple[float, float] | None,
+) -> DataFormat:
     """Choose among what the data can be, by what the parameters say."""
-    if score_range is not None and SCORES in possible:
-        possible = [shape for shape in possible if shape not in (CLASSES, LABELS)]
+    if score_range is not None and DataFormat.SCORES in possible:
+        possible = [
+            shape for shape in possible if shape not in (DataFormat.PAIR_LABELS, DataFormat.LABELS)
+        ]
         if tuple(score_range) != (0, 1):
             # A fold may have nothing but 0 and 1 of scores that go further.
-            possible = [shape for shape in possible if shape != BINARY]
+            possible = [shape for shape in possible if shape != DataFormat.BINARY]
     shape = next((shape for shape in possible if data is None or shape in data), possible[0])
-    if data is None and shape == CLASSES and BINARY in possible:
+    if data is None and shape == DataFormat.PAIR_LABELS and DataFormat.BINARY in possible:
         warn(
             "X has two columns of text and y is 0 or 1, which is read as the class of each row, "
             "loss='softmax'. If it says whether the two texts belong together, pass "
@@ -158,19 +152,19 @@ def _choose_shape(
 
 
 def _read_target(
-    y: Any, shape: str, classes: np.ndarray | None
+    y: Any, shape: DataFormat, classes: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the targets, and the classes that they are codes of."""
-    if shape in (LABELS, CLASSES, ROWS_OF_CLASSES):
+    if shape in (DataFormat.LABELS, DataFormat.PAIR_LABELS, DataFormat.ROW_LABELS):
         return _class_codes(column_or_1d(y, warn=True), classes)
-    if shape in (SCORES, BINARY, LISTS):
+    if shape in (DataFormat.SCORES, DataFormat.BINARY, DataFormat.LISTS):
         target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y").ravel()
         return target, None
-    if shape == ROWS_OF_VALUES:
+    if shape == DataFormat.ROW_VALUES:
         return check_array(y, ensure_2d=False, dtype=np.float32, input_name="y"), None
-    if shape == VECTORS:
+    if shape == DataFormat.EMBEDDINGS:
         return check_array(y, dtype=np.float32, input_name="y"), None
-    if shape == MARGINS:
+    if shape == DataFormat.MARGINS:
         target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y")
         # A teacher's scores of the positive and the negative are a margin, too.
         is_scores = target.ndim == 2 and target.shape[1] == 2

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from ..encoder import TokenizedTexts, TrainableEncoder
-from ..losses import BINARY, LISTS, SCORES, TEXTS, Loss
+from ..losses import DataFormat, Loss
 from .batching import is_informative
 from .dataset import Examples
 from .step import make_batch
@@ -18,7 +18,11 @@ from .task import Kind
 METRICS = ("auto", "loss", "spearman", "average_precision", "ndcg")
 
 # What tells most about each shape of data; the loss about all others.
-_BEST = {SCORES: "spearman", BINARY: "average_precision", LISTS: "ndcg"}
+_BEST = {
+    DataFormat.SCORES: "spearman",
+    DataFormat.BINARY: "average_precision",
+    DataFormat.LISTS: "ndcg",
+}
 
 # How many of a list count, for nDCG.
 _FIRST = 10
@@ -127,7 +131,7 @@ class Evaluator:
         total, n_rows = 0.0, sum(map(len, batches))
         for rows in batches:
             views = [column[rows] for column in columns] * (
-                2 if self.examples.shape == TEXTS else 1
+                2 if self.examples.shape == DataFormat.TEXTS else 1
             )
             batch = make_batch(self.examples, rows, views, head, self.guide)
             total += self.loss(batch).item() * len(rows) / n_rows

@@ -15,6 +15,7 @@ from .._types import Text
 from .._warn import warn
 from ..encoder import Encoder, TokenizedTexts, isolated, l2_normalize
 from ..exceptions import FineTuningWarning, TextTooLongError
+from ..losses import DataFormat
 from ..losses.cross_encoder import MultipleNegativesRankingLoss
 from .automatic import (
     compute_interpolation_ratio,
@@ -53,7 +54,7 @@ class FineTuningResult(NamedTuple):
     history: pd.DataFrame
     score_range: tuple[float, float]
     head: nn.Module | None
-    shape: str
+    shape: DataFormat
 
 
 @isolated

@@ -9,8 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ..losses import LOSSES, Loss
-from ..losses.cross_encoder import PAIR_LOSSES
+from ..losses import CROSS_ENCODER_LOSSES, EMBEDDER_LOSSES, Loss
 from .evaluation import METRICS, Metric
 from .optimizer import SCHEDULES
 
@@ -25,12 +24,15 @@ class FineTuner(BaseEstimator):
     Parameters
     ----------
     loss : str or Loss, default="auto"
-        A name among ``sk_sentemb.losses.LOSSES``, or ``PAIR_LOSSES`` for cross-encoders, an object
-        such as ``CoSENTLoss(scale=10)`` or ``MatryoshkaLoss("auto", dims=(256, 64))``, or ``"auto"``
-        for what fits ``X`` and ``y``. Strings, booleans and integers in ``y`` are classes, each of a
-        whole row
-        of ``X``; floats are similarities of two columns or margins of three. If ``y`` can be
-        interpreted in several ways, an explicit loss decides: see :ref:`losses-of-embedders`.
+        The loss to minimize:
+
+        - ``"auto"``: the default loss for the format of ``X`` and ``y``;
+        - a name, such as ``"cosent"``: that loss with its default parameters;
+        - an object, such as ``CoSENTLoss(scale=10)`` or ``MatryoshkaLoss("auto", dims=(256, 64))``.
+
+        Strings, booleans and integers in ``y`` are classes, one for each row of ``X``; floats are
+        similarities of two columns or margins of three. If ``y`` can be interpreted in several ways,
+        an explicit loss decides. :ref:`losses-of-embedders` lists the losses for each format.
 
     epochs : int or "auto", default="auto"
         The number of passes over the data. ``"auto"`` sets training up so that the result is not worse
@@ -197,7 +199,7 @@ class FineTuner(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        "loss": [StrOptions({"auto", *LOSSES, *PAIR_LOSSES}), Loss],
+        "loss": [StrOptions({"auto", *EMBEDDER_LOSSES.losses, *CROSS_ENCODER_LOSSES.losses}), Loss],
         "epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_steps": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],

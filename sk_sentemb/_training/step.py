@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..encoder import Encoder, ForkSafeLock, TokenizedTexts, TrainableEncoder
-from ..losses import TEXTS, Batch, Loss
+from ..losses import Batch, DataFormat, Loss
 from .dataset import Examples
 
 # Dropout draws from torch's one generator, so that trainings in threads take turns, step by step.
@@ -138,7 +138,9 @@ class Trainer:
     def _texts(self, rows: np.ndarray) -> np.ndarray:
         texts = self.examples.columns[:, rows]
         # Twice, so that dropout makes two views of each.
-        return (np.tile(texts, (2, 1)) if self.examples.shape == TEXTS else texts).ravel()
+        return (
+            np.tile(texts, (2, 1)) if self.examples.shape == DataFormat.TEXTS else texts
+        ).ravel()
 
     def _embed(self, texts: np.ndarray) -> torch.Tensor:
         mixed = self.dtype != torch.float32

@@ -10,47 +10,39 @@ from scipy.sparse import issparse
 from sklearn.utils.multiclass import type_of_target
 
 from .._inputs import TextColumns, make_pairs
-from ..losses import (
-    BINARY,
-    CLASSES,
-    LABELS,
-    LISTS,
-    MARGINS,
-    PAIRS,
-    SCORES,
-    TEXTS,
-    TRIPLETS,
-    VECTORS,
-    Loss,
-    find_loss,
-    find_pair_loss,
-)
+from ..losses import CROSS_ENCODER_LOSSES, EMBEDDER_LOSSES, DataFormat, Loss
 
 # The shapes that the loss is for, where one is named.
-Asked = tuple[str, ...] | None
+Asked = tuple[DataFormat, ...] | None
 
 
 @dataclass(frozen=True)
 class Kind:
     """How a kind of model is fine-tuned."""
 
-    possible_shapes: Callable[[int, Any, bool, Asked], list[str]]
-    find_loss: Callable[[str | Loss, str | None], Loss]
+    possible_shapes: Callable[[int, Any, bool, Asked], list[DataFormat]]
+    resolve_loss: Callable[..., Loss]
     arrange: Callable[[TextColumns], TextColumns]
     n_compared: int
     compare: Callable[[Sequence[torch.Tensor]], torch.Tensor]
 
 
-_WITHOUT_Y = {1: TEXTS, 2: PAIRS, 3: TRIPLETS}
+_WITHOUT_Y = {1: DataFormat.TEXTS, 2: DataFormat.PAIRS, 3: DataFormat.TRIPLETS}
 
 # The shapes that columns of text may have with a class, or a number, for each row, the likeliest first.
-# Two columns may be a pair of which the class is told, or two texts of one row: the loss of CLASSES
+# Two columns may be a pair of which the class is told, or two texts of one row: the softmax loss
 # sees both the texts and their difference.
-_WITH_CLASSES = {2: [CLASSES, BINARY, SCORES, LABELS], 3: [LABELS, MARGINS]}
-_WITH_NUMBERS = {2: [SCORES, BINARY, CLASSES, LABELS], 3: [MARGINS, LABELS]}
+_WITH_CLASSES = {
+    2: [DataFormat.PAIR_LABELS, DataFormat.BINARY, DataFormat.SCORES, DataFormat.LABELS],
+    3: [DataFormat.LABELS, DataFormat.MARGINS],
+}
+_WITH_NUMBERS = {
+    2: [DataFormat.SCORES, DataFormat.BINARY, DataFormat.PAIR_LABELS, DataFormat.LABELS],
+    3: [DataFormat.MARGINS, DataFormat.LABELS],
+}
 
 
-def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[str]:
+def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[DataFormat]:
     del in_lists
     if y is None:
         if n_columns in _WITHOUT_Y:
@@ -62,42 +54,50 @@ def _shapes_of_texts(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> li
     if np.ndim(y) == 2 and np.shape(y)[1] > 1:
         return [_shape_of_outputs(n_columns, y, asked)]
     if _are_classes(n_columns, y):
-        shapes = _WITH_CLASSES.get(n_columns, [LABELS])
+        shapes = _WITH_CLASSES.get(n_columns, [DataFormat.LABELS])
     elif _type_of(y) not in ("binary", "multiclass", "continuous"):
         raise _no_loss(n_columns, y)
     else:
         shapes = _WITH_NUMBERS.get(n_columns) or [_shape_of_numbers(n_columns, y, asked)]
     values = as_array(y)
     if values.dtype.kind not in "fiub":
-        return [shape for shape in shapes if shape in (CLASSES, LABELS)]
+        return [shape for shape in shapes if shape in (DataFormat.PAIR_LABELS, DataFormat.LABELS)]
     if _type_of(y) == "continuous":  # fractions are no classes, whatever the loss
-        shapes = [shape for shape in shapes if shape not in (CLASSES, LABELS)]
+        shapes = [
+            shape for shape in shapes if shape not in (DataFormat.PAIR_LABELS, DataFormat.LABELS)
+        ]
     if not set(np.unique(values)) <= {0, 1}:
-        return [shape for shape in shapes if shape != BINARY]
+        return [shape for shape in shapes if shape != DataFormat.BINARY]
     return shapes
 
 
-def _shape_of_numbers(n_columns: int, y: Any, asked: Asked) -> str:
+def _shape_of_numbers(n_columns: int, y: Any, asked: Asked) -> DataFormat:
     """Return the shape of columns beside floats, which are classes only if the loss says so."""
     if _type_of(y) == "continuous":
         raise _no_loss(n_columns, y)
-    if asked is None or LABELS not in asked:
+    if asked is None or DataFormat.LABELS not in asked:
         raise ValueError(
             f"y has whole numbers as floats, such as {as_array(y).flat[0]}, which may be classes or "
             "numbers to predict. For classes, pass integers or strings, or a loss of classes such as "
             "'supervised_contrastive'; for numbers, fit a SentenceRegressor."
         )
-    return LABELS
+    return DataFormat.LABELS
 
 
-def _shape_of_outputs(n_columns: int, y: Any, asked: Asked) -> str:
+def _shape_of_outputs(n_columns: int, y: Any, asked: Asked) -> DataFormat:
     """Return the shape of columns beside several numbers for each row: those of a teacher."""
-    shape = {1: VECTORS, 3: MARGINS if np.shape(y)[1] == 2 else None}.get(n_columns)
+    shape = {1: DataFormat.EMBEDDINGS, 3: DataFormat.MARGINS if np.shape(y)[1] == 2 else None}.get(
+        n_columns
+    )
     if shape is None:
         raise _no_loss(n_columns, y)
     if asked is not None and shape in asked:
         return shape
-    name = "loss='mse' for embeddings" if shape == VECTORS else "loss='margin_mse' for scores"
+    name = (
+        "loss='mse' for embeddings"
+        if shape == DataFormat.EMBEDDINGS
+        else "loss='margin_mse' for scores"
+    )
     if _type_of(y) == "multilabel-indicator":
         raise ValueError(
             f"y has 0 and 1 in {np.shape(y)[1]} columns, as for several labels at once, and no loss "
@@ -121,7 +121,7 @@ def _no_loss(n_columns: int, y: Any) -> ValueError:
     )
 
 
-def _shapes_of_scores(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[str]:
+def _shapes_of_scores(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[DataFormat]:
     if n_columns not in (2, 3):
         raise ValueError(
             f"X has {n_columns} column(s): fine-tuning takes two of pairs, or three of triplets (query, "
@@ -135,19 +135,23 @@ def _shapes_of_scores(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> l
             "CrossEncoderClassifier on classes."
         )
     if n_columns == 3:
-        if as_array(y).dtype.kind != "f" and (asked is None or MARGINS not in asked):
+        if as_array(y).dtype.kind != "f" and (asked is None or DataFormat.MARGINS not in asked):
             raise ValueError(
                 "X has three columns, which are triplets (query, positive, negative), and y has "
                 f"{'booleans' if as_array(y).dtype.kind == 'b' else 'integers'}, where margins are "
                 "floats. If they are margins, pass loss='margin_mse'; for scores or classes of pairs, "
                 "pass two columns."
             )
-        return [MARGINS]
-    shapes = [BINARY, SCORES] if set(np.unique(as_array(y))) <= {0, 1} else [SCORES]
-    return [LISTS, *shapes] if in_lists else [*shapes, LISTS]
+        return [DataFormat.MARGINS]
+    shapes = (
+        [DataFormat.BINARY, DataFormat.SCORES]
+        if set(np.unique(as_array(y))) <= {0, 1}
+        else [DataFormat.SCORES]
+    )
+    return [DataFormat.LISTS, *shapes] if in_lists else [*shapes, DataFormat.LISTS]
 
 
-def _shapes_of_classes(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[str]:
+def _shapes_of_classes(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> list[DataFormat]:
     del in_lists, asked
     if n_columns != 2:
         raise ValueError(f"X has {n_columns} column(s): pairs of texts are two.")
@@ -155,7 +159,7 @@ def _shapes_of_classes(n_columns: int, y: Any, in_lists: bool, asked: Asked) -> 
         raise ValueError("y is None: pass the class of each pair.")
     if _type_of(y) not in ("binary", "multiclass"):
         raise ValueError(f"Unknown label type: {_type_of(y)!r}. Pass one class for each pair.")
-    return [CLASSES]
+    return [DataFormat.PAIR_LABELS]
 
 
 def _are_classes(n_columns: int, y: Any) -> bool:
@@ -199,15 +203,19 @@ def _second_over_first(columns: Sequence[torch.Tensor]) -> torch.Tensor:
     return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
-EMBEDDING = Kind(_shapes_of_texts, find_loss, _as_they_are, 2, _cosines)
-PAIR_REGRESSION = Kind(_shapes_of_scores, find_pair_loss, make_pairs, 1, _first_logits)
-PAIR_CLASSIFICATION = Kind(_shapes_of_classes, find_pair_loss, make_pairs, 1, _second_over_first)
+EMBEDDING = Kind(_shapes_of_texts, EMBEDDER_LOSSES.resolve, _as_they_are, 2, _cosines)
+PAIR_REGRESSION = Kind(
+    _shapes_of_scores, CROSS_ENCODER_LOSSES.resolve, make_pairs, 1, _first_logits
+)
+PAIR_CLASSIFICATION = Kind(
+    _shapes_of_classes, CROSS_ENCODER_LOSSES.resolve, make_pairs, 1, _second_over_first
+)
 
 
-def end_to_end_task(loss: Loss, shape: str) -> Kind:
+def end_to_end_task(loss: Loss, shape: DataFormat) -> Kind:
     """Return the kind of a model with a head of its own, over texts and other features."""
 
-    def find(asked: str | Loss, _: str | None) -> Loss:
+    def resolve(asked: str | Loss, *_: Any) -> Loss:
         if asked != "auto":
             raise ValueError(
                 f"loss={asked!r}: the loss of an estimator with a head of its own follows from y; pass "
@@ -215,4 +223,4 @@ def end_to_end_task(loss: Loss, shape: str) -> Kind:
             )
         return loss
 
-    return Kind(lambda n_columns, y, in_lists, asked: [shape], find, _as_they_are, 0, _cosines)
+    return Kind(lambda n_columns, y, in_lists, asked: [shape], resolve, _as_they_are, 0, _cosines)

@@ -8,7 +8,7 @@ from sklearn.utils.extmath import _approximate_mode
 
 from .._warn import warn
 from ..exceptions import FineTuningWarning
-from ..losses import BINARY, PAIRS, SCORES, TEXTS, Loss
+from ..losses import DataFormat, Loss
 from .dataset import Examples
 from .fine_tuner import FineTuner
 from .task import EMBEDDING, Kind
@@ -72,7 +72,11 @@ def _compares_rows(fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: 
     """Return whether one row, or two, would have the same score whatever the model is."""
     if loss.groups_classes or fine_tuner.metric in ("spearman", "average_precision"):
         return True
-    compared = (SCORES, BINARY, PAIRS, TEXTS) if kind is EMBEDDING else (SCORES, BINARY)
+    compared = (
+        (DataFormat.SCORES, DataFormat.BINARY, DataFormat.PAIRS, DataFormat.TEXTS)
+        if kind is EMBEDDING
+        else (DataFormat.SCORES, DataFormat.BINARY)
+    )
     return examples.shape in compared
 
 

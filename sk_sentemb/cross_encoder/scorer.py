@@ -27,7 +27,7 @@ from .._warn import warn
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..exceptions import IgnoredParameterWarning
-from ..losses import BINARY, SCORES, Loss
+from ..losses import DataFormat, Loss
 from ._base import BaseCrossEncoder
 from .reranking import Place, check_lists, rank_candidates, read_column
 
@@ -444,7 +444,7 @@ class CrossEncoderScorer(
                 kind = self._kind_with_units(encoder, self._y_range)
             tuned = self._fine_tune(encoder, data, kind, self._training_callback(context, X, y))
             encoder, score_range = self._keep_units(tuned.encoder, tuned.score_range)
-            if tuned.shape in (SCORES, BINARY):
+            if tuned.shape in (DataFormat.SCORES, DataFormat.BINARY):
                 self._y_range = score_range
         self._set_encoder(encoder)
         self.score_range_ = score_range
@@ -469,9 +469,12 @@ class CrossEncoderScorer(
                 f"fit, {y_range}. Pass that, None, or warm_start=False."
             )
 
-        def find_loss(asked: str | Loss, shape: str | None) -> Loss:
-            loss = PAIR_REGRESSION.find_loss(asked, shape)
-            if shape in (SCORES, BINARY) and loss.activation is not activation:
+        def resolve_loss(asked: str | Loss, shape: str | None = None, *_: Any) -> Loss:
+            loss = PAIR_REGRESSION.resolve_loss(asked, shape)
+            if (
+                shape in (DataFormat.SCORES, DataFormat.BINARY)
+                and loss.activation is not activation
+            ):
                 raise ValueError(
                     f"loss={loss} makes scores of logits by {loss.activation.__name__}, and with "
                     f"warm_start predictions stay those of the last fit, by {activation.__name__}. "
@@ -479,7 +482,7 @@ class CrossEncoderScorer(
                 )
             return loss
 
-        return replace(PAIR_REGRESSION, find_loss=find_loss)
+        return replace(PAIR_REGRESSION, resolve_loss=resolve_loss)
 
     def _keep_units(
         self, encoder: Encoder, score_range: tuple[float, float]

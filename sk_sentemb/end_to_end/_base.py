@@ -24,6 +24,7 @@ from .._warn import warn
 from ..embedder import SentenceEmbedder
 from ..encoder import isolated
 from ..exceptions import IgnoredParameterWarning
+from ..losses import DataFormat
 from .fusion import ACTIVATIONS, FUSIONS, Head, HeadSpec
 from .head_loss import HeadLoss
 from .head_state import assemble_head, dismantle_head
@@ -109,7 +110,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         sample_weight: Any,
         context: Any,
         *,
-        shape: str,
+        shape: DataFormat,
         error: str,
         classes: np.ndarray | None = None,
     ) -> None:

@@ -17,7 +17,7 @@ from .._pretrained import with_callbacks
 from .._training import FineTuner
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
-from ..losses import ROWS_OF_CLASSES, ROWS_OF_VALUES
+from ..losses import DataFormat
 from ._base import BaseEndToEndModel
 from .fusion import HeadFactory
 from .table_reader import Columns
@@ -264,9 +264,12 @@ class SentenceClassifier(ClassifierMixin, BaseEndToEndModel):
         target = self._learn_classes(y)
         with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
             if self._n_labels:
-                how: dict[str, Any] = {"shape": ROWS_OF_VALUES, "error": "binary_cross_entropy"}
+                how: dict[str, Any] = {
+                    "shape": DataFormat.ROW_VALUES,
+                    "error": "binary_cross_entropy",
+                }
             else:
-                how = {"shape": ROWS_OF_CLASSES, "error": "cross_entropy"}
+                how = {"shape": DataFormat.ROW_LABELS, "error": "cross_entropy"}
                 how["classes"] = self.classes_
             self._fit(X, target, sample_weight, context, **how)
         return self

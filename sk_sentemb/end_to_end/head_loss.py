@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..losses import ROWS_OF_CLASSES, ROWS_OF_VALUES, Batch, Loss, weighted_mean
+from ..losses import Batch, DataFormat, Loss, require, weighted_mean
 from .fusion import Head, HeadSpec
 from .linear_head import solve_linear_head
 
@@ -42,7 +42,7 @@ class HeadLoss(Loss):
     error: str
     begun: nn.Module | None = field(default=None, compare=False, repr=False)
 
-    data = (ROWS_OF_CLASSES, ROWS_OF_VALUES)
+    formats = (DataFormat.ROW_LABELS, DataFormat.ROW_VALUES)
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module:
         """Return the head to train."""
@@ -59,15 +59,14 @@ class HeadLoss(Loss):
     def solve_head(self, batch: Batch) -> None:
         """Put the best weights into a linear head."""
         head, layer = self._linear(batch)
-        assert batch.target is not None
-        assert batch.features is not None
-        fused = head.fuse(batch.columns, batch.features).cpu().numpy()
-        sizes = [column.shape[1] for column in batch.columns] + head.feature_sizes
+        target = require(batch.target, "y").cpu().numpy()
+        fused = head.fuse(batch.outputs, require(batch.features, "features")).cpu().numpy()
+        sizes = [column.shape[1] for column in batch.outputs] + head.feature_sizes
         solution = solve_linear_head(
             self.error,
             fused,
             sizes,
-            batch.target.cpu().numpy(),
+            target,
             None if batch.weight is None else batch.weight.cpu().numpy(),
             head.n_outputs,
         )
@@ -83,8 +82,7 @@ class HeadLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.head is not None
-        assert batch.target is not None
-        assert batch.features is not None
-        outputs = batch.head(batch.columns, batch.features)
-        return weighted_mean(ERRORS[self.error](outputs, batch.target), batch.weight)
+        head = require(batch.head, "head")
+        outputs = head(batch.outputs, require(batch.features, "features"))
+        errors = ERRORS[self.error](outputs, require(batch.target, "y"))
+        return weighted_mean(errors, batch.weight)

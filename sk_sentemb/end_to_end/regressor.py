@@ -15,7 +15,7 @@ from .._pretrained import with_callbacks
 from .._training import FineTuner
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
-from ..losses import ROWS_OF_VALUES
+from ..losses import DataFormat
 from ._base import BaseEndToEndModel
 from .fusion import HeadFactory
 from .table_reader import Columns
@@ -257,7 +257,7 @@ class SentenceRegressor(RegressorMixin, BaseEndToEndModel):
                 self._encoded_target(target),
                 sample_weight,
                 context,
-                shape=ROWS_OF_VALUES,
+                shape=DataFormat.ROW_VALUES,
                 error="squared_error",
             )
         return self

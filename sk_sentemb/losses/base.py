@@ -1,157 +1,214 @@
-"""What a loss is given and what it has to say about itself."""
+"""The base class of losses, the batch that a loss gets, and the formats of training data."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .needs import NOTHING, Need
 
-# The shapes of training data that a loss can be for: how many columns of text, and what `y` is.
-LABELS = "labels"  # one column or several, and a class for each row
-SCORES = "scores"  # two columns, and a similarity from 0 to 1
-BINARY = "binary"  # two columns, and 0 or 1
-CLASSES = "classes"  # two columns, and a class for each pair
-PAIRS = "pairs"  # two columns that belong together, and no y
-TRIPLETS = "triplets"  # three columns: anchor, positive, negative
-TEXTS = "texts"  # one column, and no y
-VECTORS = "vectors"  # one column, and the vector that each text shall get
-MARGINS = (
-    "margins"  # three columns as triplets, and by how much a teacher finds the positive better
-)
-ROWS_OF_CLASSES = "rows of classes"  # any columns, other features, and a class for each row
-ROWS_OF_VALUES = "rows of values"  # the same, and one number or several for each row
-LISTS = "lists"  # two columns, a grade for each pair, and the query whose list it is in
+T = TypeVar("T")
+
+
+class DataFormat(StrEnum):
+    """Format of training data: the number of text columns and the meaning of ``y``.
+
+    A loss lists the formats that it supports as `Loss.formats`.
+
+    Attributes
+    ----------
+    description : str
+        The format in words.
+
+    Examples
+    --------
+    >>> from sk_sentemb.losses import DataFormat
+    >>> DataFormat.TRIPLETS.description
+    'three columns and no y'
+    """
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> Self:
+        """Create a member with a description."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+    LABELS = "labels", "columns of text and a class for each row"
+    PAIR_LABELS = "pair_labels", "two columns and a class for each pair"
+    SCORES = "scores", "two columns and a score for each pair"
+    BINARY = "binary", "two columns and 0 or 1 for each pair"
+    LISTS = "lists", "two columns and a grade for each pair, in ranked lists"
+    PAIRS = "pairs", "two columns and no y"
+    TRIPLETS = "triplets", "three columns and no y"
+    MARGINS = "margins", "three columns and a margin for each triplet"
+    TEXTS = "texts", "one column of texts and no y"
+    EMBEDDINGS = "embeddings", "one column of texts and an embedding for each"
+    ROW_LABELS = "row_labels", "rows of a table and a class for each"
+    ROW_VALUES = "row_values", "rows of a table and one or more numbers for each"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss is given.
+    """Model outputs for the rows of a batch, and everything else that a loss is computed from.
 
     Attributes
     ----------
-    columns : sequence of Tensor of shape (n_rows, dim), float32
-        The vectors of each column of text, as the model gives them; of texts alone, two views of
-        the same texts, which dropout makes different. Of a cross-encoder, the logits of each column
-        of pairs.
+    outputs : sequence of Tensor of shape (n_rows, dim), float32
+        The embeddings of each text column. For `DataFormat.TEXTS`, two views of the same texts with
+        different dropout. For cross-encoders, the logits of each column of pairs.
     target : Tensor of shape (n_rows,) or (n_rows, target_dim) or None
-        Class codes (int64), similarities from 0 to 1, 0 and 1, margins, grades, or vectors (float32).
+        Class codes (int64), or similarities from 0 to 1, zeros and ones, margins, grades or
+        embeddings (float32).
     weight : Tensor of shape (n_rows,), float32, or None
-        How much each row counts; None where all count alike.
+        The weight of each row; None if all rows have the same weight.
     head : nn.Module or None
-        What `Loss.make_head` made.
+        The module that `Loss.make_head` returned.
     guide : sequence of Tensor of shape (n_rows, guide_dim) or None
-        The columns' vectors of unit length by a model that is not trained, for losses that ask for it.
-    lists : Tensor of shape (n_rows,), int64, or None
-        The number of the list that each row is in, for losses that compare the rows of a list; a
-        batch has whole lists, whose rows are neighbours.
+        The L2-normalized embeddings of each column by the model before training, for losses with
+        `Loss.guided`.
+    query_ids : Tensor of shape (n_rows,), int64, or None
+        The ranked list that each row belongs to, for listwise losses. A batch contains whole lists,
+        whose rows are contiguous.
     features : Tensor of shape (n_rows, n_features), float32, or None
-        What is known of the rows beside their texts.
+        The features of the rows that are not text.
     """
 
-    columns: Sequence[Tensor]
+    outputs: Sequence[Tensor]
     target: Tensor | None = None
     weight: Tensor | None = None
     head: nn.Module | None = None
     guide: Sequence[Tensor] | None = None
-    lists: Tensor | None = None
+    query_ids: Tensor | None = None
     features: Tensor | None = None
 
     @property
-    def joined(self) -> Tensor:
-        """The embeddings of the columns, concatenated: the embedding of a row with several texts."""
-        return torch.cat(list(self.columns), dim=1) if len(self.columns) > 1 else self.columns[0]
+    def row_embeddings(self) -> Tensor:
+        """The embedding of each row: the concatenated embeddings of its columns."""
+        return torch.cat(list(self.outputs), dim=1) if len(self.outputs) > 1 else self.outputs[0]
 
 
 class Loss(ABC):
-    """A number for a batch, the lower the better.
+    """Base class of losses: a scalar for each batch, which training minimizes.
 
-    Subclasses are frozen dataclasses, so that two with the same parameters are equal.
+    Define your own loss as a frozen dataclass, so that two losses with equal parameters are equal. Set
+    `formats` and implement ``__call__``.
+
+    Attributes
+    ----------
+    formats : tuple of DataFormat
+        The formats of training data that the loss supports.
+    groups_classes : bool
+        Whether a batch should contain several rows of each class.
+    guided : bool
+        Whether the loss requires `Batch.guide`.
+    requires_embeddings : bool
+        Whether the loss requires embeddings, which cross-encoders do not output.
+    follows_data : bool
+        Whether the loss wraps another one that is selected by the format of the data.
+    max_grade : float or None
+        The highest grade that is supported; None if there is no limit.
+    activation : type
+        The activation function that turns the logits of a trained cross-encoder into predictions.
+    needs : Need
+        What a batch must contain for a gradient other than zero.
     """
 
-    #: The shapes of data that it is for.
-    data: ClassVar[tuple[str, ...]]
-    #: Whether it needs several texts of one class in a batch.
+    formats: ClassVar[tuple[DataFormat, ...]]
     groups_classes: ClassVar[bool] = False
-    #: Whether `Batch.guide` is wanted.
     guided: ClassVar[bool] = False
-    #: Whether it compares some of a vector's dimensions, which cross-encoders do not have.
-    of_dimensions: ClassVar[bool] = False
-    #: Whether it wraps another loss, which is chosen by the data.
+    requires_embeddings: ClassVar[bool] = False
     follows_data: ClassVar[bool] = False
-    #: The highest grade that it accepts; None for any.
     max_grade: ClassVar[float | None] = None
-    #: What makes predictions of a cross-encoder's logits after it.
     activation: ClassVar[type[nn.Module]] = nn.Identity
-    #: What a batch must contain for the loss to say something about the model.
     needs: ClassVar[Need] = NOTHING
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module | None:
-        """Return a module that is trained along, or None.
+        """Return a module that is trained along with the encoder, or None.
 
         Parameters
         ----------
         dim : int
-            Of the model's vectors.
+            The dimension of the model's outputs.
         n_outputs : int
             Number of classes, or dimension of the targets.
         n_columns : int, default=1
-            Columns of text.
+            Number of text columns.
 
         Returns
         -------
         nn.Module or None
-            With random weights from torch's generator.
+            A module with random weights from torch's generator.
 
         Raises
         ------
         ValueError
-            If the loss cannot be computed of such vectors.
+            If the loss is not defined for outputs of this dimension.
         """
         del dim, n_outputs, n_columns
         return None
 
     @property
     def solves_head(self) -> bool:
-        """Whether `solve_head` finds the best weights of a head for fixed embeddings."""
+        """Whether `solve_head` computes the optimal weights of a head for fixed embeddings."""
         return False
 
     def solve_head(self, batch: Batch) -> None:
-        """Put the best weights into the head, where `solves_head`.
+        """Set the weights of the head to their optimum, if `solves_head`.
 
         Parameters
         ----------
         batch : Batch
-            All rows to learn from, with embeddings that do not change.
+            All training rows, with embeddings that do not change.
         """
         raise NotImplementedError
 
-    def for_data(self, shape: str) -> "Loss":
-        """Return the loss for data of that shape: itself, unless it has a choice to make.
+    def for_format(self, data_format: DataFormat) -> "Loss":
+        """Return the loss for data of a format.
 
         Parameters
         ----------
-        shape : str
-            Among `data`.
+        data_format : DataFormat
+            One of `formats`.
 
         Returns
         -------
         Loss
-            Ready to be called.
+            The loss itself, unless it wraps another one.
         """
-        del shape
+        del data_format
         return self
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, a scalar that gradients flow from."""
+        """Return the loss of a batch, a scalar with a gradient."""
+
+
+def require(value: T | None, name: str) -> T:
+    """Return a part of the training data, or raise if it is None."""
+    if value is None:
+        raise ValueError(f"This loss requires {name}, and the batch has none.")
+    return value
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Average the values of rows, by their weights if there are any."""
+    """Average the values of rows, weighted if there are weights."""
     if weight is None:
         return values.mean()
     return (values * weight).sum() / weight.sum().clamp_min(1e-12)
+
+
+def single_logit(column: Tensor) -> Tensor:
+    """Return the logit of each pair, for a model that outputs one."""
+    if column.shape[1] != 1:
+        raise ValueError(
+            f"This loss requires a model with one logit, got {column.shape[1]}. Pass a model with one "
+            "logit, or loss='cross_entropy' and a class for each pair."
+        )
+    return column[:, 0]

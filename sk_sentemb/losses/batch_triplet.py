@@ -1,27 +1,28 @@
-"""Triplets that are found within a batch."""
+"""Triplet losses with triplets that are selected within a batch."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .base import LABELS, Batch, Loss, weighted_mean
-from .distances import all_distances, check_distance, check_positive, same_class
+from .base import Batch, DataFormat, Loss, require, weighted_mean
+from .distances import check_distance, check_positive, pairwise_distances, same_class
 from .needs import POSITIVES_AND_NEGATIVES
 
 
 @dataclass(frozen=True)
 class BatchHardTripletLoss(Loss):
-    """The farthest text of its class and the nearest one of another, for each text.
+    """Triplet loss with the hardest positive and negative in the batch.
 
-    A class without a second text in the batch has the text itself as the farthest.
+    For each text, these are the farthest text of the same class and the nearest text of another class.
+    A text without another one of its class in the batch is its own positive.
 
     Parameters
     ----------
     margin : float, default=5.0
-        By how much the other class shall be farther.
+        Margin by which the negative should be farther than the positive.
     distance : {"euclidean", "cosine"}, default="euclidean"
-        Of two vectors.
+        Distance between two embeddings.
 
     References
     ----------
@@ -38,7 +39,7 @@ class BatchHardTripletLoss(Loss):
     margin: float = 5.0
     distance: str = "euclidean"
 
-    data = (LABELS,)
+    formats = (DataFormat.LABELS,)
     groups_classes = True
     needs = POSITIVES_AND_NEGATIVES
 
@@ -48,12 +49,10 @@ class BatchHardTripletLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        x = batch.joined
-        distances = all_distances(self.distance, x)
-        positive, negative = same_class(batch.target)
+        distances = pairwise_distances(self.distance, batch.row_embeddings)
+        positive, negative = same_class(require(batch.target, "y"))
         farthest = (distances * positive).amax(dim=1)
-        # Where there is no other class, as far as anything is.
+        # Without another class in the batch, the negative is at the largest distance of all.
         beyond = distances.amax(dim=1, keepdim=True)
         nearest = torch.where(negative, distances, distances + beyond).amin(dim=1)
         return weighted_mean((farthest - nearest + self.margin).relu(), batch.weight)
@@ -61,16 +60,17 @@ class BatchHardTripletLoss(Loss):
 
 @dataclass(frozen=True)
 class BatchSemiHardTripletLoss(Loss):
-    """For each two texts of a class, the nearest text of another that is farther than they are.
+    """Triplet loss with semi-hard negatives from the batch.
 
-    Where there is none, the farthest of another class.
+    For each pair of texts of one class, the negative is the nearest text of another class that is
+    farther away than the positive. If there is none, it is the farthest text of another class.
 
     Parameters
     ----------
     margin : float, default=5.0
-        By how much the other class shall be farther.
+        Margin by which the negative should be farther than the positive.
     distance : {"euclidean", "cosine"}, default="euclidean"
-        Of two vectors.
+        Distance between two embeddings.
 
     References
     ----------
@@ -87,7 +87,7 @@ class BatchSemiHardTripletLoss(Loss):
     margin: float = 5.0
     distance: str = "euclidean"
 
-    data = (LABELS,)
+    formats = (DataFormat.LABELS,)
     groups_classes = True
     needs = POSITIVES_AND_NEGATIVES
 
@@ -97,10 +97,9 @@ class BatchSemiHardTripletLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        x = batch.joined
-        distances = all_distances(self.distance, x)
-        positive, negative = same_class(batch.target)
+        x = batch.row_embeddings
+        distances = pairwise_distances(self.distance, x)
+        positive, negative = same_class(require(batch.target, "y"))
         anchors, positives = positive.nonzero(as_tuple=True)
         usable = negative.any(dim=1)[anchors]
         anchors, positives = anchors[usable], positives[usable]

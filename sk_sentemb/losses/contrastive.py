@@ -1,25 +1,28 @@
-"""Losses for pairs of texts that belong together or not."""
+"""Contrastive losses for pairs of texts that belong together or not."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .base import BINARY, Batch, Loss, weighted_mean
-from .distances import check_distance, check_positive, row_distance
+from .base import Batch, DataFormat, Loss, require, weighted_mean
+from .distances import check_distance, check_positive, paired_distance
 from .needs import ANOTHER_ROW
 
 
 @dataclass(frozen=True)
 class ContrastiveLoss(Loss):
-    """Pairs that belong together shall be near, others at least a margin apart.
+    """Contrastive loss: squared distance of similar pairs, squared hinge of dissimilar pairs.
+
+    Similar pairs (1 in ``y``) are pulled together. Dissimilar pairs (0) are pushed apart until their
+    distance exceeds the margin.
 
     Parameters
     ----------
     margin : float, default=0.5
-        Beyond which nothing is wrong.
+        Distance beyond which dissimilar pairs contribute no loss.
     distance : {"cosine", "euclidean", "manhattan"}, default="cosine"
-        Of the two vectors.
+        Distance between two embeddings.
 
     References
     ----------
@@ -36,7 +39,7 @@ class ContrastiveLoss(Loss):
     margin: float = 0.5
     distance: str = "cosine"
 
-    data = (BINARY,)
+    formats = (DataFormat.BINARY,)
 
     def __post_init__(self) -> None:
         check_positive(margin=self.margin)
@@ -44,28 +47,27 @@ class ContrastiveLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        distances = row_distance(self.distance, *batch.columns)
-        return weighted_mean(self._errors(distances, batch.target > 0.5) / 2, batch.weight)
+        similar = require(batch.target, "y") > 0.5
+        distances = paired_distance(self.distance, *batch.outputs)
+        return weighted_mean(self._errors(distances, similar) / 2, batch.weight)
 
-    def _errors(self, distances: Tensor, together: Tensor) -> Tensor:
-        apart = (self.margin - distances).relu()
-        return torch.where(together, distances, apart).square()
+    def _errors(self, distances: Tensor, similar: Tensor) -> Tensor:
+        return torch.where(similar, distances, (self.margin - distances).relu()).square()
 
 
 @dataclass(frozen=True)
 class OnlineContrastiveLoss(ContrastiveLoss):
-    """As Contrastive, and the sum over the hard pairs of the batch only.
+    """Contrastive loss over the hard pairs of the batch (online mining), summed.
 
-    Hard are pairs that belong together and are farther apart than the nearest that do not, and
-    those that do not and are nearer than the farthest that do.
+    Hard pairs are similar pairs that are farther apart than the nearest dissimilar pair, and
+    dissimilar pairs that are nearer than the farthest similar pair.
 
     Parameters
     ----------
     margin : float, default=0.5
-        Beyond which nothing is wrong.
+        Distance beyond which dissimilar pairs contribute no loss.
     distance : {"cosine", "euclidean", "manhattan"}, default="cosine"
-        Of the two vectors.
+        Distance between two embeddings.
 
     References
     ----------
@@ -82,14 +84,14 @@ class OnlineContrastiveLoss(ContrastiveLoss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        distances, together = row_distance(self.distance, *batch.columns), batch.target > 0.5
-        near, far = distances[together], distances[~together]
-        # With one kind of pair alone, the mean of its distances is what it is compared with.
+        similar = require(batch.target, "y") > 0.5
+        distances = paired_distance(self.distance, *batch.outputs)
+        near, far = distances[similar], distances[~similar]
+        # If all pairs are similar, or all dissimilar, they are compared with their mean distance.
         limit_near = far.min() if len(far) > 1 else near.mean()
         limit_far = near.max() if len(near) > 1 else far.mean()
-        hard = torch.where(together, distances > limit_near, distances < limit_far)
+        hard = torch.where(similar, distances > limit_near, distances < limit_far)
         weight = (
             1.0 if batch.weight is None else batch.weight / batch.weight.mean().clamp_min(1e-12)
         )
-        return (self._errors(distances, together) * hard * weight).sum()
+        return (self._errors(distances, similar) * hard * weight).sum()

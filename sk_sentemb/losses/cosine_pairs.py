@@ -1,20 +1,21 @@
-"""SetFit's pairs of texts, all those of a batch at once."""
+"""SetFit's loss, over all pairs of texts in a batch."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from .base import LABELS, Batch, Loss, weighted_mean
-from .distances import cosine, same_class
+from .base import Batch, DataFormat, Loss, require, weighted_mean
+from .distances import cosine_matrix, same_class
 from .needs import POSITIVES_AND_NEGATIVES
 
 
 @dataclass(frozen=True)
 class CosinePairsLoss(Loss):
-    """The cosine of two texts shall be 1 in one class and 0 in two.
+    """Squared error of the cosine similarity against 1 (same class) or 0 (different classes).
 
-    All pairs of the batch are compared; those of one class and those of two count half each, which
-    SetFit gets by drawing as many of either.
+    All pairs of texts in the batch are compared. Pairs of the same class and pairs of different
+    classes have the same total weight, as in SetFit [1]_, which samples equal numbers of both.
+    sentence-transformers has no such loss: there, CosineSimilarityLoss is given explicit pairs.
 
     References
     ----------
@@ -28,18 +29,17 @@ class CosinePairsLoss(Loss):
     CosinePairsLoss()
     """
 
-    data = (LABELS,)
+    formats = (DataFormat.LABELS,)
     groups_classes = True
     needs = POSITIVES_AND_NEGATIVES
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        x = batch.joined
-        cosines = cosine(x, x)
+        x = batch.row_embeddings
+        cosines = cosine_matrix(x, x)
         weights = None if batch.weight is None else batch.weight[:, None] * batch.weight[None]
         parts = []
-        for pairs, wanted in zip(same_class(batch.target), (1.0, 0.0), strict=True):
+        for pairs, wanted in zip(same_class(require(batch.target, "y")), (1.0, 0.0), strict=True):
             if pairs.any():
                 weight = None if weights is None else weights[pairs]
                 parts.append(weighted_mean((cosines[pairs] - wanted).square(), weight))

@@ -1,18 +1,18 @@
-"""The margins of a teacher."""
+"""Mean squared error of score margins against those of a teacher."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from .base import MARGINS, Batch, Loss, weighted_mean
-from .logits import one_logit
+from .base import Batch, DataFormat, Loss, require, single_logit, weighted_mean
 
 
 @dataclass(frozen=True)
 class MarginMSELoss(Loss):
-    """By how much the positive is better shall be what a teacher says: mean squared error.
+    """Mean squared error between the margins of student and teacher.
 
-    The scores are dot products of an embedder's vectors, or the logits of a cross-encoder.
+    The margin of a triplet is the score of the positive minus that of the negative. The scores of an
+    embedder are dot products, those of a cross-encoder its logits.
 
     References
     ----------
@@ -27,14 +27,14 @@ class MarginMSELoss(Loss):
     MarginMSELoss()
     """
 
-    data = (MARGINS,)
+    formats = (DataFormat.MARGINS,)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        if len(batch.columns) == 2:
-            better, worse = (one_logit(column) for column in batch.columns)
+        if len(batch.outputs) == 2:
+            positive, negative = (single_logit(column) for column in batch.outputs)
         else:
-            anchor, *candidates = batch.columns
-            better, worse = ((anchor * candidate).sum(dim=1) for candidate in candidates)
-        return weighted_mean((better - worse - batch.target).square(), batch.weight)
+            anchor, *candidates = batch.outputs
+            positive, negative = ((anchor * candidate).sum(dim=1) for candidate in candidates)
+        errors = (positive - negative - require(batch.target, "y")).square()
+        return weighted_mean(errors, batch.weight)

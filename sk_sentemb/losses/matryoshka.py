@@ -1,4 +1,4 @@
-"""A loss of the first dimensions as well as of all."""
+"""Matryoshka loss: another loss on truncated embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,26 +7,26 @@ from numbers import Integral
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import VECTORS, Batch, Loss
-from .embedder_table import SHAPES
-from .loss_registry import find_loss
+from .base import Batch, DataFormat, Loss
+from .loss_registry import EMBEDDER_LOSSES
 from .needs import Need
 
 
 @dataclass(frozen=True)
 class MatryoshkaLoss(Loss):
-    """Another loss of the first dimensions of vectors, as unit vectors, summed over several numbers.
+    """Weighted sum of another loss over embeddings that are truncated to several dimensions.
 
-    After it, ``truncate_dim`` costs little.
+    Embeddings of the trained model lose little quality if they are truncated, with ``truncate_dim`` of
+    :class:`~sk_sentemb.SentenceEmbedder`. Truncated embeddings are L2-normalized before the loss.
 
     Parameters
     ----------
     loss : Loss or str, default="auto"
-        The other loss, or its name.
+        The other loss, its name, or ``"auto"`` for the default loss of the data format.
     dims : sequence of int, default=(384, 192, 96, 48)
-        The numbers of dimensions. Those that the model does not have are its whole vector.
+        The dimensions. Values above the embedding dimension use the full embedding.
     weights : sequence of float, default=None
-        How much each number counts; None for one each.
+        The weight of each dimension. If None, all weights are 1.
 
     References
     ----------
@@ -44,11 +44,11 @@ class MatryoshkaLoss(Loss):
     dims: Sequence[int] = (384, 192, 96, 48)
     weights: Sequence[float] | None = None
 
-    of_dimensions = True
+    requires_embeddings = True
 
     @property
     def follows_data(self) -> bool:  # type: ignore[override]
-        """Whether the other loss follows from the data."""
+        """Whether the other loss is selected by the format of the data."""
         return self.loss == "auto"
 
     def __post_init__(self) -> None:
@@ -58,19 +58,22 @@ class MatryoshkaLoss(Loss):
             raise ValueError(f"weights={self.weights!r}: pass one for each of dims={self.dims!r}.")
 
     @property
-    def data(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The shapes of data that the other loss is for."""
-        of_other = tuple(SHAPES) if self.loss == "auto" else find_loss(self.loss, None).data
-        return tuple(shape for shape in of_other if shape != VECTORS)
+    def formats(self) -> tuple[DataFormat, ...]:  # type: ignore[override]
+        """The formats that the other loss supports, except a teacher's embeddings."""
+        if self.loss == "auto":
+            formats = tuple(EMBEDDER_LOSSES.defaults)
+        else:
+            formats = EMBEDDER_LOSSES.resolve(self.loss).formats
+        return tuple(supported for supported in formats if supported != DataFormat.EMBEDDINGS)
 
     @property
     def groups_classes(self) -> bool:  # type: ignore[override]
-        """Whether the other loss needs several texts of one class in a batch."""
+        """Whether the other loss groups classes."""
         return isinstance(self.loss, Loss) and self.loss.groups_classes
 
     @property
     def guided(self) -> bool:  # type: ignore[override]
-        """Whether the other loss asks for a guide."""
+        """Whether the other loss requires a guide."""
         return isinstance(self.loss, Loss) and self.loss.guided
 
     @property
@@ -78,26 +81,32 @@ class MatryoshkaLoss(Loss):
         """What the other loss needs."""
         return self.loss.needs if isinstance(self.loss, Loss) else Loss.needs
 
-    def for_data(self, shape: str) -> "MatryoshkaLoss":
-        """Return it with the other loss chosen."""
-        return replace(self, loss=find_loss(self.loss, shape))
+    def for_format(self, data_format: DataFormat) -> "MatryoshkaLoss":
+        """Return this loss with the other loss for that format."""
+        return replace(self, loss=EMBEDDER_LOSSES.resolve(self.loss, data_format))
+
+    @property
+    def _inner(self) -> Loss:
+        if isinstance(self.loss, str):
+            raise TypeError(f"{self} names its loss; call `for_format` first, or pass a Loss.")
+        return self.loss
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module | None:
-        """Return a head of the other loss for each number of dimensions."""
-        assert isinstance(self.loss, Loss)
-        heads = [self.loss.make_head(min(d, dim), n_outputs, n_columns) for d in self.dims]
+        """Return a head of the other loss for each dimension."""
+        heads = [self._inner.make_head(min(d, dim), n_outputs, n_columns) for d in self.dims]
         found = [head for head in heads if head is not None]
         return nn.ModuleList(found) if found else None
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert isinstance(self.loss, Loss)
-        total = batch.columns[0].new_zeros(())
+        total = batch.outputs[0].new_zeros(())
         for i, dim in enumerate(self.dims):
-            cut = replace(
+            truncated = replace(
                 batch,
-                columns=[F.normalize(column[:, :dim], dim=1) for column in batch.columns],
+                outputs=[F.normalize(column[:, :dim], dim=1) for column in batch.outputs],
                 head=batch.head[i] if isinstance(batch.head, nn.ModuleList) else None,
             )
-            total = total + self.loss(cut) * (1.0 if self.weights is None else self.weights[i])
+            total = total + self._inner(truncated) * (
+                1.0 if self.weights is None else self.weights[i]
+            )
         return total

@@ -1,4 +1,4 @@
-"""Pairs that belong together, among the others of the batch."""
+"""Ranking losses with the other texts of the batch as negatives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,31 +7,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import PAIRS, TEXTS, TRIPLETS, Batch, Loss, weighted_mean
-from .distances import check_positive, cosine
+from .base import Batch, DataFormat, Loss, weighted_mean
+from .distances import check_positive, cosine_matrix
 from .needs import ANOTHER_ROW, IN_BATCH_NEGATIVES
 
 
-def ranking(columns: Sequence[Tensor], scale: float, weight: Tensor | None) -> Tensor:
-    """Return the cross-entropy of finding each anchor's own positive among all candidates."""
-    anchors, *candidates = columns
-    scores = cosine(anchors, torch.cat(candidates)) * scale
+def _ranking_loss(outputs: Sequence[Tensor], scale: float, weight: Tensor | None) -> Tensor:
+    """Return the cross-entropy of each anchor's positive against all candidates."""
+    anchors, *candidates = outputs
+    scores = cosine_matrix(anchors, torch.cat(candidates)) * scale
     own = torch.arange(len(anchors), device=scores.device)
     return weighted_mean(F.cross_entropy(scores, own, reduction="none"), weight)
 
 
 @dataclass(frozen=True)
 class MultipleNegativesRankingLoss(Loss):
-    """Each anchor shall find its positive among those of the batch, and the negatives if there are.
+    """Cross-entropy of each anchor's positive against all other candidates in the batch.
 
-    A row of weight zero still has a text that others are compared with.
+    The candidates are the positives of all rows, and their negatives if the data are triplets
+    (multiple negatives ranking loss, InfoNCE). Rows with zero weight still serve as in-batch negatives.
 
     Parameters
     ----------
     scale : float, default=20.0
-        Of the cosines.
+        Scale (inverse temperature) of the cosine similarities.
     symmetric : bool, default=False
-        Whether each positive shall find its anchor, too; half of the loss each.
+        Whether to average the loss with that of the reverse direction, from each positive to its
+        anchor.
 
     References
     ----------
@@ -49,7 +51,7 @@ class MultipleNegativesRankingLoss(Loss):
     scale: float = 20.0
     symmetric: bool = False
 
-    data = (PAIRS, TRIPLETS)
+    formats = (DataFormat.PAIRS, DataFormat.TRIPLETS)
     needs = IN_BATCH_NEGATIVES
 
     def __post_init__(self) -> None:
@@ -57,21 +59,25 @@ class MultipleNegativesRankingLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        forward = ranking(batch.columns, self.scale, batch.weight)
+        forward = _ranking_loss(batch.outputs, self.scale, batch.weight)
         if not self.symmetric:
             return forward
-        back = ranking([batch.columns[1], batch.columns[0]], self.scale, batch.weight)
-        return (forward + back) / 2
+        anchors, positives = batch.outputs[:2]
+        backward = _ranking_loss([positives, anchors], self.scale, batch.weight)
+        return (forward + backward) / 2
 
 
 @dataclass(frozen=True)
 class SimCSELoss(Loss):
-    """Each text shall find itself in the batch, after dropout made it another one.
+    """Unsupervised SimCSE: contrastive loss between two dropout views of each text.
+
+    The other texts of the batch are the negatives. In sentence-transformers, this is
+    MultipleNegativesRankingLoss on pairs of identical texts.
 
     Parameters
     ----------
     scale : float, default=20.0
-        Of the cosines.
+        Scale (inverse temperature) of the cosine similarities.
 
     References
     ----------
@@ -87,7 +93,7 @@ class SimCSELoss(Loss):
 
     scale: float = 20.0
 
-    data = (TEXTS,)
+    formats = (DataFormat.TEXTS,)
     needs = ANOTHER_ROW
 
     def __post_init__(self) -> None:
@@ -95,4 +101,4 @@ class SimCSELoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        return ranking(batch.columns, self.scale, batch.weight)
+        return _ranking_loss(batch.outputs, self.scale, batch.weight)

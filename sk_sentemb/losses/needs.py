@@ -1,4 +1,4 @@
-"""What a batch must contain for a loss to learn from it."""
+"""The requirements on a batch: without them, the gradient of a loss is zero or undefined."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class BatchRows:
-    """The rows of a batch, as they are known before the model has read them."""
+    """The rows of a batch, before the forward pass."""
 
     n_columns: int
     n_rows: int
     target: np.ndarray | None = None
-    lists: np.ndarray | None = None
+    query_ids: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Need:
-    """A condition on a batch. Where it is not met, the loss says nothing about the model."""
+    """A requirement on a batch, in words and as a function."""
 
     words: str
     is_met: Callable[[BatchRows], bool]
@@ -37,9 +37,10 @@ def _has_positives_and_negatives(rows: BatchRows) -> bool:
 
 
 def _has_graded_list(rows: BatchRows) -> bool:
-    if rows.target is None or rows.lists is None:
+    target, query_ids = rows.target, rows.query_ids
+    if target is None or query_ids is None:
         return False
-    return any(np.ptp(rows.target[rows.lists == one]) > 0 for one in np.unique(rows.lists))
+    return any(np.ptp(target[query_ids == query]) > 0 for query in np.unique(query_ids))
 
 
 NOTHING = Need("a row", lambda rows: rows.n_rows > 0)

@@ -1,25 +1,26 @@
-"""Losses for pairs of texts and how similar they are."""
+"""Losses for pairs of texts with a similarity."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .base import BINARY, SCORES, Batch, Loss, weighted_mean
-from .distances import check_positive, rank_loss
+from .base import Batch, DataFormat, Loss, require, weighted_mean
+from .distances import check_positive, pairwise_rank_loss
 from .needs import TWO_TARGETS
 
 
 @dataclass(frozen=True)
 class CoSENTLoss(Loss):
-    """Pairs that are more similar shall have a higher cosine than those that are less.
+    """CoSENT: ranking loss over the cosine similarities of the pairs in a batch.
 
-    Only the order of the similarities matters.
+    Pairs with a higher target should have a higher cosine similarity than pairs with a lower one.
+    Only the order of the targets matters.
 
     Parameters
     ----------
     scale : float, default=20.0
-        Of the cosines.
+        Scale (inverse temperature) of the cosine similarities.
 
     References
     ----------
@@ -35,7 +36,7 @@ class CoSENTLoss(Loss):
 
     scale: float = 20.0
 
-    data = (SCORES, BINARY)
+    formats = (DataFormat.SCORES, DataFormat.BINARY)
     needs = TWO_TARGETS
 
     def __post_init__(self) -> None:
@@ -43,8 +44,8 @@ class CoSENTLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        return rank_loss(self._scores(*batch.columns), batch.target, self.scale, batch.weight)
+        scores = self._scores(*batch.outputs)
+        return pairwise_rank_loss(scores, require(batch.target, "y"), self.scale, batch.weight)
 
     def _scores(self, u: Tensor, v: Tensor) -> Tensor:
         return torch.cosine_similarity(u, v)
@@ -52,12 +53,15 @@ class CoSENTLoss(Loss):
 
 @dataclass(frozen=True)
 class AnglELoss(CoSENTLoss):
-    """As CoSENTLoss, of angles in complex space, which do not saturate where cosines do.
+    """AnglE: CoSENT with angles in complex space instead of cosine similarities.
+
+    The gradient of angles does not vanish where cosines saturate. Embeddings must have an even number
+    of dimensions: the second half are the imaginary parts.
 
     Parameters
     ----------
     scale : float, default=20.0
-        The factor of the angles. The embeddings must have an even number of dimensions.
+        Scale (inverse temperature) of the angles.
 
     References
     ----------
@@ -72,16 +76,17 @@ class AnglELoss(CoSENTLoss):
     """
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 2) -> None:
-        """Need none, but embeddings that can be halved."""
+        """Return None, or raise if the embeddings cannot be split in halves."""
+        del n_outputs, n_columns
         if dim % 2:
             raise ValueError(
-                f"loss={self} takes half of the dimensions as imaginary parts, and there are {dim}, an "
-                "odd number. Pass loss='cosent', or, to Matryoshka, even dims."
+                f"loss={self} requires an even number of dimensions, got {dim}. Pass loss='cosent', or "
+                "even dims to MatryoshkaLoss."
             )
 
     def _scores(self, u: Tensor, v: Tensor) -> Tensor:
         (a, b), (c, d) = u.chunk(2, dim=1), v.chunk(2, dim=1)
-        # u / v as complex numbers, each divided by its length over the whole vector.
+        # u / v as complex numbers, both normalized over the whole embedding.
         squares = (c.square() + d.square()).sum(dim=1, keepdim=True)
         real, imaginary = (a * c + b * d) / squares, (b * c - a * d) / squares
         lengths = ((a.square() + b.square()).sum(dim=1, keepdim=True) / squares).sqrt()
@@ -90,7 +95,7 @@ class AnglELoss(CoSENTLoss):
 
 @dataclass(frozen=True)
 class CosineSimilarityLoss(Loss):
-    """The cosine of a pair shall be its similarity: mean squared error.
+    """Mean squared error between the cosine similarity of each pair and its target.
 
     References
     ----------
@@ -105,11 +110,10 @@ class CosineSimilarityLoss(Loss):
     CosineSimilarityLoss()
     """
 
-    data = (SCORES, BINARY)
+    formats = (DataFormat.SCORES, DataFormat.BINARY)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        u, v = batch.columns
-        errors = (torch.cosine_similarity(u, v) - batch.target).square()
+        u, v = batch.outputs
+        errors = (torch.cosine_similarity(u, v) - require(batch.target, "y")).square()
         return weighted_mean(errors, batch.weight)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import CLASSES, LABELS, Batch, Loss, weighted_mean
+from .base import Batch, DataFormat, Loss, require, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SoftmaxLoss(Loss):
     SoftmaxLoss()
     """
 
-    data = (LABELS, CLASSES)
+    formats = (DataFormat.LABELS, DataFormat.PAIR_LABELS)
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> nn.Module:
         """Return a linear layer with an output for each class."""
@@ -40,11 +40,11 @@ class SoftmaxLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.head is not None
-        assert batch.target is not None
-        features = batch.joined
-        if len(batch.columns) == 2:
-            u, v = batch.columns
+        head = require(batch.head, "head")
+        features = batch.row_embeddings
+        if len(batch.outputs) == 2:
+            u, v = batch.outputs
             features = torch.cat([u, v, (u - v).abs()], dim=1)
-        losses = F.cross_entropy(batch.head(features), batch.target, reduction="none")
+        target = require(batch.target, "y")
+        losses = F.cross_entropy(head(features), target, reduction="none")
         return weighted_mean(losses, batch.weight)

@@ -1,26 +1,26 @@
-"""Texts of one class together, all others apart."""
+"""Supervised contrastive loss."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .base import LABELS, Batch, Loss, weighted_mean
-from .distances import check_positive, cosine, same_class
+from .base import Batch, DataFormat, Loss, require, weighted_mean
+from .distances import check_positive, cosine_matrix, same_class
 from .needs import POSITIVES_AND_NEGATIVES
 
 
 @dataclass(frozen=True)
 class SupervisedContrastiveLoss(Loss):
-    """Supervised contrastive loss over the batch (SupCon).
+    """Supervised contrastive loss (SupCon) over the texts of the batch.
 
-    Each text shall be nearer to the others of its class than to all the rest. One whose class has no
-    other text in the batch is only what others are compared with.
+    Cross-entropy of the other texts of the same class against all other texts. A text without another
+    one of its class in the batch only serves as a negative. sentence-transformers has no such loss.
 
     Parameters
     ----------
     temperature : float, default=0.1
-        Divides the cosines.
+        Temperature: divides the cosine similarities.
 
     References
     ----------
@@ -36,7 +36,7 @@ class SupervisedContrastiveLoss(Loss):
 
     temperature: float = 0.1
 
-    data = (LABELS,)
+    formats = (DataFormat.LABELS,)
     groups_classes = True
     needs = POSITIVES_AND_NEGATIVES
 
@@ -45,15 +45,14 @@ class SupervisedContrastiveLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        x = batch.joined
-        positive, _ = same_class(batch.target)
-        itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
-        logits = (cosine(x, x) / self.temperature).masked_fill(itself, -1e12)
-        log_share = logits - logits.logsumexp(dim=1, keepdim=True)
+        x = batch.row_embeddings
+        positive, _ = same_class(require(batch.target, "y"))
+        diagonal = torch.eye(len(x), dtype=torch.bool, device=x.device)
+        logits = (cosine_matrix(x, x) / self.temperature).masked_fill(diagonal, -1e12)
+        log_probabilities = logits - logits.logsumexp(dim=1, keepdim=True)
         n_positive = positive.sum(dim=1)
         anchors = n_positive > 0
         if not anchors.any():
             return x.sum() * 0
-        losses = -(log_share * positive).sum(dim=1)[anchors] / n_positive[anchors]
+        losses = -(log_probabilities * positive).sum(dim=1)[anchors] / n_positive[anchors]
         return weighted_mean(losses, None if batch.weight is None else batch.weight[anchors])

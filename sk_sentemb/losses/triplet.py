@@ -1,23 +1,24 @@
-"""An anchor, what belongs to it, and what does not."""
+"""Triplet loss for given triplets."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from .base import TRIPLETS, Batch, Loss, weighted_mean
-from .distances import check_distance, check_positive, row_distance
+from .base import Batch, DataFormat, Loss, weighted_mean
+from .distances import check_distance, check_positive, paired_distance
 
 
 @dataclass(frozen=True)
 class TripletLoss(Loss):
-    """The negative shall be farther from the anchor than the positive, by a margin.
+    """Triplet loss: the negative should be farther from the anchor than the positive, by a margin.
 
     Parameters
     ----------
     margin : float, default=5.0
-        By how much; with ``distance="cosine"``, which is 2 at most, take less.
+        Margin by which the negative should be farther than the positive. The cosine distance is at
+        most 2, so pass a smaller margin with it.
     distance : {"euclidean", "cosine", "manhattan"}, default="euclidean"
-        Of two vectors.
+        Distance between two embeddings.
 
     References
     ----------
@@ -35,7 +36,7 @@ class TripletLoss(Loss):
     margin: float = 5.0
     distance: str = "euclidean"
 
-    data = (TRIPLETS,)
+    formats = (DataFormat.TRIPLETS,)
 
     def __post_init__(self) -> None:
         check_positive(margin=self.margin)
@@ -43,7 +44,7 @@ class TripletLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        anchor, positive, negative = batch.columns
-        near = row_distance(self.distance, anchor, positive)
-        far = row_distance(self.distance, anchor, negative)
+        anchor, positive, negative = batch.outputs
+        near = paired_distance(self.distance, anchor, positive)
+        far = paired_distance(self.distance, anchor, negative)
         return weighted_mean((near - far + self.margin).relu(), batch.weight)

@@ -41,10 +41,8 @@ from sk_sentemb._training.dataset import read_examples
 from sk_sentemb._training.random_negatives import add_random_negatives
 from sk_sentemb._training.task import PAIR_REGRESSION
 from sk_sentemb.exceptions import FineTuningWarning, NewHeadWarning, TruncationWarning
-from sk_sentemb.losses import CoSENTLoss, Loss, MatryoshkaLoss
-from sk_sentemb.losses.base import LISTS
+from sk_sentemb.losses import CROSS_ENCODER_LOSSES, CoSENTLoss, DataFormat, Loss, MatryoshkaLoss
 from sk_sentemb.losses.cross_encoder import (
-    PAIR_LOSSES,
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     LambdaLoss,
@@ -148,9 +146,9 @@ def test_auto_is_the_loss_for_the_data(data):
     fit = {"query_id": query_id}
     auto = tuned(X, y, fit=fit, max_steps=2)
     assert tuned(X, y, fit=fit, max_steps=2, loss=loss).fingerprint_ == auto.fingerprint_
-    assert tuned(X, y, fit=fit, max_steps=2, loss=PAIR_LOSSES[loss]()).fingerprint_ == (
-        auto.fingerprint_
-    )
+    assert tuned(
+        X, y, fit=fit, max_steps=2, loss=CROSS_ENCODER_LOSSES.losses[loss]()
+    ).fingerprint_ == (auto.fingerprint_)
     for other in others:
         assert tuned(X, y, fit=fit, max_steps=2, loss=other).fingerprint_ != auto.fingerprint_
 
@@ -191,7 +189,7 @@ def test_every_loss_learns(data, loss, plain):
 
 
 def test_every_loss_is_tried():
-    assert {loss for _, loss in CASES} | {"cross_entropy"} == PAIR_LOSSES.keys()
+    assert {loss for _, loss in CASES} | {"cross_entropy"} == CROSS_ENCODER_LOSSES.losses.keys()
 
 
 @pytest.mark.parametrize(
@@ -231,10 +229,10 @@ class Spy(Loss):
     """Writes down the targets, weights and lists of each batch."""
 
     seen: ClassVar[list] = []
-    data = (LISTS,)
+    formats = (DataFormat.LISTS,)
 
     def __call__(self, batch):
-        Spy.seen.append((batch.target.tolist(), batch.weight, batch.lists.tolist()))
+        Spy.seen.append((batch.target.tolist(), batch.weight, batch.query_ids.tolist()))
         return LambdaLoss()(batch)
 
 
@@ -310,7 +308,7 @@ def test_a_negative_is_never_a_document_of_its_query_or_itself(pairs, n_negative
 def test_negatives_of_triplets_come_beside_their_own(plain):
     class SpyNegatives(MultipleNegativesRankingLoss):
         def __call__(self, batch):
-            n_columns.append(len(batch.columns))
+            n_columns.append(len(batch.outputs))
             return super().__call__(batch)
 
     n_columns = []
@@ -318,7 +316,7 @@ def test_negatives_of_triplets_come_beside_their_own(plain):
     tuned(TRIPLETS, None, model=plain, loss=SpyNegatives(n_negatives=3), max_steps=1)
     tuned(PAIRS, None, model=plain, loss=SpyNegatives(n_negatives=3), max_steps=1)
     assert n_columns == [2, 5, 4]
-    with pytest.raises(ValueError, match="n_negatives=0, and pairs have no negative of their own"):
+    with pytest.raises(ValueError, match="n_negatives=0 requires triplets"):
         tuned(PAIRS, None, loss=MultipleNegativesRankingLoss(n_negatives=0))
 
 
@@ -1258,19 +1256,19 @@ def test_a_scoring_monitor_sees_the_model_after_each_epoch(callback, kind):
         (PAIRS, [*SCORES[:-1], np.nan], {}, r"y\[23\] is missing"),
         (PAIRS, [*SCORES[:-1], np.inf], {}, "y contains infinity"),
         (PAIRS, np.column_stack([SCORES, SCORES]), {}, "y should be a 1d array"),
-        (PAIRS, SCORES, {"loss": "cross_entropy"}, "it is not for two columns and a score"),
-        (PAIRS, None, {"loss": "binary_cross_entropy"}, "it is not for two columns and no y"),
+        (PAIRS, SCORES, {"loss": "cross_entropy"}, "does not support two columns and a score"),
+        (PAIRS, None, {"loss": "binary_cross_entropy"}, "does not support two columns and no y"),
         (
             PAIRS,
             SCORES,
             {"loss": "multiple_negatives_ranking"},
-            "it is not for two columns and a score",
+            "does not support two columns and a score",
         ),
-        (PAIRS, SCORES, {"loss": "margin_mse"}, "it is not for two columns and a score"),
-        (TRIPLETS, None, {"loss": "lambda"}, "it is not for three columns and no y"),
-        (PAIRS, SCORES, {"loss": "cosent"}, "loss='cosent': it is for SentenceEmbedder"),
-        (PAIRS, SCORES, {"loss": CoSENTLoss()}, "it is for SentenceEmbedder"),
-        (PAIRS, SCORES, {"loss": MatryoshkaLoss("auto", dims=(8,))}, "dimensions of vectors"),
+        (PAIRS, SCORES, {"loss": "margin_mse"}, "does not support two columns and a score"),
+        (TRIPLETS, None, {"loss": "lambda"}, "does not support three columns and no y"),
+        (PAIRS, SCORES, {"loss": "cosent"}, "loss='cosent' is for SentenceEmbedder"),
+        (PAIRS, SCORES, {"loss": CoSENTLoss()}, "is for SentenceEmbedder"),
+        (PAIRS, SCORES, {"loss": MatryoshkaLoss("auto", dims=(8,))}, "requires embeddings"),
         (PAIRS, SCORES, {"class_weight": "balanced"}, "y holds no classes"),
         (PAIRS, SCORES, {"sampling": "balanced"}, "y holds no classes"),
         (PAIRS, SCORES, {"metric": "ndcg"}, "metric='ndcg' is of lists"),
@@ -1361,8 +1359,13 @@ def test_what_a_scorer_cannot_learn_is_named(X, y, how, message):
         (PAIRS, [*CLASSES[:-1], None], {}, r"y\[23\] is missing"),
         (PAIRS, CLASSES[:-1], {}, "inconsistent numbers of samples"),
         (TRIPLETS, CLASSES, {}, "X has 3 columns of text, and a pair has two"),
-        (PAIRS, CLASSES, {"loss": "binary_cross_entropy"}, "it is not for two columns and a class"),
-        (PAIRS, CLASSES, {"loss": "softmax"}, "it is for SentenceEmbedder"),
+        (
+            PAIRS,
+            CLASSES,
+            {"loss": "binary_cross_entropy"},
+            "does not support two columns and a class",
+        ),
+        (PAIRS, CLASSES, {"loss": "softmax"}, "is for SentenceEmbedder"),
         (PAIRS, CLASSES, {"class_weight": {"a": 2}}, "are not in class_weight"),
         (
             PAIRS,

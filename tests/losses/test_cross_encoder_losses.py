@@ -10,26 +10,12 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import losses as theirs
 from torch import nn
 
-from sk_sentemb import losses
 from sk_sentemb.losses import (
-    BINARY,
-    CLASSES,
-    LABELS,
-    LISTS,
-    LOSSES,
-    MARGINS,
-    PAIRS,
-    SCORES,
-    TRIPLETS,
+    CROSS_ENCODER_LOSSES,
     Batch,
-    CoSENTLoss,
-    Loss,
     MarginMSELoss,
-    MatryoshkaLoss,
 )
 from sk_sentemb.losses.cross_encoder import (
-    PAIR_LOSSES,
-    PAIR_SHAPES,
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     LambdaLoss,
@@ -38,7 +24,6 @@ from sk_sentemb.losses.cross_encoder import (
     MultipleNegativesRankingLoss,
     RankNetLoss,
 )
-from sk_sentemb.losses.loss_registry import find_loss, find_pair_loss
 
 N_ROWS = 12
 
@@ -243,7 +228,7 @@ class Ranked:
         numbers = torch.arange(len(sizes)) if numbers is None else torch.tensor(numbers)
         target = torch.tensor([float(grade) for of_list in self.grades for grade in of_list])
         lists = numbers.repeat_interleave(sizes)
-        return lambda logits: loss(Batch([logits], target, self.weight, lists=lists))
+        return lambda logits: loss(Batch([logits], target, self.weight, query_ids=lists))
 
     def theirs(self, loss):
         # One row for each query, one column for each row of the batch.
@@ -407,42 +392,29 @@ def test_one_logit_is_the_second_of_two_classes(smoothing):
 
 def test_every_loss_is_compared():
     tried = {type(ours) for ours, *_ in [*SAME.values(), *RANKING.values()]}
-    assert tried | {MultipleNegativesRankingLoss} == {*PAIR_LOSSES.values()}
+    assert tried | {MultipleNegativesRankingLoss} == {*CROSS_ENCODER_LOSSES.losses.values()}
 
 
-@pytest.mark.parametrize("loss", [loss for loss in PAIR_LOSSES if loss != "cross_entropy"])
+@pytest.mark.parametrize(
+    "loss", [loss for loss in CROSS_ENCODER_LOSSES.losses if loss != "cross_entropy"]
+)
 def test_several_logits_are_an_error(loss):
     logits = draw(2, 3).unbind(1)
     batch = Batch(
         logits if loss in ("margin_mse", "multiple_negatives_ranking") else logits[:1],
         TARGETS["scores"],
-        lists=torch.zeros(N_ROWS, dtype=torch.int64),
+        query_ids=torch.zeros(N_ROWS, dtype=torch.int64),
     )
-    with pytest.raises(ValueError, match="gives 3 logits for each pair, and the loss is of one"):
-        PAIR_LOSSES[loss]()(batch)
+    with pytest.raises(ValueError, match="requires a model with one logit, got 3"):
+        CROSS_ENCODER_LOSSES.losses[loss]()(batch)
 
 
-@pytest.mark.parametrize("name", PAIR_LOSSES)
+@pytest.mark.parametrize("name", CROSS_ENCODER_LOSSES.losses)
 def test_losses_are_equal_by_their_parameters(name):
-    loss = PAIR_LOSSES[name]()
-    assert loss == PAIR_LOSSES[name]()
+    loss = CROSS_ENCODER_LOSSES.losses[name]()
+    assert loss == CROSS_ENCODER_LOSSES.losses[name]()
     assert pickle.loads(pickle.dumps(loss)) == loss
-    assert hash(loss) == hash(PAIR_LOSSES[name]())
-
-
-@dataclass(frozen=True)
-class Own(Loss):
-    """A user's own loss."""
-
-    data = (SCORES, LISTS, LABELS)
-
-    def __call__(self, batch):
-        return batch.columns[0].sum()
-
-
-@dataclass(frozen=True)
-class OwnEntropy(BinaryCrossEntropyLoss):
-    """A user's own, that begins with one of ours."""
+    assert hash(loss) == hash(CROSS_ENCODER_LOSSES.losses[name]())
 
 
 @pytest.mark.parametrize(
@@ -464,91 +436,8 @@ class OwnEntropy(BinaryCrossEntropyLoss):
         (lambda: LambdaLoss("ndcg"), r"weighting='ndcg': pass one of \['ndcg2\+\+', 'ndcg2', "),
         (lambda: LambdaLoss(mu=-1), "mu=-1: pass a number above 0"),
         (lambda: LambdaLoss(sigma=float("nan")), "sigma=nan"),
-        (
-            lambda: find_pair_loss(MultipleNegativesRankingLoss(n_negatives=0), PAIRS),
-            "n_negatives=0, and pairs have no negative of their own",
-        ),
-        (
-            lambda: find_pair_loss("nothing", None),
-            r"loss='nothing': pass 'auto', a Loss, or one of \['binary_cross_entropy', ",
-        ),
-        (
-            lambda: find_pair_loss("lambda", PAIRS),
-            r"loss=LambdaLoss\(.*\): it is not for two columns and no y, which X and y are. Pass "
-            r"'auto' or one of \['multiple_negatives_ranking'\]",
-        ),
-        (
-            lambda: find_pair_loss(CoSENTLoss(), SCORES),
-            r"loss=CoSENTLoss\(scale=20.0\): it is for SentenceEmbedder. For CrossEncoderScorer and "
-            r"CrossEncoderClassifier pass 'auto', a Loss of your own, or one of "
-            r"\['binary_cross_entropy', 'mse'\]",
-        ),
-        (
-            lambda: find_pair_loss(losses.MultipleNegativesRankingLoss(), None),
-            "it is for SentenceEmbedder",
-        ),
-        (
-            lambda: find_pair_loss("gist_embed", PAIRS),
-            "loss='gist_embed': it is for SentenceEmbedder",
-        ),
-        (
-            lambda: find_pair_loss(MatryoshkaLoss("auto"), SCORES),
-            "it is of the dimensions of vectors, and cross-encoders give none",
-        ),
-        (
-            lambda: find_pair_loss("auto", LABELS),
-            "X and y are columns of text and a class for each row, and no loss of CrossEncoderScorer "
-            "and CrossEncoderClassifier is for that",
-        ),
-        (
-            lambda: find_pair_loss("listnet", LABELS),
-            "it is not for columns of text and a class for each row",
-        ),
-        (
-            lambda: find_loss(RankNetLoss(), SCORES),
-            r"loss=RankNetLoss\(sigma=1.0, k=None\): it is for CrossEncoderScorer and "
-            r"CrossEncoderClassifier. For SentenceEmbedder pass 'auto', a Loss of your own, or one of "
-            r"\['cosent', 'angle', 'cosine_similarity'\]",
-        ),
-        (lambda: find_loss(BinaryCrossEntropyLoss(), None), "it is for CrossEncoderScorer and"),
-        (lambda: find_loss("listnet", None), "loss='listnet': it is for CrossEncoderScorer and"),
-        (
-            lambda: find_loss(MatryoshkaLoss(ListNetLoss()), PAIRS),
-            "it is for CrossEncoderScorer and",
-        ),
-        (lambda: find_loss("auto", LISTS), "no loss of SentenceEmbedder is for that"),
     ],
 )
 def test_bad_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@pytest.mark.parametrize("shape", PAIR_SHAPES)
-def test_what_is_chosen(shape):
-    _, name = PAIR_SHAPES[shape]
-    assert find_pair_loss("auto", shape) == PAIR_LOSSES[name]()
-    for loss in PAIR_LOSSES.values():
-        if shape in loss.data:
-            assert find_pair_loss(loss(), shape) == loss()
-
-
-def test_a_name_is_the_loss_of_the_table():
-    assert find_pair_loss("multiple_negatives_ranking", TRIPLETS) == MultipleNegativesRankingLoss()
-    assert (
-        find_loss("multiple_negatives_ranking", TRIPLETS) == losses.MultipleNegativesRankingLoss()
-    )
-    assert find_pair_loss("lambda", None) == LambdaLoss()
-    assert find_pair_loss(MultipleNegativesRankingLoss(n_negatives=0), TRIPLETS).n_negatives == 0
-    assert {*PAIR_LOSSES} & {*LOSSES} == {"multiple_negatives_ranking", "margin_mse", "mse"}
-
-
-@pytest.mark.parametrize("find", [find_loss, find_pair_loss])
-def test_what_is_for_both(find):
-    assert find(MarginMSELoss(), MARGINS) == MarginMSELoss()
-    assert find("margin_mse", MARGINS) == find("auto", MARGINS) == MarginMSELoss()
-    assert find(Own(), SCORES) == find(Own(), None) == Own()
-    assert find(Own(), LISTS) == find(Own(), LABELS) == Own()
-    assert find(OwnEntropy(), BINARY) == OwnEntropy()
-    with pytest.raises(ValueError, match="it is not for two columns and a class for each pair"):
-        find(Own(), CLASSES)

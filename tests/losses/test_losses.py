@@ -9,12 +9,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from sk_sentemb.losses import (
-    BINARY,
-    LABELS,
-    LOSSES,
-    PAIRS,
-    TRIPLETS,
-    VECTORS,
+    EMBEDDER_LOSSES,
     AnglELoss,
     Batch,
     BatchHardTripletLoss,
@@ -34,7 +29,6 @@ from sk_sentemb.losses import (
     SupervisedContrastiveLoss,
     TripletLoss,
 )
-from sk_sentemb.losses.loss_registry import find_loss
 from tests.helpers.tiny_models import TINY
 
 N_ROWS, DIM = 12, 16
@@ -180,7 +174,7 @@ def with_gradients(columns):
 
 
 def assert_same_loss(ours, batch, value_of_theirs):
-    mine, other = with_gradients(batch.columns), with_gradients(batch.columns)
+    mine, other = with_gradients(batch.outputs), with_gradients(batch.outputs)
     loss = ours(Batch(mine, batch.target, batch.weight, batch.head, batch.guide))
     expected = value_of_theirs(other)
     loss.backward()
@@ -234,7 +228,7 @@ def test_softmax_of_texts_is_the_cross_entropy_of_the_concatenated_embeddings(n_
 def test_every_loss_is_compared():
     tried = {type(ours) for ours, *_ in SAME.values()}
     here = {GISTEmbedLoss, SoftmaxLoss, SupervisedContrastiveLoss, CosinePairsLoss}
-    assert tried | here == {*LOSSES.values(), MatryoshkaLoss}
+    assert tried | here == {*EMBEDDER_LOSSES.losses.values(), MatryoshkaLoss}
 
 
 def test_supervised_contrastive_is_the_formula_of_the_paper():
@@ -300,7 +294,7 @@ def test_other_weights_change_the_loss_and_no_gradient_is_lost(name):
     ours = EVERY[name][0]
     weight = torch.arange(N_ROWS).float()
     batch = batch_of(name, weight=weight)
-    columns = with_gradients(batch.columns)
+    columns = with_gradients(batch.outputs)
     loss = ours(Batch(columns, batch.target, weight, batch.head, batch.guide))
     assert loss.item() != pytest.approx(ours(batch_of(name)).item(), rel=1e-4)
     loss.backward()
@@ -313,7 +307,7 @@ def test_tiny_batches_are_finite(name, rows):
     """One row, two of a class, two of two, and the same text twice."""
     ours = EVERY[name][0]
     batch = batch_of(name, rows)
-    columns = with_gradients(batch.columns)
+    columns = with_gradients(batch.outputs)
     loss = ours(Batch(columns, batch.target, None, batch.head, batch.guide))
     loss.backward()
     assert torch.isfinite(loss)
@@ -335,7 +329,7 @@ def test_weights_of_pairs_are_products(name):
     """A row of weight zero is never what the loss is about."""
     ours = EVERY[name][0]
     weight = (torch.arange(N_ROWS) >= 4).float()
-    columns = with_gradients(batch_of(name).columns)
+    columns = with_gradients(batch_of(name).outputs)
     ours(Batch(columns, EVERY[name][2], weight)).backward()
     gradient = columns[0].grad[:4].abs().max()
     assert gradient > 0 if name == "supervised_contrastive" else gradient == 0
@@ -354,25 +348,10 @@ def test_weights_of_pairs_are_products(name):
         (lambda: MatryoshkaLoss(dims=(8, 4), weights=(1,)), "one for each of dims"),
         (
             lambda: MSELoss().make_head(16, 8),
-            "y has vectors of 8 dimensions, and the model gives 16",
-        ),
-        (lambda: find_loss("nothing", None), "loss='nothing': pass 'auto', a Loss, or one of"),
-        (lambda: find_loss("triplet", PAIRS), "it is not for two columns and no y"),
-        (
-            lambda: find_loss(MatryoshkaLoss("auto"), VECTORS),
-            "it is not for one column of texts and a",
+            "y has embeddings of 8 dimensions, but the model outputs 16",
         ),
     ],
 )
 def test_bad_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_what_is_chosen():
-    assert find_loss("auto", LABELS) == SupervisedContrastiveLoss()
-    assert find_loss("auto", BINARY) == OnlineContrastiveLoss()
-    assert find_loss(MatryoshkaLoss("auto", dims=(8,)), TRIPLETS) == MatryoshkaLoss(
-        MultipleNegativesRankingLoss(), dims=(8,)
-    )
-    assert find_loss(MatryoshkaLoss("supervised_contrastive"), LABELS).groups_classes

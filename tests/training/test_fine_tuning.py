@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sk_sentemb import FineTuner, SentenceEmbedder, load_encoder
 from sk_sentemb._training.batch_sampler import batches_of_epoch
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
-from sk_sentemb.losses import LOSSES, CoSENTLoss, MatryoshkaLoss
+from sk_sentemb.losses import EMBEDDER_LOSSES, CoSENTLoss, MatryoshkaLoss
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, assert_same_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -90,7 +90,7 @@ def test_every_loss_learns(shape, loss):
 
 
 def test_every_loss_is_tried():
-    assert {loss for _, loss in CASES} - {"auto"} == LOSSES.keys()
+    assert {loss for _, loss in CASES} - {"auto"} == EMBEDDER_LOSSES.losses.keys()
 
 
 def test_the_shared_model_is_not_touched():

@@ -12,19 +12,13 @@ from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, Senten
 from sk_sentemb._training.task import EMBEDDING, PAIR_REGRESSION
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
 from sk_sentemb.losses import (
-    BINARY,
-    CLASSES,
-    LABELS,
-    LISTS,
-    MARGINS,
-    SCORES,
-    VECTORS,
+    EMBEDDER_LOSSES,
     Batch,
+    DataFormat,
     MatryoshkaLoss,
     SoftmaxLoss,
     SupervisedContrastiveLoss,
 )
-from sk_sentemb.losses.loss_registry import find_loss
 from tests.helpers.checkpoints import make_checkpoint, make_static_checkpoint
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, TINY_SCORER
 
@@ -66,35 +60,39 @@ def first_shape(n_columns, y, asked=None, *, kind=EMBEDDING):
     ids=lambda y: f"{getattr(y, 'dtype', 'list')}-{len(set(y))}",
 )
 def test_a_class_is_learned_from_all_columns(n_columns, y):
-    assert first_shape(n_columns, y) == LABELS
+    assert first_shape(n_columns, y) == DataFormat.LABELS
 
 
 def test_two_columns_and_a_class_use_the_texts_and_their_difference():
     for y in (ZERO_ONE, ZERO_ONE.astype(float), THREE, np.array(["a", "b"])[ZERO_ONE]):
-        assert first_shape(2, y) == CLASSES
-    assert isinstance(find_loss("auto", CLASSES), SoftmaxLoss)
+        assert first_shape(2, y) == DataFormat.PAIR_LABELS
+    assert isinstance(EMBEDDER_LOSSES.resolve("auto", DataFormat.PAIR_LABELS), SoftmaxLoss)
 
 
 def test_floats_are_numbers_whatever_a_fold_has_of_them():
     for y in (NUMBERS, NUMBERS * 9, THREE.astype(float), np.arange(N) + 0.5):
-        assert first_shape(2, y) == SCORES
-        assert first_shape(3, y) == MARGINS
+        assert first_shape(2, y) == DataFormat.SCORES
+        assert first_shape(3, y) == DataFormat.MARGINS
         with pytest.raises(ValueError, match="SentenceRegressor"):
             first_shape(1, y)
         with pytest.raises(ValueError, match="SentenceRegressor"):
             first_shape(4, y)
     # Two of them as well, unless they are 0.0 and 1.0; beside one column, there are no numbers.
     for y in (ZERO_ONE * 5.0, ZERO_ONE + 1.0):
-        assert [first_shape(n, y) for n in (1, 2, 3)] == [LABELS, SCORES, MARGINS]
+        assert [first_shape(n, y) for n in (1, 2, 3)] == [
+            DataFormat.LABELS,
+            DataFormat.SCORES,
+            DataFormat.MARGINS,
+        ]
     # Fractions are no classes, whatever the loss.
     for loss in ("softmax", "supervised_contrastive"):
-        for table, fractions in ((PAIRS, "a similarity for each pair"), (TABLE, "a margin")):
-            with pytest.raises(ValueError, match=f"it is not for .* {fractions}"):
+        for table, fractions in ((PAIRS, "a score for each pair"), (TABLE, "a margin")):
+            with pytest.raises(ValueError, match=f"does not support .* {fractions}"):
                 tuned(table, NUMBERS, loss=loss)
     # Whole floats are classes if the loss is of classes.
-    assert first_shape(1, THREE.astype(float), (LABELS,)) == LABELS
+    assert first_shape(1, THREE.astype(float), (DataFormat.LABELS,)) == DataFormat.LABELS
     with pytest.raises(ValueError, match="y is 'continuous': there is no loss for that"):
-        first_shape(1, NUMBERS, (LABELS,))
+        first_shape(1, NUMBERS, (DataFormat.LABELS,))
     with pytest.raises(ValueError, match=r"such as 0.0, which may be classes or numbers"):
         tuned(TEXTS, THREE.astype(float))
     tuned(TEXTS, THREE.astype(float), loss="supervised_contrastive")
@@ -102,13 +100,13 @@ def test_floats_are_numbers_whatever_a_fold_has_of_them():
 
 def test_numbers_for_several_outputs_are_a_teachers_only_if_they_look_so():
     vectors = np.random.default_rng(0).normal(size=(N, 32))
-    assert first_shape(1, vectors) == VECTORS
-    assert first_shape(3, vectors[:, :2]) == MARGINS
+    assert first_shape(1, vectors) == DataFormat.EMBEDDINGS
+    assert first_shape(3, vectors[:, :2]) == DataFormat.MARGINS
     labels = (vectors > 0).astype(int)
     for y in (labels, labels.astype(float), labels.astype(bool), csr_matrix(labels)):
         with pytest.raises(ValueError, match=r"several labels at once.*SentenceClassifier.*'mse'"):
             first_shape(1, y)
-        assert first_shape(1, y, (VECTORS,)) == VECTORS
+        assert first_shape(1, y, (DataFormat.EMBEDDINGS,)) == DataFormat.EMBEDDINGS
     with pytest.raises(ValueError, match=r"several labels at once.*'margin_mse'"):
         first_shape(3, labels[:, :2])
     with pytest.raises(ValueError, match="32 columns, and no floats"):
@@ -138,8 +136,8 @@ def test_three_columns_and_integers_are_margins_if_the_loss_says_so():
     assert named.fingerprint_ == tuned(TABLE, THREE.astype(float)).fingerprint_
     with pytest.raises(ValueError, match=r"three columns, which are triplets .*'margin_mse'"):
         first_shape(3, THREE, kind=PAIR_REGRESSION)
-    assert first_shape(3, THREE, (MARGINS,), kind=PAIR_REGRESSION) == MARGINS
-    assert first_shape(3, NUMBERS, kind=PAIR_REGRESSION) == MARGINS
+    assert first_shape(3, THREE, (DataFormat.MARGINS,), kind=PAIR_REGRESSION) == DataFormat.MARGINS
+    assert first_shape(3, NUMBERS, kind=PAIR_REGRESSION) == DataFormat.MARGINS
 
 
 def test_the_loss_of_several_columns_is_that_of_their_embeddings_side_by_side():
@@ -201,11 +199,11 @@ def test_metrics_of_pairs_are_refused_for_classes_of_rows(metric):
 
 def test_angle_needs_an_even_number_of_dimensions(tmp_path):
     with pytest.raises(
-        ValueError, match=r"AnglELoss\(scale=20.0\) takes half .* there are 9, an odd"
+        ValueError, match=r"AnglELoss\(scale=20.0\) requires an even number of dimensions, got 9"
     ):
         tuned(PAIRS, NUMBERS, loss=MatryoshkaLoss("angle", dims=(32, 9)))
     odd = make_checkpoint(tmp_path / "odd", dense={"out_features": 9})
-    with pytest.raises(ValueError, match="there are 9, an odd number"):
+    with pytest.raises(ValueError, match="even number of dimensions, got 9"):
         tuned(PAIRS, NUMBERS, loss="angle", model=odd)
     tuned(PAIRS, NUMBERS, loss=MatryoshkaLoss("angle", dims=(32, 8)))
 
@@ -306,6 +304,6 @@ def test_pairs_that_are_cut_are_counted_without_the_negatives_that_are_drawn():
 
 
 def test_every_shape_of_scores_stays_what_it_was():
-    assert first_shape(2, ZERO_ONE, kind=PAIR_REGRESSION) == BINARY
-    assert first_shape(2, THREE, kind=PAIR_REGRESSION) == SCORES
-    assert PAIR_REGRESSION.possible_shapes(2, THREE, True, None)[0] == LISTS
+    assert first_shape(2, ZERO_ONE, kind=PAIR_REGRESSION) == DataFormat.BINARY
+    assert first_shape(2, THREE, kind=PAIR_REGRESSION) == DataFormat.SCORES
+    assert PAIR_REGRESSION.possible_shapes(2, THREE, True, None)[0] == DataFormat.LISTS

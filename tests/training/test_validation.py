@@ -14,13 +14,8 @@ from sk_sentemb._training.task import EMBEDDING, PAIR_REGRESSION
 from sk_sentemb._training.validation_split import split
 from sk_sentemb.exceptions import FineTuningWarning
 from sk_sentemb.losses import (
-    BINARY,
-    LABELS,
-    LISTS,
-    PAIRS,
-    SCORES,
-    VECTORS,
     CoSENTLoss,
+    DataFormat,
     MSELoss,
     MultipleNegativesRankingLoss,
     OnlineContrastiveLoss,
@@ -52,7 +47,7 @@ def early(**how):
 def parts(shape, loss, *, target=None, n=None, lists=None, kind=EMBEDDING, seed=0, fraction=None):
     """Return the rows that are learnt from and those that are validated on."""
     n = len(target) if n is None else n
-    is_of_classes = shape == LABELS
+    is_of_classes = shape == DataFormat.LABELS
     examples = Examples(
         shape=shape,
         texts=[str(i) for i in range(n)],
@@ -73,7 +68,7 @@ def parts(shape, loss, *, target=None, n=None, lists=None, kind=EMBEDDING, seed=
 )
 def test_two_rows_of_a_class_are_held_out_where_a_loss_compares_them(n_classes, n_of_class, seed):
     y = np.tile(np.arange(n_classes), n_of_class)
-    learnt, validated = parts(LABELS, SupervisedContrastiveLoss(), target=y, seed=seed)
+    learnt, validated = parts(DataFormat.LABELS, SupervisedContrastiveLoss(), target=y, seed=seed)
     classes, sizes = np.unique(validated.target, return_counts=True)
     assert len(classes) >= 2
     assert (sizes % 2 == 0).all()
@@ -83,7 +78,7 @@ def test_two_rows_of_a_class_are_held_out_where_a_loss_compares_them(n_classes, 
 
 def test_whole_classes_are_held_out_where_none_can_spare_two_rows():
     y = np.repeat(np.arange(20), 2)
-    learnt, validated = parts(LABELS, SupervisedContrastiveLoss(), target=y)
+    learnt, validated = parts(DataFormat.LABELS, SupervisedContrastiveLoss(), target=y)
     assert len(validated) == 6
     for part in (learnt, validated):
         assert (np.unique(part.target, return_counts=True)[1] == 2).all()
@@ -92,11 +87,11 @@ def test_whole_classes_are_held_out_where_none_can_spare_two_rows():
 @pytest.mark.parametrize("seed", range(5))
 def test_each_class_is_in_both_parts_where_there_are_rows_enough(seed):
     y = np.repeat([0, 1, 2], [80, 15, 5])
-    learnt, validated = parts(LABELS, SoftmaxLoss(), target=y, seed=seed)
+    learnt, validated = parts(DataFormat.LABELS, SoftmaxLoss(), target=y, seed=seed)
     assert set(validated.target) == set(learnt.target) == {0, 1, 2}
     # Ten rows for forty classes: a class with one row is learnt from.
     y = np.r_[np.repeat(np.arange(20), 4), np.arange(20, 40)]
-    learnt, validated = parts(LABELS, SoftmaxLoss(), target=y, seed=seed)
+    learnt, validated = parts(DataFormat.LABELS, SoftmaxLoss(), target=y, seed=seed)
     assert set(learnt.target) == set(range(40))
     assert len(validated) == 10
 
@@ -108,18 +103,18 @@ def test_each_class_is_in_both_parts_where_there_are_rows_enough(seed):
 )
 def test_pairs_of_both_kinds_are_in_both_parts(loss, kind, seed):
     y = (np.arange(100) % 50 == 0).astype(np.float32)  # two of a hundred
-    for part in parts(BINARY, loss, target=y, kind=kind, seed=seed):
+    for part in parts(DataFormat.BINARY, loss, target=y, kind=kind, seed=seed):
         assert set(part.target) == {0, 1}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_similarities_are_held_out_over_their_whole_range(seed):
     y = np.linspace(0, 1, 200, dtype=np.float32)
-    _, validated = parts(SCORES, CoSENTLoss(), target=y, seed=seed)
+    _, validated = parts(DataFormat.SCORES, CoSENTLoss(), target=y, seed=seed)
     assert len(validated) == 20
     assert (np.histogram(validated.target, bins=5, range=(0, 1))[0] == 4).all()
     mostly_zero = np.where(np.arange(100) < 96, 0, 0.5).astype(np.float32)
-    for part in parts(SCORES, CoSENTLoss(), target=mostly_zero, seed=seed):
+    for part in parts(DataFormat.SCORES, CoSENTLoss(), target=mostly_zero, seed=seed):
         assert len(set(part.target)) == 2
 
 
@@ -128,19 +123,21 @@ def test_lists_stay_whole_and_graded_ones_are_in_both_parts(seed):
     lists = np.repeat(np.arange(20), 3)
     y = np.zeros(60, dtype=np.float32)
     y[[0, 30]] = 1  # two lists have two grades
-    for part in parts(LISTS, LambdaLoss(), target=y, lists=lists, kind=PAIR_REGRESSION, seed=seed):
+    for part in parts(
+        DataFormat.LISTS, LambdaLoss(), target=y, lists=lists, kind=PAIR_REGRESSION, seed=seed
+    ):
         assert part.target.sum() == 1
         assert (np.unique(part.lists, return_counts=True)[1] == 3).all()
 
 
 def test_the_size_of_what_is_held_out():
     vectors = np.zeros((40, 8), dtype=np.float32)
-    assert len(parts(VECTORS, MSELoss(), target=vectors)[1]) == 4
-    assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=40)[1]) == 6
-    assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=8)[1]) == 4
-    assert len(parts(PAIRS, MultipleNegativesRankingLoss(), n=100)[1]) == 10
+    assert len(parts(DataFormat.EMBEDDINGS, MSELoss(), target=vectors)[1]) == 4
+    assert len(parts(DataFormat.PAIRS, MultipleNegativesRankingLoss(), n=40)[1]) == 6
+    assert len(parts(DataFormat.PAIRS, MultipleNegativesRankingLoss(), n=8)[1]) == 4
+    assert len(parts(DataFormat.PAIRS, MultipleNegativesRankingLoss(), n=100)[1]) == 10
     with pytest.warns(FineTuningWarning, match=r"validation_fraction=0.05 is 2 of 40 rows, and 6"):
-        parts(PAIRS, MultipleNegativesRankingLoss(), n=40, fraction=0.05)
+        parts(DataFormat.PAIRS, MultipleNegativesRankingLoss(), n=40, fraction=0.05)
 
 
 def fitted(estimator, X, y=None, *, n_epochs, why=None, **fit):

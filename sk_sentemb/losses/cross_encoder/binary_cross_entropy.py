@@ -1,17 +1,16 @@
-"""Pairs that belong together, or how much they do, as a probability."""
+"""Binary cross-entropy of pairs."""
 
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base import BINARY, SCORES, Batch, Loss, weighted_mean
-from ..logits import one_logit
+from ..base import Batch, DataFormat, Loss, require, single_logit, weighted_mean
 
 
 @dataclass(frozen=True)
 class BinaryCrossEntropyLoss(Loss):
-    """The sigmoid of a pair's logit shall be its score, from 0 to 1: cross-entropy.
+    """Binary cross-entropy between the sigmoid of each pair's logit and its score from 0 to 1.
 
     References
     ----------
@@ -24,14 +23,12 @@ class BinaryCrossEntropyLoss(Loss):
     BinaryCrossEntropyLoss()
     """
 
-    data = (SCORES, BINARY)
+    formats = (DataFormat.SCORES, DataFormat.BINARY)
     activation = nn.Sigmoid
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        logits = one_logit(batch.columns[0])
-        losses = F.binary_cross_entropy_with_logits(
-            logits, batch.target.to(logits), reduction="none"
-        )
+        logits = single_logit(batch.outputs[0])
+        target = require(batch.target, "y").to(logits)
+        losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         return weighted_mean(losses, batch.weight)

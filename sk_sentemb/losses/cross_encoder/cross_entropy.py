@@ -1,24 +1,24 @@
-"""Pairs and the class of each."""
+"""Cross-entropy of the classes of pairs."""
 
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..base import CLASSES, Batch, Loss, weighted_mean
+from ..base import Batch, DataFormat, Loss, require, weighted_mean
 
 
 @dataclass(frozen=True)
 class CrossEntropyLoss(Loss):
-    """Cross-entropy of the classes of pairs.
+    """Cross-entropy between the softmax of each pair's logits and its class.
 
-    With one logit for a pair, that of the second of two classes; the first one's is 0.
+    A model with one logit outputs that of the second of two classes; the logit of the first is 0.
 
     Parameters
     ----------
     label_smoothing : float, default=0.0
-        The part of the probability that is spread over all classes, so that no logit has to grow
-        without end.
+        Fraction of the target probability that is distributed evenly over all classes, which keeps
+        logits from growing without limit.
 
     References
     ----------
@@ -34,7 +34,7 @@ class CrossEntropyLoss(Loss):
 
     label_smoothing: float = 0.0
 
-    data = (CLASSES,)
+    formats = (DataFormat.PAIR_LABELS,)
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
@@ -44,11 +44,13 @@ class CrossEntropyLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        (logits,) = batch.columns
+        (logits,) = batch.outputs
         if logits.shape[1] == 1:
             logits = F.pad(logits, (1, 0))
         losses = F.cross_entropy(
-            logits, batch.target, reduction="none", label_smoothing=self.label_smoothing
+            logits,
+            require(batch.target, "y"),
+            reduction="none",
+            label_smoothing=self.label_smoothing,
         )
         return weighted_mean(losses, batch.weight)

@@ -1,36 +1,46 @@
-"""Each two rows of a list in the right order, the more so the more it matters to NDCG."""
+"""LambdaLoss: pairwise ranking weighted by the effect on NDCG."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..base import LISTS, Batch, Loss, weighted_mean
+from ..base import Batch, DataFormat, Loss, weighted_mean
 from ..distances import check_positive
 from ..needs import GRADED_LIST
-from .ranked_lists import Lists, Pairs, check_k, graded_pairs, order_losses, read_lists
+from .ranked_lists import (
+    RankedLists,
+    RowPairs,
+    check_k,
+    graded_pairs,
+    pairwise_losses,
+    stack_lists,
+)
 
 WEIGHTINGS = ("ndcg2++", "ndcg2", "lambdarank")
 
 
 @dataclass(frozen=True)
 class LambdaLoss(Loss):
-    """As RankNetLoss, each two rows weighted by what NDCG loses if they change places.
+    """RankNet loss weighted by the change of NDCG when the two documents are swapped.
 
-    The gain of a grade g is 2**g - 1; grades below 0 gain nothing, and those above 30 are refused.
+    The gain of a grade g is 2**g - 1. Grades below 0 have no gain; grades above 30 raise an error.
 
     Parameters
     ----------
     weighting : {"ndcg2++", "ndcg2", "lambdarank"}, default="ndcg2++"
-        ``"lambdarank"``: by how much NDCG changes; ``"ndcg2"``: a tighter bound of it, by how far the
-        two are from each other; ``"ndcg2++"``: the sum of both.
+        How pairs of documents are weighted:
+
+        - ``"lambdarank"``: the change of NDCG;
+        - ``"ndcg2"``: a tighter bound of it, from the difference of the two ranks;
+        - ``"ndcg2++"``: the sum of both.
     mu : float, default=10.0
-        How much ``"ndcg2"`` counts in ``"ndcg2++"``.
+        Weight of ``"ndcg2"`` in ``"ndcg2++"``.
     sigma : float, default=1.0
-        Of the differences of logits.
+        Scale of the differences of logits.
     k : int, default=None
-        Compare two rows only if one is among the first k of its list, in the order of the logits;
-        None for all.
+        Compare two documents only if one of them is among the first k of its list, in the order of the
+        logits. If None, compare all.
 
     References
     ----------
@@ -49,8 +59,8 @@ class LambdaLoss(Loss):
     sigma: float = 1.0
     k: int | None = None
 
-    data = (LISTS,)
-    # As in LightGBM: beyond it, the gain of a grade leaves nothing of those below.
+    formats = (DataFormat.LISTS,)
+    # As in LightGBM: in float32, larger gains would round away those of lower grades.
     max_grade = 30
     needs = GRADED_LIST
 
@@ -62,36 +72,35 @@ class LambdaLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        lists = read_lists(batch)
+        lists = stack_lists(batch)
         pairs = graded_pairs(lists, self.k)
-        losses = self._importance(lists, pairs) * order_losses(lists, pairs, self.sigma)
+        losses = self._pair_weights(lists, pairs) * pairwise_losses(lists, pairs, self.sigma)
         return weighted_mean(losses, lists.weight[pairs[0]])
 
-    def _importance(self, lists: Lists, pairs: Pairs) -> Tensor:
+    def _pair_weights(self, lists: RankedLists, pairs: RowPairs) -> Tensor:
         """Return the difference of the two gains times that of the two discounts, for each pair."""
-        which, first, second = pairs
-        gains = normalized_gains(lists.grades, self.k)
-        ranks = lists.ranks
-        a, b = ranks[which, first], ranks[which, second]
+        at, first, second = pairs
+        gains, ranks = normalized_gains(lists.grades, self.k), lists.ranks
+        a, b = ranks[at, first], ranks[at, second]
         apart = (a - b).abs()
-        by_place = (discount(a) - discount(b)).abs()
-        by_distance = discount(apart) - discount(apart + 1)
+        by_rank = (discount(a) - discount(b)).abs()
+        by_difference = discount(apart) - discount(apart + 1)
         discounts = {
-            "lambdarank": by_place,
-            "ndcg2": by_distance,
-            "ndcg2++": by_place + self.mu * by_distance,
+            "lambdarank": by_rank,
+            "ndcg2": by_difference,
+            "ndcg2++": by_rank + self.mu * by_difference,
         }
-        return (gains[which, first] - gains[which, second]) * discounts[self.weighting]
+        return (gains[at, first] - gains[at, second]) * discounts[self.weighting]
 
 
 def discount(rank: Tensor) -> Tensor:
-    """Return what a gain counts at a place, from 1."""
+    """Return the discount of a gain at a rank, from 1."""
     return 1 / torch.log2(1.0 + rank)
 
 
 def normalized_gains(grades: Tensor, k: int | None) -> Tensor:
-    """Return the gain of each row, divided by the DCG of the best order of its list."""
+    """Return the gain of each row, divided by the ideal DCG of its list."""
     gains = torch.exp2(grades.clamp_min(0)) - 1
-    places = torch.arange(1, gains.shape[1] + 1, device=gains.device)
-    best = gains.sort(dim=1, descending=True).values * discount(places)
+    ranks = torch.arange(1, gains.shape[1] + 1, device=gains.device)
+    best = gains.sort(dim=1, descending=True).values * discount(ranks)
     return gains / best[:, :k].sum(dim=1, keepdim=True).clamp_min(1e-10)

@@ -1,16 +1,15 @@
-"""Scores as they are, such as a teacher's."""
+"""Mean squared error of the scores of pairs."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..base import BINARY, SCORES, Batch, Loss, weighted_mean
-from ..logits import one_logit
+from ..base import Batch, DataFormat, Loss, require, single_logit, weighted_mean
 
 
 @dataclass(frozen=True)
 class MSELoss(Loss):
-    """The logit of a pair shall be its score: mean squared error.
+    """Mean squared error between the logit of each pair and its score, such as that of a teacher.
 
     References
     ----------
@@ -23,10 +22,9 @@ class MSELoss(Loss):
     MSELoss()
     """
 
-    data = (SCORES, BINARY)
+    formats = (DataFormat.SCORES, DataFormat.BINARY)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        errors = (one_logit(batch.columns[0]) - batch.target).square()
+        errors = (single_logit(batch.outputs[0]) - require(batch.target, "y")).square()
         return weighted_mean(errors, batch.weight)

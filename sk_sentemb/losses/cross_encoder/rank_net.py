@@ -1,29 +1,29 @@
-"""Each two rows of a list in the right order."""
+"""RankNet: pairwise ranking within lists."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..base import LISTS, Batch, Loss, weighted_mean
+from ..base import Batch, DataFormat, Loss, weighted_mean
 from ..distances import check_positive
 from ..needs import GRADED_LIST
-from .ranked_lists import check_k, graded_pairs, order_losses, read_lists
+from .ranked_lists import check_k, graded_pairs, pairwise_losses, stack_lists
 
 
 @dataclass(frozen=True)
 class RankNetLoss(Loss):
-    """Of each two rows of a list, the one with the higher grade shall have the higher logit.
+    """RankNet: logistic loss of the logit differences of each two documents of different grades.
 
-    A list whose grades are all the same has no such two, and counts nothing. A row's weight counts
-    for its list, whose is the mean of its rows'.
+    Lists whose grades are all equal contribute no loss. The weight of a list is the mean weight of its
+    rows.
 
     Parameters
     ----------
     sigma : float, default=1.0
-        Of the differences of logits.
+        Scale of the differences of logits.
     k : int, default=None
-        Compare two rows only if one is among the first k of its list, in the order of the logits;
-        None for all.
+        Compare two documents only if one of them is among the first k of its list, in the order of the
+        logits. If None, compare all.
 
     References
     ----------
@@ -40,7 +40,7 @@ class RankNetLoss(Loss):
     sigma: float = 1.0
     k: int | None = None
 
-    data = (LISTS,)
+    formats = (DataFormat.LISTS,)
     needs = GRADED_LIST
 
     def __post_init__(self) -> None:
@@ -49,6 +49,6 @@ class RankNetLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        lists = read_lists(batch)
+        lists = stack_lists(batch)
         pairs = graded_pairs(lists, self.k)
-        return weighted_mean(order_losses(lists, pairs, self.sigma), lists.weight[pairs[0]])
+        return weighted_mean(pairwise_losses(lists, pairs, self.sigma), lists.weight[pairs[0]])

@@ -1,4 +1,4 @@
-"""Pairs that belong together, among pairs that do not."""
+"""Ranking loss with negatives that are sampled from other rows."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -7,21 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base import PAIRS, TRIPLETS, Batch, Loss, weighted_mean
+from ..base import Batch, DataFormat, Loss, single_logit, weighted_mean
 from ..distances import check_positive
-from ..logits import one_logit
 
 
 @dataclass(frozen=True)
 class MultipleNegativesRankingLoss(Loss):
-    """Each query shall find its document among others, drawn by chance, and its negative if it has one.
+    """Cross-entropy of each query's document against randomly sampled documents of other rows.
+
+    With triplets, the given negative is a candidate, too.
 
     Parameters
     ----------
     n_negatives : int, default=4
-        Documents of other rows that are drawn for each query; with triplets 0 is enough.
+        Number of documents that are sampled for each query. With triplets, 0 is allowed.
     scale : float, default=10.0
-        Of the sigmoids of the logits.
+        Scale (inverse temperature) of the sigmoids of the logits.
 
     References
     ----------
@@ -39,7 +40,7 @@ class MultipleNegativesRankingLoss(Loss):
     n_negatives: int = 4
     scale: float = 10.0
 
-    data = (PAIRS, TRIPLETS)
+    formats = (DataFormat.PAIRS, DataFormat.TRIPLETS)
     activation = nn.Sigmoid
 
     def __post_init__(self) -> None:
@@ -47,18 +48,18 @@ class MultipleNegativesRankingLoss(Loss):
             raise ValueError(f"n_negatives={self.n_negatives!r}: pass an int, 0 or more.")
         check_positive(scale=self.scale)
 
-    def for_data(self, shape: str) -> "MultipleNegativesRankingLoss":
-        """Return it, if there is a negative."""
-        if shape == PAIRS and self.n_negatives == 0:
+    def for_format(self, data_format: DataFormat) -> "MultipleNegativesRankingLoss":
+        """Return the loss itself, or raise if there would be no negatives."""
+        if data_format == DataFormat.PAIRS and self.n_negatives == 0:
             raise ValueError(
-                "n_negatives=0, and pairs have no negative of their own: there is nothing to tell the "
-                "document from. Pass 1 or more, or triplets."
+                "n_negatives=0 requires triplets, because pairs have no negatives of their own. Pass "
+                "n_negatives of 1 or more, or triplets."
             )
         return self
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        logits = torch.stack([one_logit(column) for column in batch.columns], dim=1)
+        logits = torch.stack([single_logit(column) for column in batch.outputs], dim=1)
         own = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
         losses = F.cross_entropy(logits.sigmoid() * self.scale, own, reduction="none")
         return weighted_mean(losses, batch.weight)

@@ -1,4 +1,4 @@
-"""In-batch negatives without those that a guide takes for positives."""
+"""Multiple negatives ranking loss without the false negatives that a guide model finds."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import PAIRS, TRIPLETS, Batch, Loss, weighted_mean
-from .distances import check_positive, cosine
+from .base import Batch, DataFormat, Loss, require, weighted_mean
+from .distances import check_positive, cosine_matrix
 from .needs import IN_BATCH_NEGATIVES
 
 
@@ -15,13 +15,13 @@ from .needs import IN_BATCH_NEGATIVES
 class GISTEmbedLoss(Loss):
     """Multiple negatives ranking loss that masks false negatives with a guide model.
 
-    What the guide, the model before it is trained, finds nearer than an anchor's own positive is no
-    negative.
+    The guide is the model before training. A text that the guide finds more similar to an anchor than
+    the anchor's own positive is not used as a negative.
 
     Parameters
     ----------
     scale : float, default=100.0
-        Of the cosines.
+        Scale (inverse temperature) of the cosine similarities.
 
     References
     ----------
@@ -38,7 +38,7 @@ class GISTEmbedLoss(Loss):
 
     scale: float = 100.0
 
-    data = (PAIRS, TRIPLETS)
+    formats = (DataFormat.PAIRS, DataFormat.TRIPLETS)
     guided = True
     needs = IN_BATCH_NEGATIVES
 
@@ -47,18 +47,19 @@ class GISTEmbedLoss(Loss):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.guide is not None
-        sides = [(0, 1), (0, 0), (1, 1), *((0, k) for k in range(2, len(batch.columns)))]
-        own = batch.guide[0].mul(batch.guide[1]).sum(dim=1, keepdim=True)
+        guide = require(batch.guide, "embeddings of a guide")
+        sides = [(0, 1), (0, 0), (1, 1), *((0, k) for k in range(2, len(batch.outputs)))]
+        own = guide[0].mul(guide[1]).sum(dim=1, keepdim=True)
         diagonal = torch.eye(len(own), dtype=torch.bool, device=own.device)
         scores = []
         for a, b in sides:
-            found = cosine(batch.columns[a], batch.columns[b])
-            false = cosine(batch.guide[a], batch.guide[b]) > own
-            # A text is no candidate for itself, and an anchor's own positive always is one.
-            hidden = false & ~diagonal if (a, b) == (0, 1) else false
-            hidden = hidden | diagonal if a == b else hidden
-            scores.append(found.masked_fill(hidden, -1e12))
+            cosines = cosine_matrix(batch.outputs[a], batch.outputs[b])
+            masked = cosine_matrix(guide[a], guide[b]) > own
+            if (a, b) == (0, 1):
+                masked = masked & ~diagonal  # an anchor's own positive is always a candidate
+            elif a == b:
+                masked = masked | diagonal  # a text is never its own candidate
+            scores.append(cosines.masked_fill(masked, -1e12))
         logits = torch.cat(scores, dim=1) * self.scale
         target = torch.arange(len(own), device=own.device)
         return weighted_mean(F.cross_entropy(logits, target, reduction="none"), batch.weight)

@@ -1,15 +1,15 @@
-"""The vectors of a teacher."""
+"""Mean squared error against the embeddings of a teacher."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from .base import VECTORS, Batch, Loss, weighted_mean
+from .base import Batch, DataFormat, Loss, require, weighted_mean
 
 
 @dataclass(frozen=True)
 class MSELoss(Loss):
-    """Each text shall have the vector that a teacher gives it: mean squared error.
+    """Mean squared error between the embeddings and those of a teacher (knowledge distillation).
 
     References
     ----------
@@ -24,18 +24,18 @@ class MSELoss(Loss):
     MSELoss()
     """
 
-    data = (VECTORS,)
+    formats = (DataFormat.EMBEDDINGS,)
 
     def make_head(self, dim: int, n_outputs: int, n_columns: int = 1) -> None:
-        """Need none, but vectors of the model's dimension."""
+        """Return None, or raise if the teacher's embeddings have another dimension."""
+        del n_columns
         if dim != n_outputs:
             raise ValueError(
-                f"y has vectors of {n_outputs} dimensions, and the model gives {dim}. Reduce the "
-                "teacher's vectors with PCA, or take a model that gives as many."
+                f"y has embeddings of {n_outputs} dimensions, but the model outputs {dim}. Reduce the "
+                f"teacher's embeddings with PCA, or use a model with {n_outputs} dimensions."
             )
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        assert batch.target is not None
-        errors = (batch.columns[0] - batch.target).square().mean(dim=1)
+        errors = (batch.outputs[0] - require(batch.target, "y")).square().mean(dim=1)
         return weighted_mean(errors, batch.weight)
