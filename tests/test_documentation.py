@@ -37,6 +37,10 @@ REPLACED_WORDS = re.compile(
 )
 
 
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
 def snippets_of(page):
     """Yield the Python blocks of a page, without those under the name of another package."""
     caption = None
@@ -70,6 +74,13 @@ def test_snippets_of_the_first_pipeline_run(tmp_path, monkeypatch):
     assert names["scores"].mean() > 0.88
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".md"], ids=name_of)
+def test_imports_in_snippets_succeed(page):
+    imports = r"^(?:from sk_sentemb[\w.]* import .+|import sk_sentemb.*)$"
+    for line in re.findall(imports, page.read_text(), flags=re.MULTILINE):
+        exec(line, {})
+
+
 @pytest.mark.parametrize("module", PUBLIC_MODULES)
 def test_api_page_lists_every_public_name(module):
     listed, current = {}, None
@@ -82,7 +93,7 @@ def test_api_page_lists_every_public_name(module):
         assert listed.get(name, set()) & {module, "sk_sentemb"}, name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_pages_use_the_words_of_the_glossary(page):
     if page.name == "glossary.md":
         pytest.skip("it lists the words")
