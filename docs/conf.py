@@ -51,6 +51,8 @@ nitpick_ignore_regex = [
     (r"py:.*", rf"({THIRD_PARTY})(\..*)?"),
     # scikit-learn's docstrings, which estimators inherit, refer to its own glossary and user guide.
     (r"std:term", r".*"),
+    # numpydoc links class attributes whose value has a docstring, such as `Loss.activation`.
+    (r"py:obj", r"activation"),
 ]
 
 intersphinx_mapping = {
@@ -97,7 +99,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": (
-        rf"/(?!({'|'.join(examples_without_data) or '$'})\.py)(plot_\w+|quickstart)\.py$"
+        rf"[/\\](?!({'|'.join(examples_without_data) or '$'})\.py)(plot_\w+|quickstart)\.py$"
     ),
     "remove_config_comments": True,
     "show_memory": False,
