@@ -18,7 +18,15 @@ from ._inputs import TextColumns, UniqueTexts, check_sample_weight
 from ._parallel import count_workers, parallel_encode
 from ._pretrained import PretrainedModelMixin
 from ._progress import SklearnCallbackAdapter, progress_reporter
-from ._training import Data, FineTuner, FineTuningResult, Kind, find_shapes, most_epochs, tune
+from ._training import (
+    FineTuner,
+    FineTuningResult,
+    RawTrainingData,
+    Task,
+    fine_tune,
+    max_epochs,
+    requested_formats,
+)
 from ._truncation import CellCounts, warn_truncated
 from ._types import Text
 from ._warn import warn
@@ -194,7 +202,7 @@ class BaseTextEstimator(PretrainedModelMixin):
             )
 
     def _fine_tune(
-        self, encoder: Encoder, data: Data, kind: Kind, listener: Any
+        self, encoder: Encoder, data: RawTrainingData, kind: Task, listener: Any
     ) -> FineTuningResult:
         """Fine-tune, and keep the history."""
         assert self._effective_fine_tuner is not None
@@ -202,12 +210,12 @@ class BaseTextEstimator(PretrainedModelMixin):
         learner = self._effective_fine_tuner
         if self._y_range is not None and learner.score_range is None:
             learner._validate_params()  # its loss among them
-            shapes = find_shapes(learner, kind)
+            shapes = requested_formats(learner, kind)
             # A loss of anything else than scores has no use for their range.
             if shapes is None or DataFormat.SCORES in shapes:
                 learner = copy(learner)
                 learner.score_range = self._y_range
-        tuned = tune(
+        tuned = fine_tune(
             learner,
             encoder,
             data,
@@ -246,7 +254,7 @@ class BaseTextEstimator(PretrainedModelMixin):
     @property
     def _n_epochs(self) -> int:
         """How many epochs scikit-learn's callbacks shall expect."""
-        return 0 if self._effective_fine_tuner is None else most_epochs(self._effective_fine_tuner)
+        return 0 if self._effective_fine_tuner is None else max_epochs(self._effective_fine_tuner)
 
     def _encode(
         self,

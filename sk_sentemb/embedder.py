@@ -21,7 +21,7 @@ from ._docstrings import substitute_docstring
 from ._inputs import TextColumns, read_text_columns, unique_texts, validate_feature_names
 from ._pretrained import with_callbacks
 from ._progress import N_TASKS
-from ._training import EMBEDDING, Data, FineTuner
+from ._training import EMBEDDING, FineTuner, RawTrainingData
 from ._truncation import CellCounts, count_truncated
 from ._warn import warn
 from .cache import DiskCache, MemoryCache
@@ -141,7 +141,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     .. [1] N. Reimers and I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
        BERT-Networks", EMNLP 2019, https://arxiv.org/abs/1908.10084
 
-    Examples
+    TrainingDataset
     --------
     >>> from sk_sentemb import SentenceEmbedder
     >>> embedder = SentenceEmbedder()
@@ -366,7 +366,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         if not go_on:
             self._y_range = None
         if self.fine_tuner is not None:
-            data = Data(columns, y, sample_weight)
+            data = RawTrainingData(columns, y, sample_weight)
             listener = self._training_callback(context, X, y)
             tuned = self._fine_tune(encoder, data, EMBEDDING, listener)
             encoder = tuned.encoder

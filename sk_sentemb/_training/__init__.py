@@ -1,24 +1,21 @@
 """Fine-tuning: `FineTuner`, and what trains an encoder with its parameters."""
 
-from .automatic import most_epochs
-from .data import Data, find_shapes, seed_of
-from .fine_tune import FineTuningResult, tune
+from .auto_parameters import max_epochs
+from .data import RawTrainingData, requested_formats
 from .fine_tuner import FineTuner
-from .step import seeded
-from .task import EMBEDDING, PAIR_CLASSIFICATION, PAIR_REGRESSION, Kind, end_to_end_task
+from .task import EMBEDDING, PAIR_CLASSIFICATION, PAIR_REGRESSION, Task, end_to_end_task
+from .training import FineTuningResult, fine_tune
 
 __all__ = [
     "EMBEDDING",
     "PAIR_CLASSIFICATION",
     "PAIR_REGRESSION",
-    "Data",
     "FineTuner",
     "FineTuningResult",
-    "Kind",
+    "RawTrainingData",
+    "Task",
     "end_to_end_task",
-    "find_shapes",
-    "most_epochs",
-    "seed_of",
-    "seeded",
-    "tune",
+    "fine_tune",
+    "max_epochs",
+    "requested_formats",
 ]

@@ -6,16 +6,16 @@ from .._warn import warn
 from ..exceptions import FineTuningWarning
 from ..losses import POSITIVES, BatchRows, DataFormat, Loss, Need
 from .batch_sampler import batches_of_epoch
-from .dataset import Examples
-from .task import EMBEDDING, Kind
+from .dataset import TrainingDataset
+from .task import EMBEDDING, Task
 
 
 def draw_batches(
     sampling: str,
     batch_size: int,
-    kind: Kind,
+    kind: Task,
     loss: Loss,
-    examples: Examples,
+    examples: TrainingDataset,
     draw: np.random.Generator,
     *,
     spread: bool = False,
@@ -41,7 +41,7 @@ def draw_batches(
     )
 
 
-def is_informative(need: Need, examples: Examples, rows: np.ndarray) -> bool:
+def is_informative(need: Need, examples: TrainingDataset, rows: np.ndarray) -> bool:
     """Return whether a batch has what a loss compares."""
     target, lists = examples.target, examples.lists
     return need.is_met(
@@ -54,7 +54,7 @@ def is_informative(need: Need, examples: Examples, rows: np.ndarray) -> bool:
     )
 
 
-def check_informative(loss: Loss, examples: Examples, batches: list[np.ndarray]) -> None:
+def check_informative(loss: Loss, examples: TrainingDataset, batches: list[np.ndarray]) -> None:
     """Warn of batches in which the loss has nothing to compare."""
     if not any(is_informative(loss.needs, examples, rows) for rows in batches):
         raise ValueError(

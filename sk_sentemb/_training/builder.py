@@ -6,36 +6,37 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._random import torch_seed
 from .._warn import warn
 from ..encoder import Encoder, PartialEmbedding, TokenizedTexts, TrainableEncoder, select_dtype
 from ..exceptions import FineTuningWarning
 from ..losses import DataFormat, Loss
 from .batching import draw_batches
-from .dataset import Examples
+from .dataset import TrainingDataset
 from .evaluation import Evaluator
 from .fine_tuner import FineTuner
 from .optimizer import choose_trainable, lora, make_optimizer, make_scheduler
-from .step import Trainer, seeded
-from .task import Kind
+from .step import TrainingStep
+from .task import Task
 
 # By how much two cosines can differ.
 _MAX_MARGIN = 2
 
 
-def make_trainer(
+def build_training_step(
     fine_tuner: FineTuner,
     encoder: Encoder,
     loss: Loss,
-    examples: Examples,
+    examples: TrainingDataset,
     tokens: TokenizedTexts,
     guide: np.ndarray | None,
     seed: int,
     n_steps: int,
     *,
     solves: bool = False,
-) -> Trainer:
+) -> TrainingStep:
     """Make it."""
-    with seeded(seed):
+    with torch_seed(seed):
         model, head = _make_model(fine_tuner, encoder, loss, examples, tokens)
     optimizer = make_optimizer(
         model,
@@ -45,7 +46,7 @@ def make_trainer(
         layer_decay=fine_tuner.layer_decay,
         weight_decay=fine_tuner.weight_decay,
     )
-    return Trainer(
+    return TrainingStep(
         model=model,
         head=head,
         loss=loss,
@@ -71,9 +72,9 @@ def make_trainer(
 
 def make_validator(
     fine_tuner: FineTuner,
-    kind: Kind,
+    kind: Task,
     loss: Loss,
-    examples: Examples | None,
+    examples: TrainingDataset | None,
     tokens: TokenizedTexts,
     guide: np.ndarray | None,
 ) -> Evaluator | None:
@@ -94,7 +95,11 @@ def make_validator(
 
 
 def _make_model(
-    fine_tuner: FineTuner, encoder: Encoder, loss: Loss, examples: Examples, tokens: TokenizedTexts
+    fine_tuner: FineTuner,
+    encoder: Encoder,
+    loss: Loss,
+    examples: TrainingDataset,
+    tokens: TokenizedTexts,
 ) -> tuple[TrainableEncoder, nn.Module | None]:
     """Return a copy of the encoder with what shall change, and the head of the loss."""
     model = TrainableEncoder(encoder, trainable=fine_tuner.trainable != "head")
@@ -138,7 +143,7 @@ def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
         )
 
 
-def _warn_of_margins(encoder: Encoder, examples: Examples) -> None:
+def _warn_of_margins(encoder: Encoder, examples: TrainingDataset) -> None:
     """Warn of margins that L2-normalized embeddings cannot reach."""
     if examples.shape != DataFormat.MARGINS or encoder.head is not None or not encoder.normalizes:
         return

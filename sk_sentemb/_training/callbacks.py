@@ -12,12 +12,12 @@ from .._progress import ProgressBar
 from .._warn import warn
 from ..encoder import Encoder
 from ..exceptions import FineTuningWarning
-from .checkpointing import save_training, weights_of
+from .checkpointing import save_checkpoint, weights_of
 from .evaluation import Evaluator, UndefinedScoreError
 from .fine_tuner import FineTuner
 from .interpolation import Interpolation
-from .loop import Progress
-from .step import Trainer
+from .loop import TrainingState
+from .step import TrainingStep
 
 # An encoder, what its loss trains along, and the numbers of `y` that 0 and 1 stand for.
 Snapshot = tuple[Encoder, nn.Module | None, tuple[float, float]]
@@ -42,7 +42,7 @@ class TrainingCallbacks:
     def __init__(
         self,
         fine_tuner: FineTuner,
-        trainer: Trainer,
+        trainer: TrainingStep,
         validator: Evaluator | None,
         folder: Path | None,
         listener: Listener | None,
@@ -59,17 +59,17 @@ class TrainingCallbacks:
         if self.listener is not None:
             self.listener.begin_epoch(n_steps)
 
-    def end_step(self, progress: Progress) -> None:
+    def end_step(self, progress: TrainingState) -> None:
         """Show the step, and keep it if its number asks for that."""
         self.bar.update()
         self.bar.set_postfix(loss=f"{progress.history[-1]['loss']:.4f}", refresh=False)
         every = self.fine_tuner.checkpoint_steps
         if self.folder is not None and every and progress.step % every == 0:
-            save_training(self.folder, self.trainer, progress)
+            save_checkpoint(self.folder, self.trainer, progress)
         if self.listener is not None:
             self.listener.end_step()
 
-    def end_epoch(self, progress: Progress) -> bool:
+    def end_epoch(self, progress: TrainingState) -> bool:
         """Validate, and say whether to stop."""
         stop = False
         if self.validator is not None:
@@ -79,7 +79,7 @@ class TrainingCallbacks:
             stop = self.listener.end_epoch(self._snapshot) or stop
         progress.stopped = stop
         if self.folder is not None:
-            save_training(self.folder, self.trainer, progress)
+            save_checkpoint(self.folder, self.trainer, progress)
         return stop
 
     def _snapshot(self) -> Snapshot:
@@ -88,7 +88,7 @@ class TrainingCallbacks:
         with self.interpolation.applied(self.trainer):
             return self.trainer.finished(), head and deepcopy(head).eval(), score_range
 
-    def _validate(self, validator: Evaluator, progress: Progress) -> bool:
+    def _validate(self, validator: Evaluator, progress: TrainingState) -> bool:
         head = self.trainer.head
         if head is not None:
             head.eval()

@@ -20,11 +20,11 @@ from .. import __version__
 from .._warn import warn
 from ..encoder import Encoder, text_to_bytes, to_python_scalar
 from ..exceptions import FineTuningWarning
-from .dataset import Examples
+from .dataset import TrainingDataset
 from .fine_tuner import FineTuner
-from .identity import FUNCTIONS, compute_digest
-from .loop import Progress
-from .step import Trainer
+from .loop import TrainingState
+from .step import TrainingStep
+from .training_digest import FUNCTIONS, compute_digest
 
 _FILE = "training.pt"
 _UNFINISHED = f".{_FILE}-"
@@ -38,7 +38,7 @@ _NOT_PART = {"checkpoint_dir", "checkpoint_steps", "validation_data", "verbose"}
 def folder_of(
     fine_tuner: FineTuner,
     encoder: Encoder,
-    examples: Examples,
+    examples: TrainingDataset,
     *,
     prompt: str,
     max_length: int | None,
@@ -64,7 +64,7 @@ def _repr_of(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
-def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
+def save_checkpoint(folder: Path, trainer: TrainingStep, progress: TrainingState) -> None:
     """Write all that is needed to go on, in one step; where that fails, say so and train on."""
     content = {
         "versions": _versions(),
@@ -94,8 +94,8 @@ def save_training(folder: Path, trainer: Trainer, progress: Progress) -> None:
         )
 
 
-def load_training(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read what `save_training` wrote, if it did; nothing is unpickled but tensors and numbers."""
+def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """Read what `save_checkpoint` wrote, if it did; nothing is unpickled but tensors and numbers."""
     file = folder / _FILE
     if not file.exists():
         return None
@@ -109,15 +109,15 @@ def load_training(folder: Path, device: torch.device) -> dict[str, Any] | None:
     return content
 
 
-def forget_training(folder: Path) -> None:
-    """Remove what `save_training` wrote, and its folder if nothing else is in it."""
+def remove_checkpoint(folder: Path) -> None:
+    """Remove what `save_checkpoint` wrote, and its folder if nothing else is in it."""
     with suppress(OSError):
         for file in (folder / _FILE, *folder.glob(f"{_UNFINISHED}*")):
             file.unlink(missing_ok=True)
         folder.rmdir()
 
 
-def resume(trainer: Trainer, content: dict[str, Any]) -> Progress:
+def resume(trainer: TrainingStep, content: dict[str, Any]) -> TrainingState:
     """Restore the state of a training; if it does not fit, warn and start again."""
     if not _fits(trainer, content):
         warn(
@@ -125,11 +125,11 @@ def resume(trainer: Trainer, content: dict[str, Any]) -> Progress:
             "starts again.",
             FineTuningWarning,
         )
-        return Progress()
+        return TrainingState()
     set_weights(trainer, content["weights"])
     trainer.optimizer.load_state_dict(content["optimizer"])
     trainer.scheduler.load_state_dict(content["scheduler"])
-    return Progress(**content["progress"])
+    return TrainingState(**content["progress"])
 
 
 def _versions() -> dict[str, str]:
@@ -161,7 +161,7 @@ def _unsealed(file: Path) -> io.BytesIO:
     return io.BytesIO(inside)
 
 
-def _fits(trainer: Trainer, content: dict[str, Any]) -> bool:
+def _fits(trainer: TrainingStep, content: dict[str, Any]) -> bool:
     """Return whether the tensors of a saved training have the names and shapes of this one."""
     shapes = {name: tensor.shape for name, tensor in _trained(trainer)}
     states = [content["weights"], content["progress"]["best_state"]]
@@ -176,19 +176,19 @@ def _fits(trainer: Trainer, content: dict[str, Any]) -> bool:
     )
 
 
-def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+def weights_of(trainer: TrainingStep) -> dict[str, torch.Tensor]:
     """Copy the weights that are trained."""
     return {name: p.detach().clone() for name, p in _trained(trainer)}
 
 
-def set_weights(trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:
+def set_weights(trainer: TrainingStep, weights: dict[str, torch.Tensor]) -> None:
     """Put weights back."""
     with torch.no_grad():
         for name, parameter in _trained(trainer):
             parameter.copy_(weights[name])
 
 
-def _trained(trainer: Trainer) -> list[tuple[str, torch.Tensor]]:
+def _trained(trainer: TrainingStep) -> list[tuple[str, torch.Tensor]]:
     found: list[tuple[str, torch.Tensor]] = list(trainer.model.named_parameters())
     if trainer.head is not None:
         # What a normalisation counts is no parameter, but learnt as well.

@@ -1,7 +1,6 @@
 """The rows to learn from, those to validate on, and the loss that is for them."""
 
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,15 @@ from .._warn import warn
 from ..exceptions import FineTuningWarning, IgnoredParameterWarning
 from ..losses import DataFormat, Loss
 from ..losses.cross_encoder import LambdaLoss
-from .automatic import choose_loss
-from .dataset import Examples, read_examples
+from .auto_parameters import choose_loss
+from .dataset import TrainingDataset, build_dataset
 from .evaluation import Metric
 from .fine_tuner import FineTuner
-from .task import EMBEDDING, Kind, as_array
+from .task import EMBEDDING, Task, as_array
 
 
 @dataclass(frozen=True)
-class Data:
+class RawTrainingData:
     """Rows to learn from, as an estimator has them."""
 
     columns: TextColumns
@@ -29,7 +28,7 @@ class Data:
     query_id: Any = None
     classes: np.ndarray | None = None
     features: np.ndarray | None = None
-    held_out: "Data | None" = None
+    held_out: "RawTrainingData | None" = None
 
     @property
     def n_rows(self) -> int:
@@ -37,9 +36,9 @@ class Data:
         return self.columns.n_rows
 
 
-def read_data(
-    fine_tuner: FineTuner, data: Data, *, kind: Kind, missing_is_empty: bool
-) -> tuple[Examples, Loss]:
+def prepare_data(
+    fine_tuner: FineTuner, data: RawTrainingData, *, kind: Task, missing_is_empty: bool
+) -> tuple[TrainingDataset, Loss]:
     """Read the rows and, after them, those of `validation_data`, so that all are read alike."""
     held_out = data.held_out
     if held_out is None and fine_tuner.validation_data is not None:
@@ -50,11 +49,11 @@ def read_data(
     n_own = data.n_rows
     if held_out is not None:
         data = _appended(data, held_out)
-    examples = read_examples(
+    examples = build_dataset(
         data.columns,
         data.y,
         kind=kind,
-        data=find_shapes(fine_tuner, kind),
+        data=requested_formats(fine_tuner, kind),
         missing_is_empty=missing_is_empty,
         sample_weight=data.sample_weight,
         query_id=data.query_id,
@@ -82,7 +81,7 @@ def read_data(
     return examples, loss
 
 
-def find_shapes(fine_tuner: FineTuner, kind: Kind) -> tuple[DataFormat, ...] | None:
+def requested_formats(fine_tuner: FineTuner, kind: Task) -> tuple[DataFormat, ...] | None:
     """Return the shapes of data that a named loss is for; None where the data decide."""
     if fine_tuner.loss == "auto":
         return None
@@ -90,7 +89,7 @@ def find_shapes(fine_tuner: FineTuner, kind: Kind) -> tuple[DataFormat, ...] | N
     return None if loss.follows_data else loss.formats
 
 
-def _read_validation_data(X: Any, y: Any) -> Data:
+def _read_validation_data(X: Any, y: Any) -> RawTrainingData:
     columns = read_argument(X, "the X of validation_data")
     if y is not None:
         check_no_missing(y, "validation_data[1]")
@@ -99,10 +98,10 @@ def _read_validation_data(X: Any, y: Any) -> Data:
                 f"validation_data has {columns.n_rows} rows of X and {n_targets} of y; pass a "
                 "target for each row."
             )
-    return Data(columns, y)
+    return RawTrainingData(columns, y)
 
 
-def _check_grades(examples: Examples, loss: Loss, n_own: int) -> None:
+def _check_grades(examples: TrainingDataset, loss: Loss, n_own: int) -> None:
     """Raise for a grade that is too high for the loss."""
     assert examples.target is not None
     if loss.max_grade is None or examples.target.max() <= loss.max_grade:
@@ -117,7 +116,7 @@ def _check_grades(examples: Examples, loss: Loss, n_own: int) -> None:
     )
 
 
-def _check_lists(examples: Examples, loss: Loss) -> None:
+def _check_lists(examples: TrainingDataset, loss: Loss) -> None:
     """Say how many lists have one grade, of which a loss learns nothing."""
     assert examples.target is not None
     assert examples.lists is not None
@@ -138,7 +137,7 @@ def _check_lists(examples: Examples, loss: Loss) -> None:
         )
 
 
-def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
+def _check_metric(metric: str | Metric, examples: TrainingDataset, kind: Task) -> None:
     """Raise if it cannot be of such data."""
     target = examples.target if len(examples.columns) == kind.n_compared else None
     is_of_many = examples.classes is not None and examples.n_outputs > 2
@@ -158,7 +157,7 @@ def _check_metric(metric: str | Metric, examples: Examples, kind: Kind) -> None:
         raise ValueError("metric='ndcg' is of lists, for losses of lists; pass 'auto' or another.")
 
 
-def check_classes(examples: Examples) -> None:
+def check_classes(examples: TrainingDataset) -> None:
     """Say how many classes have no two texts, of which a loss compares texts of a class."""
     assert examples.target is not None
     _, sizes = np.unique(examples.target, return_counts=True)
@@ -176,15 +175,7 @@ def check_classes(examples: Examples) -> None:
         )
 
 
-def seed_of(random_state: Any) -> int:
-    """Return a seed, without a draw from numpy's global generator."""
-    if isinstance(random_state, Integral):
-        return int(random_state)
-    draw = np.random.RandomState() if random_state is None else random_state
-    return int(draw.randint(2**31 - 1))
-
-
-def _appended(data: Data, more: Data) -> Data:
+def _appended(data: RawTrainingData, more: RawTrainingData) -> RawTrainingData:
     """Put the rows that are held out below the others."""
     n_columns, n_more = data.columns.n_columns, more.columns.n_columns
     if n_more != n_columns:

@@ -14,11 +14,11 @@ from .._types import Text
 from .._warn import warn
 from ..exceptions import AmbiguousTargetWarning, MissingTextWarning
 from ..losses import DataFormat
-from .task import Kind
+from .task import Task
 
 
 @dataclass(frozen=True)
-class Examples:
+class TrainingDataset:
     """Rows to learn from."""
 
     shape: DataFormat
@@ -59,11 +59,11 @@ class Examples:
         )
 
 
-def read_examples(
+def build_dataset(
     columns: TextColumns,
     y: Any,
     *,
-    kind: Kind,
+    kind: Task,
     data: tuple[DataFormat, ...] | None,
     missing_is_empty: bool,
     sample_weight: Any = None,
@@ -73,14 +73,14 @@ def read_examples(
     class_weight: Any = None,
     score_range: tuple[float, float] | None = None,
     n_own: int | None = None,
-) -> Examples:
+) -> TrainingDataset:
     """Find out what the data are, and check them."""
     n_rows, n_columns = columns.n_rows, columns.n_columns
     n_own = n_rows if n_own is None else n_own
     if y is not None:
         check_consistent_length(columns.missing, y)
         check_no_missing(y)
-    possible = kind.possible_shapes(n_columns, y, query_id is not None, data)
+    possible = kind.possible_formats(n_columns, y, query_id is not None, data)
     shape = _choose_shape(possible, data, score_range)
     target, classes = _read_target(y, shape, classes)
     ends = (0.0, 1.0)
@@ -92,7 +92,7 @@ def read_examples(
         raise ValueError("X has no row without a missing text: there is nothing to learn from.")
     if n_own < n_rows and not (kept >= n_own).any():
         raise ValueError("the X of validation_data has no row without a missing text.")
-    examples = Examples(
+    examples = TrainingDataset(
         shape=shape,
         texts=distinct.texts,
         columns=distinct.inverse,

@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from ..encoder import TokenizedTexts, TrainableEncoder
 from ..losses import DataFormat, Loss
 from .batching import is_informative
-from .dataset import Examples
+from .dataset import TrainingDataset
 from .step import make_batch
-from .task import Kind
+from .task import Task
 
 METRICS = ("auto", "loss", "spearman", "average_precision", "ndcg")
 
@@ -41,11 +41,11 @@ class UndefinedScoreError(ValueError):
 class Evaluator:
     """Rows to validate on, and what to measure."""
 
-    examples: Examples
+    examples: TrainingDataset
     tokens: TokenizedTexts
     metric: str | Metric
     loss: Loss
-    kind: Kind
+    kind: Task
     batches: list[np.ndarray]
     guide: np.ndarray | None = None
 

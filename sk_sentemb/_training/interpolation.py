@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from .checkpointing import set_weights, weights_of
-from .step import Trainer
+from .step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Interpolation:
     start: dict[str, torch.Tensor]
     ratio: float
 
-    def apply(self, trainer: Trainer) -> None:
+    def apply(self, trainer: TrainingStep) -> None:
         """Interpolate the weights of a trainer."""
         if self.ratio == 1:
             return
@@ -35,7 +35,7 @@ class Interpolation:
         set_weights(trainer, mixed)
 
     @contextmanager
-    def applied(self, trainer: Trainer) -> Iterator[None]:
+    def applied(self, trainer: TrainingStep) -> Iterator[None]:
         """Interpolate the weights of a trainer within a context."""
         if self.ratio == 1:
             yield

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..encoder import is_out_of_memory
-from .step import Trainer
+from .step import TrainingStep
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far a training has come, and what it found on the way."""
 
     epoch: int = 0
@@ -32,17 +32,17 @@ class Watcher(Protocol):
     def begin_epoch(self, n_steps: int) -> None:
         """Hear that so many steps come."""
 
-    def end_step(self, progress: Progress) -> None:
+    def end_step(self, progress: TrainingState) -> None:
         """Hear of a step."""
 
-    def end_epoch(self, progress: Progress) -> bool:
+    def end_epoch(self, progress: TrainingState) -> bool:
         """Hear of an epoch, and say whether training shall end."""
 
 
 def train(
-    trainer: Trainer,
+    trainer: TrainingStep,
     batches_of: Callable[[int], list[np.ndarray]],
-    progress: Progress,
+    progress: TrainingState,
     watcher: Watcher,
     *,
     n_epochs: int,
@@ -78,7 +78,7 @@ def train(
     return False
 
 
-def _step(trainer: Trainer, batches: list[np.ndarray], progress: Progress) -> None:
+def _step(trainer: TrainingStep, batches: list[np.ndarray], progress: TrainingState) -> None:
     """Make a step, and a row of history."""
     rate = trainer.learning_rate
     begun = time.perf_counter()

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from .._types import Text
-from .dataset import Examples
+from .dataset import TrainingDataset
 
 # Draws before the documents of other queries are listed, to draw from these.
 _TRIES = 10
 
 
-def add_random_negatives(examples: Examples, n_negatives: int, seed: int) -> Examples:
+def add_random_negatives(examples: TrainingDataset, n_negatives: int, seed: int) -> TrainingDataset:
     """Add columns of pairs: each row's query, and the document of another one."""
     draw = np.random.default_rng(seed)
     pairs = [examples.texts[i] for i in examples.columns[0]]

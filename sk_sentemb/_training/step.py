@@ -1,7 +1,6 @@
 """One step of a training: batches through the model, their loss, and back."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,25 +8,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..encoder import Encoder, ForkSafeLock, TokenizedTexts, TrainableEncoder
+from .._random import torch_seed
+from ..encoder import Encoder, TokenizedTexts, TrainableEncoder
 from ..losses import Batch, DataFormat, Loss
-from .dataset import Examples
-
-# Dropout draws from torch's one generator, so that trainings in threads take turns, step by step.
-_ONE_AT_A_TIME = ForkSafeLock()
+from .dataset import TrainingDataset
 
 # Keeps the seeds of a batch's parts from those of other batches.
 _SEED_STEP = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trainer:
+class TrainingStep:
     """All that a step needs."""
 
     model: TrainableEncoder
     head: nn.Module | None
     loss: Loss
-    examples: Examples
+    examples: TrainingDataset
     tokens: TokenizedTexts
     optimizer: torch.optim.Optimizer
     scheduler: Any
@@ -70,7 +67,7 @@ class Trainer:
         self.optimizer.zero_grad()
         total = 0.0
         for i, rows in enumerate(batches):
-            with seeded(self.seed + number * self.gradient_accumulation + i):
+            with torch_seed(self.seed + number * self.gradient_accumulation + i):
                 loss = self._backward(rows, share=1 / len(batches))
             if not np.isfinite(loss):
                 raise FloatingPointError(
@@ -153,7 +150,7 @@ class Trainer:
 
 
 def make_batch(
-    examples: Examples,
+    examples: TrainingDataset,
     rows: np.ndarray,
     columns: Sequence[torch.Tensor],
     head: nn.Module | None,
@@ -177,12 +174,3 @@ def make_batch(
         of(examples.lists, rows),
         of(examples.features, rows),
     )
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch for a while, and leave its generators as they were."""
-    devices = range(torch.cuda.device_count())
-    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

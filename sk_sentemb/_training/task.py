@@ -17,10 +17,10 @@ Asked = tuple[DataFormat, ...] | None
 
 
 @dataclass(frozen=True)
-class Kind:
+class Task:
     """How a kind of model is fine-tuned."""
 
-    possible_shapes: Callable[[int, Any, bool, Asked], list[DataFormat]]
+    possible_formats: Callable[[int, Any, bool, Asked], list[DataFormat]]
     resolve_loss: Callable[..., Loss]
     arrange: Callable[[TextColumns], TextColumns]
     n_compared: int
@@ -203,16 +203,16 @@ def _second_over_first(columns: Sequence[torch.Tensor]) -> torch.Tensor:
     return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
-EMBEDDING = Kind(_shapes_of_texts, EMBEDDER_LOSSES.resolve, _as_they_are, 2, _cosines)
-PAIR_REGRESSION = Kind(
+EMBEDDING = Task(_shapes_of_texts, EMBEDDER_LOSSES.resolve, _as_they_are, 2, _cosines)
+PAIR_REGRESSION = Task(
     _shapes_of_scores, CROSS_ENCODER_LOSSES.resolve, make_pairs, 1, _first_logits
 )
-PAIR_CLASSIFICATION = Kind(
+PAIR_CLASSIFICATION = Task(
     _shapes_of_classes, CROSS_ENCODER_LOSSES.resolve, make_pairs, 1, _second_over_first
 )
 
 
-def end_to_end_task(loss: Loss, shape: DataFormat) -> Kind:
+def end_to_end_task(loss: Loss, shape: DataFormat) -> Task:
     """Return the kind of a model with a head of its own, over texts and other features."""
 
     def resolve(asked: str | Loss, *_: Any) -> Loss:
@@ -223,4 +223,4 @@ def end_to_end_task(loss: Loss, shape: DataFormat) -> Kind:
             )
         return loss
 
-    return Kind(lambda n_columns, y, in_lists, asked: [shape], resolve, _as_they_are, 0, _cosines)
+    return Task(lambda n_columns, y, in_lists, asked: [shape], resolve, _as_they_are, 0, _cosines)

@@ -9,9 +9,9 @@ from sklearn.utils.extmath import _approximate_mode
 from .._warn import warn
 from ..exceptions import FineTuningWarning
 from ..losses import DataFormat, Loss
-from .dataset import Examples
+from .dataset import TrainingDataset
 from .fine_tuner import FineTuner
-from .task import EMBEDDING, Kind
+from .task import EMBEDDING, Task
 
 # The default fraction with early stopping.
 _VALIDATION_FRACTION = 0.1
@@ -34,8 +34,8 @@ class Units:
 
 
 def split(
-    fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: Kind, n_rows: int, seed: int
-) -> tuple[Examples, Examples | None]:
+    fine_tuner: FineTuner, examples: TrainingDataset, loss: Loss, kind: Task, n_rows: int, seed: int
+) -> tuple[TrainingDataset, TrainingDataset | None]:
     """Split the rows into a training set and a validation set."""
     if fine_tuner.validation_data is not None:
         own = examples.rows < n_rows
@@ -68,7 +68,9 @@ def split(
     return examples.take(learnt), examples.take(held_out)
 
 
-def _compares_rows(fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: Kind) -> bool:
+def _compares_rows(
+    fine_tuner: FineTuner, examples: TrainingDataset, loss: Loss, kind: Task
+) -> bool:
     """Return whether one row, or two, would have the same score whatever the model is."""
     if loss.groups_classes or fine_tuner.metric in ("spearman", "average_precision"):
         return True
@@ -80,7 +82,9 @@ def _compares_rows(fine_tuner: FineTuner, examples: Examples, loss: Loss, kind: 
     return examples.shape in compared
 
 
-def _make_units(examples: Examples, loss: Loss, n_wanted: int, rng: np.random.RandomState) -> Units:
+def _make_units(
+    examples: TrainingDataset, loss: Loss, n_wanted: int, rng: np.random.RandomState
+) -> Units:
     """Group the rows into units that stay together, and the units into strata."""
     target, lists = examples.target, examples.lists
     if lists is not None:
@@ -96,7 +100,7 @@ def _make_units(examples: Examples, loss: Loss, n_wanted: int, rng: np.random.Ra
     return Units(rows, _strata(examples, n_wanted), n_wanted)
 
 
-def _strata(examples: Examples, n_wanted: int) -> np.ndarray:
+def _strata(examples: TrainingDataset, n_wanted: int) -> np.ndarray:
     """Return the number of the class of each row, or of the bin of its target."""
     target = examples.target
     if target is None or (target.ndim == 2 and target.shape[1] > 1):

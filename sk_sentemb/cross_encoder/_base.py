@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_feature_names, check_consistent_leng
 
 from .._base import BaseTextEstimator
 from .._inputs import TextColumns, check_no_missing, make_pairs, read_text_columns, unique_texts
-from .._training import seed_of, seeded
+from .._random import draw_seed, torch_seed
 from .._truncation import count_truncated
 from .._warn import warn
 from ..encoder import Encoder, SequenceHead
@@ -97,8 +97,8 @@ class BaseCrossEncoder(BaseTextEstimator):
             "trains.",
             NewHeadWarning,
         )
-        seed = seed_of(self.fine_tuner.random_state)
-        with seeded(seed):  # trainings in other threads wait for their turn
+        seed = draw_seed(self.fine_tuner.random_state)
+        with torch_seed(seed):  # trainings in other threads wait for their turn
             return encoder.with_new_head(n_logits, seed)
 
     def _logits(

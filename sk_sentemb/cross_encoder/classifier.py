@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
 from .._pretrained import with_callbacks
-from .._training import PAIR_CLASSIFICATION, Data, FineTuner
+from .._training import PAIR_CLASSIFICATION, FineTuner, RawTrainingData
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ._base import BaseCrossEncoder
@@ -119,7 +119,7 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
     CrossEncoderScorer : A number for each pair.
     PairFeatures : Features of pairs for other classifiers, from vectors of single texts.
 
-    Examples
+    TrainingDataset
     --------
     >>> import warnings
     >>> from sk_sentemb import CrossEncoderClassifier, FineTuner
@@ -286,7 +286,7 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
             by_logit = classes_of_checkpoint(encoder.head, y)
         else:
             encoder, by_logit = self._begun(classes_to_learn(y), go_on=go_on)
-            data = Data(columns, y, sample_weight, classes=by_logit)
+            data = RawTrainingData(columns, y, sample_weight, classes=by_logit)
             self._set_classes(by_logit)  # now, for callbacks that predict
             listener = self._training_callback(context, X, y)
             encoder = self._fine_tune(encoder, data, PAIR_CLASSIFICATION, listener).encoder

@@ -22,7 +22,7 @@ from .._atomic_fit import atomic_fit
 from .._inputs import TextColumns, check_query_id
 from .._pretrained import with_callbacks
 from .._progress import N_TASKS
-from .._training import PAIR_REGRESSION, Data, FineTuner, Kind
+from .._training import PAIR_REGRESSION, FineTuner, RawTrainingData, Task
 from .._warn import warn
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
@@ -136,7 +136,7 @@ class CrossEncoderScorer(
     .. [1] R. Nogueira and K. Cho, "Passage Re-ranking with BERT", 2019,
        https://arxiv.org/abs/1901.04085; the cross-encoders of sentence-transformers, https://sbert.net.
 
-    Examples
+    TrainingDataset
     --------
     >>> import warnings
     >>> from sk_sentemb import CrossEncoderScorer, FineTuner
@@ -438,7 +438,7 @@ class CrossEncoderScorer(
                 encoder = self._warm_encoder()
             else:
                 encoder = self._to_be_tuned(1, lambda head: head.out_dim == 1)
-            data = Data(columns, y, sample_weight, query_id)
+            data = RawTrainingData(columns, y, sample_weight, query_id)
             kind = PAIR_REGRESSION
             if self._y_range is not None:
                 kind = self._kind_with_units(encoder, self._y_range)
@@ -457,7 +457,7 @@ class CrossEncoderScorer(
         attributes = super()._as_fitted(encoder, head, score_range)
         return attributes | {"score_range_": score_range}
 
-    def _kind_with_units(self, encoder: Encoder, y_range: tuple[float, float]) -> Kind:
+    def _kind_with_units(self, encoder: Encoder, y_range: tuple[float, float]) -> Task:
         """Return the kind of a warm start, in which predictions keep the units of the first fit."""
         assert self.fine_tuner is not None
         assert encoder.head is not None

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 
 from .._base import BaseTextEstimator
 from .._inputs import TextColumns, read_text_columns, unique_texts, validate_feature_names
-from .._training import Data, FineTuner, end_to_end_task
+from .._training import FineTuner, RawTrainingData, end_to_end_task
 from .._truncation import count_truncated
 from .._warn import warn
 from ..embedder import SentenceEmbedder
@@ -136,7 +136,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
             self._reading = reading
         columns, features = self._validate_input(X, reset=not go_on)
         check_consistent_length(columns.missing, y)
-        data = Data(
+        data = RawTrainingData(
             columns,
             y,
             self._validate_sample_weight(sample_weight, columns),
@@ -197,7 +197,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         assert isinstance(head, Head)
         self.head_ = head
 
-    def _held_out(self) -> Data | None:
+    def _held_out(self) -> RawTrainingData | None:
         given = self._effective_fine_tuner.validation_data
         if given is None:
             return None
@@ -208,7 +208,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         columns, features = self._validate_input(given[0], reset=False)
         self._check_missing(columns)
         check_consistent_length(columns.missing, given[1])
-        return Data(columns, self._encoded_target(given[1]), features=features)
+        return RawTrainingData(columns, self._encoded_target(given[1]), features=features)
 
     def _encoded_target(self, y: Any) -> Any:
         """Return other targets as those that the head learns."""

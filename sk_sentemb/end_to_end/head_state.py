@@ -4,7 +4,7 @@ from typing import Any
 
 from safetensors.torch import load, save
 
-from .._training import seeded
+from .._random import torch_seed
 from .fusion import Head, HeadSpec
 
 
@@ -24,7 +24,9 @@ def dismantle_head(head: Head) -> dict[str, Any]:
 
 def assemble_head(plain: dict[str, Any], spec: HeadSpec, dim: int) -> Head:
     """Build a head from plain data, on the CPU."""
-    with seeded(0):  # the random weights that it begins with leave torch's generators as they are
+    with torch_seed(
+        0
+    ):  # the random weights that it begins with leave torch's generators as they are
         head = spec.make(dim, plain["n_outputs"])
     try:
         head.load_state_dict(load(plain["tensors"]))

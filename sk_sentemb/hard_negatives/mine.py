@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
 )
 
 from .._progress import progress_bar
-from .._training import seed_of
+from .._random import draw_seed
 from .._warn import warn
 from ..exceptions import FewNegativesWarning
 from .corpus import NumberedTexts, number_texts
@@ -138,7 +138,7 @@ def mine_hard_negatives(
     .. [1] G. de S. P. Moreira et al., "NV-Retriever: Improving text embedding models with effective
        hard-negative mining", 2024, https://arxiv.org/abs/2407.15831
 
-    Examples
+    TrainingDataset
     --------
     >>> from sk_sentemb import SentenceEmbedder, mine_hard_negatives
     >>> queries = ["How do I freeze my card?", "What is the exchange rate?"]
@@ -171,7 +171,7 @@ def mine_hard_negatives(
     if scorer is not None:
         judge = partial(predicted, scorer, texts)
     limits = Limits(max_score, min_score, absolute_margin, relative_margin)
-    draw = np.random.default_rng(seed_of(random_state)) if sampling == "random" else None
+    draw = np.random.default_rng(draw_seed(random_state)) if sampling == "random" else None
     blocks = list(gen_batches(len(texts.queries), block_size))
     picked = []
     with progress_bar(len(blocks), shown=bool(verbose), work="mining", unit="block") as bar:

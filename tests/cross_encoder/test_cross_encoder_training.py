@@ -37,7 +37,7 @@ from torch import nn
 from sk_sentemb import CrossEncoderClassifier, CrossEncoderScorer, FineTuner, load_encoder
 from sk_sentemb._inputs.text import read_text_columns
 from sk_sentemb._training.batch_sampler import batches_of_epoch
-from sk_sentemb._training.dataset import read_examples
+from sk_sentemb._training.dataset import build_dataset
 from sk_sentemb._training.random_negatives import add_random_negatives
 from sk_sentemb._training.task import PAIR_REGRESSION
 from sk_sentemb.exceptions import FineTuningWarning, NewHeadWarning, TruncationWarning
@@ -281,7 +281,7 @@ def test_batches_of_any_lists(lists, batch_size):
 
 
 def examples_of(pairs):
-    return read_examples(
+    return build_dataset(
         read_text_columns(pairs), None, kind=PAIR_REGRESSION, data=None, missing_is_empty=False
     )
 
@@ -1154,7 +1154,7 @@ def test_an_interruption_before_the_training_leaves_the_classes_of_the_last_one(
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sk_sentemb._training.fine_tune.read_data", interrupted)
+    monkeypatch.setattr("sk_sentemb._training.training.prepare_data", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fitted.fit(PAIRS, ["x", "y", "z"] * 8)
     assert fitted.predict(PAIRS).tolist() == before.tolist()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder
-from sk_sentemb._training.identity import compute_digest
+from sk_sentemb._training.training_digest import compute_digest
 from sk_sentemb.exceptions import FineTuningWarning
 from sk_sentemb.losses import CosinePairsLoss, MSELoss, MultipleNegativesRankingLoss
 from tests.helpers.tiny_models import OTHER, TINY

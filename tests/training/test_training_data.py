@@ -40,7 +40,7 @@ def tuned(X, y, *, model=TINY, estimator=SentenceEmbedder, fit=None, **how):
 
 
 def first_shape(n_columns, y, asked=None, *, kind=EMBEDDING):
-    return kind.possible_shapes(n_columns, y, False, asked)[0]
+    return kind.possible_formats(n_columns, y, False, asked)[0]
 
 
 @pytest.mark.parametrize("n_columns", [1, 3, 4])
@@ -306,4 +306,4 @@ def test_pairs_that_are_cut_are_counted_without_the_negatives_that_are_drawn():
 def test_every_shape_of_scores_stays_what_it_was():
     assert first_shape(2, ZERO_ONE, kind=PAIR_REGRESSION) == DataFormat.BINARY
     assert first_shape(2, THREE, kind=PAIR_REGRESSION) == DataFormat.SCORES
-    assert PAIR_REGRESSION.possible_shapes(2, THREE, True, None)[0] == DataFormat.LISTS
+    assert PAIR_REGRESSION.possible_formats(2, THREE, True, None)[0] == DataFormat.LISTS

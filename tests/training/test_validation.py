@@ -9,7 +9,7 @@ import pytest
 
 from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceClassifier, SentenceEmbedder
 from sk_sentemb._training.batch_sampler import batches_of_epoch
-from sk_sentemb._training.dataset import Examples
+from sk_sentemb._training.dataset import TrainingDataset
 from sk_sentemb._training.task import EMBEDDING, PAIR_REGRESSION
 from sk_sentemb._training.validation_split import split
 from sk_sentemb.exceptions import FineTuningWarning
@@ -48,7 +48,7 @@ def parts(shape, loss, *, target=None, n=None, lists=None, kind=EMBEDDING, seed=
     """Return the rows that are learnt from and those that are validated on."""
     n = len(target) if n is None else n
     is_of_classes = shape == DataFormat.LABELS
-    examples = Examples(
+    examples = TrainingDataset(
         shape=shape,
         texts=[str(i) for i in range(n)],
         columns=np.arange(n)[None],

@@ -5,9 +5,9 @@ from copy import copy
 from .._warn import warn
 from ..exceptions import IgnoredParameterWarning
 from ..losses import DataFormat, Loss
-from .dataset import Examples
+from .dataset import TrainingDataset
 from .fine_tuner import FineTuner
-from .task import EMBEDDING, Kind
+from .task import EMBEDDING, Task
 
 # An encoder: some steps are needed to learn anything, however few the rows; ten epochs are enough.
 _STEPS, _EPOCHS = 500, 10
@@ -33,7 +33,7 @@ _OF_STEPS = (
 _HALFWAY_OF_CLASS, _HALFWAY_WITH_Y, _HALFWAY_WITHOUT_Y = 6, 256, 1000
 
 
-def most_epochs(fine_tuner: FineTuner) -> int:
+def max_epochs(fine_tuner: FineTuner) -> int:
     """Return the largest number of epochs that a training can have."""
     if fine_tuner.epochs != "auto":
         return int(fine_tuner.epochs)
@@ -43,7 +43,7 @@ def most_epochs(fine_tuner: FineTuner) -> int:
 def compute_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
     """Return the number of epochs and of steps."""
     per_epoch = steps_per_epoch(fine_tuner, n_batches)
-    n_epochs = most_epochs(fine_tuner)
+    n_epochs = max_epochs(fine_tuner)
     if fine_tuner.epochs == "auto":
         n_wanted = _STEPS_OF_HEAD if fine_tuner.trainable == "head" else _STEPS
         n_epochs = min(n_epochs, max(1, -(-n_wanted // per_epoch)))
@@ -79,7 +79,7 @@ def without_steps(fine_tuner: FineTuner) -> FineTuner:
 
 
 def compute_interpolation_ratio(
-    fine_tuner: FineTuner, kind: Kind, loss: Loss, examples: Examples
+    fine_tuner: FineTuner, kind: Task, loss: Loss, examples: TrainingDataset
 ) -> float:
     """Return the weight of the model after training in the interpolation."""
     if fine_tuner.interpolation != "auto":
@@ -98,6 +98,6 @@ def compute_interpolation_ratio(
     return n_rows / (n_rows + halfway)
 
 
-def choose_loss(fine_tuner: FineTuner, kind: Kind, examples: Examples) -> Loss:
+def choose_loss(fine_tuner: FineTuner, kind: Task, examples: TrainingDataset) -> Loss:
     """Return the loss for the parameter `loss` and the data."""
     return kind.resolve_loss(fine_tuner.loss, examples.shape, examples.n_outputs)

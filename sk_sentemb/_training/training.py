@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .._progress import progress_bar
+from .._random import draw_seed
 from .._truncation import count_truncated, warn_truncated
 from .._types import Text
 from .._warn import warn
@@ -17,7 +18,7 @@ from ..encoder import Encoder, TokenizedTexts, isolated, l2_normalize
 from ..exceptions import FineTuningWarning, TextTooLongError
 from ..losses import DataFormat
 from ..losses.cross_encoder import MultipleNegativesRankingLoss
-from .automatic import (
+from .auto_parameters import (
     compute_interpolation_ratio,
     compute_length,
     starts_from_solution,
@@ -25,23 +26,23 @@ from .automatic import (
     without_steps,
 )
 from .batching import check_informative, draw_batches
-from .builder import make_trainer, make_validator
+from .builder import build_training_step, make_validator
 from .callbacks import Listener, TrainingCallbacks
 from .checkpointing import (
     folder_of,
-    forget_training,
-    load_training,
+    load_checkpoint,
+    remove_checkpoint,
     resume,
     set_weights,
     weights_of,
 )
-from .data import Data, check_classes, read_data, seed_of
-from .dataset import Examples
+from .data import RawTrainingData, check_classes, prepare_data
+from .dataset import TrainingDataset
 from .fine_tuner import FineTuner
 from .interpolation import Interpolation
-from .loop import Progress, train
+from .loop import TrainingState, train
 from .random_negatives import add_random_negatives
-from .task import EMBEDDING, Kind
+from .task import EMBEDDING, Task
 from .validation_split import split
 
 logger = logging.getLogger(__name__)
@@ -58,12 +59,12 @@ class FineTuningResult(NamedTuple):
 
 
 @isolated
-def tune(
+def fine_tune(
     fine_tuner: FineTuner,
     encoder: Encoder,
-    data: Data,
+    data: RawTrainingData,
     *,
-    kind: Kind,
+    kind: Task,
     prompt: str,
     max_length: int | None,
     long_text: str,
@@ -74,14 +75,14 @@ def tune(
 ) -> FineTuningResult:
     """Fine-tune a copy of an encoder."""
     fine_tuner._validate_params()
-    examples, loss = read_data(fine_tuner, data, kind=kind, missing_is_empty=missing_is_empty)
+    examples, loss = prepare_data(fine_tuner, data, kind=kind, missing_is_empty=missing_is_empty)
     if fine_tuner.trainable == "head" and kind is EMBEDDING:
         raise ValueError(
             "trainable='head' trains nothing of a SentenceEmbedder, which leaves the head of a loss "
             "behind. Pass another one, or fit a SentenceClassifier or a SentenceRegressor."
         )
     n_rows = data.n_rows
-    seed = seed_of(fine_tuner.random_state)
+    seed = draw_seed(fine_tuner.random_state)
     folder, saved = None, None
     if fine_tuner.checkpoint_dir is not None:
         folder = folder_of(
@@ -95,7 +96,7 @@ def tune(
             kind=kind,
             n_rows=n_rows,
         )
-        saved = load_training(folder, encoder.device)
+        saved = load_checkpoint(folder, encoder.device)
         seed = saved["seed"] if saved else seed
     solves = starts_from_solution(fine_tuner, loss)
     solves_alone = solves and fine_tuner.trainable == "head"
@@ -130,7 +131,7 @@ def tune(
         n_steps = sum(steps_per_epoch(fine_tuner, len(batches_of(epoch))) for epoch in epochs)
         n_steps = min(n_steps, fine_tuner.max_steps or n_steps)
     _check_thaw(fine_tuner, n_batches, n_steps)
-    trainer = make_trainer(
+    trainer = build_training_step(
         fine_tuner, encoder, loss, learnt, tokens, guide, seed, n_steps, solves=solves_alone
     )
     if not trainer.model.trainable or fine_tuner.freeze_epochs or solves:
@@ -139,7 +140,7 @@ def tune(
         trainer.solve_head()
     ratio = compute_interpolation_ratio(fine_tuner, kind, loss, learnt)
     interpolation = Interpolation(weights_of(trainer), ratio)
-    progress = resume(trainer, saved) if saved else Progress()
+    progress = resume(trainer, saved) if saved else TrainingState()
     if saved:
         logger.info("going on after %d steps, from %s", progress.step, folder)
     validator = make_validator(fine_tuner, kind, loss, validated, tokens, guide)
@@ -174,7 +175,7 @@ def tune(
         interpolation.apply(trainer)
     trainer.check_finite(first_batches[0])
     if folder is not None and not interrupted:
-        forget_training(folder)
+        remove_checkpoint(folder)
     head = trainer.head and trainer.head.eval().requires_grad_(False)
     history = pd.DataFrame(progress.history)
     return FineTuningResult(trainer.finished(), history, examples.score_range, head, examples.shape)
@@ -182,7 +183,7 @@ def tune(
 
 def _tokenize(
     encoder: Encoder,
-    examples: Examples,
+    examples: TrainingDataset,
     cells: np.ndarray,
     prompt: str,
     max_length: int | None,
