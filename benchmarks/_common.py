@@ -1,4 +1,4 @@
-"""What benchmarks share: texts, interleaved rounds, fresh processes, tables."""
+"""Helpers of the benchmarks: texts, interleaved rounds, new processes, tables."""
 
 import json
 import os
@@ -36,7 +36,7 @@ print(time.perf_counter() - start, memory("VmHWM"), before)
 
 
 class Usage(NamedTuple):
-    """What statements took in a fresh process: seconds, and MiB at the peak and before them."""
+    """Seconds of statements in a new process, and MiB at the peak and before them."""
 
     seconds: float
     peak: float
@@ -53,7 +53,7 @@ def read_texts(name: str, n_texts: int) -> list[str]:
 
 
 def data_file(name: str) -> Path:
-    """Return a file of the folder of data, or end with what to do."""
+    """Return a file of the data folder, or exit with a message that says what to do."""
     beside_repository = Path(__file__).parents[2] / "shared" / "data"
     path = Path(os.environ.get("SK_SENTEMB_DATA", beside_repository)) / name
     if not path.is_file():
@@ -78,7 +78,7 @@ def interleave(tasks: Mapping[Any, Callable[[], Any]], n_rounds: int) -> dict[An
 
 
 def seconds_of(function: Callable[..., object], *arguments: object) -> float:
-    """Return how long a call takes."""
+    """Return the duration of a call in seconds."""
     start = perf_counter()
     function(*arguments)
     return perf_counter() - start
@@ -101,7 +101,7 @@ def fresh(statements: str, *arguments: str, setup: str = "") -> Usage:
 
 
 def machine(packages: list[str]) -> dict[str, Any]:
-    """Return what the figures depend on: the processor, the cores, the versions."""
+    """Return what the figures depend on: CPU, cores, versions."""
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
@@ -128,7 +128,7 @@ def write_json(name: str, report: dict[str, Any]) -> None:
 
 
 def _mixed_texts(n_texts: int) -> list[str]:
-    """Cut texts of 1 to 2,000 words, log-uniform, out of abstracts and reviews laid end to end."""
+    """Cut texts of 1 to 2,000 words, log-uniform, from concatenated abstracts and reviews."""
     words = " ".join([*_column("cranfield/docs.csv", "text"), *_reviews()]).split()
     rng = np.random.default_rng(0)
     texts: dict[str, None] = {}

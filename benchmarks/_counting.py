@@ -26,7 +26,7 @@ class Counts(NamedTuple):
 
 
 class Counted(TransformerMixin, BaseEstimator):
-    """Hands X on; a worker process that unpickles it imports this module, and counts from then on."""
+    """Pass X through; a worker process that unpickles this class starts to count."""
 
     def fit(self, X: Any, y: Any = None) -> "Counted":
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Cross-encoders here and in sentence-transformers: how they are made, run and trained."""
+"""Cross-encoders here and in sentence-transformers: loading, scoring and training."""
 
 import csv
 import tempfile
@@ -50,12 +50,12 @@ def read_sick(name: str) -> pd.DataFrame:
 
 
 def write_checkpoint(folder: Path) -> None:
-    """Write the model with a fresh head that gives one number for each pair."""
+    """Save the model with a new head with one logit."""
     write_encoder(load_encoder(MODEL, device="cpu").with_new_head(1, SEED), folder)
 
 
 def load_scorers(folder: Path, *, force_bfloat16: bool) -> dict[str, Predict]:
-    """Load the checkpoint into each system, in each number format that is fast here."""
+    """Load the checkpoint into each system, in each dtype that is fast on this CPU."""
 
     def ours(dtype: str) -> CrossEncoderScorer:
         scorer = CrossEncoderScorer(folder, device="cpu", dtype=dtype, cache=None)

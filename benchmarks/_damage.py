@@ -1,4 +1,4 @@
-"""What becomes of a store whose writers are killed, whose file is damaged, that cannot be written.
+"""Effects of killed writers, corrupt files and read-only folders on a store.
 
 Every use of a store is a process of its own, since some damage kills the process that meets it. A
 loss of power is not among the damages; it is what `synchronous = OFF` does not survive.

@@ -9,12 +9,12 @@ from _docstrings import load_docstrings
 
 N_TEST = 400
 
-# Rows to learn from and to test on: X, y, other X, other y.
+# Training and test rows: X, y, X_test, y_test.
 Split = tuple[Any, np.ndarray, Any, np.ndarray]
 
 
 def draw_rows(frame: pd.DataFrame, columns: Any, target: str, n_rows: int, rng: Any) -> Split:
-    """Draw rows as they come, at least two of each class."""
+    """Draw random rows, at least two per class."""
     frame = frame.iloc[rng.permutation(len(frame))]
     test, rest = frame[:N_TEST], frame[N_TEST:]
     first = rest.groupby(target).head(2) if frame[target].dtype.kind not in "f" else rest[:0]
@@ -23,7 +23,7 @@ def draw_rows(frame: pd.DataFrame, columns: Any, target: str, n_rows: int, rng: 
 
 
 def draw_equal(frame: pd.DataFrame, target: str, n_rows: int, rng: Any) -> Split:
-    """Draw as many rows of each class, and test on others as they come."""
+    """Draw the same number of rows per class, and random test rows."""
     frame = frame.iloc[rng.permutation(len(frame))]
     train = frame.groupby(target).head(n_rows // frame[target].nunique())
     test = frame.drop(train.index)[:N_TEST]
@@ -31,13 +31,13 @@ def draw_equal(frame: pd.DataFrame, target: str, n_rows: int, rng: Any) -> Split
 
 
 def banking(n_rows: int, rng: Any) -> Split:
-    """Return questions of all intents, as many of each."""
+    """Return questions with all intents, the same number each."""
     frame = pd.read_csv(data_file("banking77/train.csv"))
     return draw_equal(frame, "category", n_rows, rng)
 
 
 def packages(n_rows: int, rng: Any) -> Split:
-    """Return docstrings of four packages, as many of each."""
+    """Return docstrings of four packages, the same number each."""
     frame = load_docstrings()
     return draw_equal(frame[frame["target"] != 2], "target", n_rows, rng)
 
@@ -54,14 +54,14 @@ def reviews() -> pd.DataFrame:
 
 
 def garments(n_rows: int, rng: Any) -> Split:
-    """Return reviews of the four most frequent classes of garments, as many of each."""
+    """Return reviews of the four most frequent classes of garments, the same number each."""
     frame = reviews()
     most = frame["Class Name"].value_counts().index[:4]
     return draw_equal(frame[frame["Class Name"].isin(most)], "Class Name", n_rows, rng)
 
 
 def ratings(n_rows: int, rng: Any) -> Split:
-    """Return reviews beside a table, and how many stars they give."""
+    """Return reviews with a table, and their number of stars."""
     frame = reviews().astype({"Rating": float})
     columns = ["Title", "text", "Age", "Positive Feedback Count", "Department Name"]
     return draw_rows(frame, columns, "Rating", n_rows, rng)

@@ -33,18 +33,18 @@ BATCH, RATE = 32, 5e-5
 
 
 def joined(X: pd.DataFrame) -> pd.Series:
-    """Return title and text as one."""
+    """Concatenate title and text."""
     return X["Title"].fillna("") + ". " + X["Review Text"].fillna("")
 
 
 def tf_idf() -> BaseEstimator:
-    """Return counts of words and pairs of words in title and text."""
+    """Return TF-IDF of words and word pairs in title and text."""
     counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     return make_pipeline(FunctionTransformer(joined), counts)
 
 
 def meaning_and_words() -> BaseEstimator:
-    """Return vectors of a column of text beside counts of its words."""
+    """Return embeddings and TF-IDF of a text column."""
     counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     return FeatureUnion(
         [
@@ -64,7 +64,7 @@ def table() -> BaseEstimator:
 
 
 def baselines() -> dict[str, BaseEstimator]:
-    """Return what scikit-learn has for it."""
+    """Return the baselines of scikit-learn."""
     return {
         "table": make_pipeline(table(), LogisticRegression(max_iter=2000)),
         "table, gradient boosting": make_pipeline(
@@ -82,7 +82,7 @@ def baselines() -> dict[str, BaseEstimator]:
 
 
 def peers() -> dict[str, BaseEstimator]:
-    """Return skrub's TableVectorizer with its encoders of text."""
+    """Return TableVectorizer of skrub with its text encoders."""
     encoders = {
         "StringEncoder": StringEncoder(random_state=0),
         "TextEncoder": TextEncoder(model_name=str(resolve_model(MODEL)), device="cpu"),
@@ -165,7 +165,7 @@ _PADDED: dict[str, Any] = {
 
 
 def _step(encoder: Any, head: nn.Module, inputs: Any, codes: np.ndarray) -> None:
-    """Compute the gradients of a batch: mean of the tokens, unit length, linear head."""
+    """Compute the gradients of a batch: mean pooling, unit norm, linear head."""
     states = encoder(**inputs).last_hidden_state
     mask = inputs["attention_mask"][:, :, None]
     vectors = F.normalize((states * mask).sum(dim=1) / mask.sum(dim=1), dim=1)

@@ -1,4 +1,4 @@
-"""What cross-encoders are worth: the STS benchmark by rank correlation, SICK by accuracy."""
+"""Quality of cross-encoders: rank correlation on the STS benchmark, accuracy on SICK."""
 
 from collections.abc import Callable
 from itertools import product
@@ -87,7 +87,7 @@ def spearman(predict: Predict) -> dict[str, float]:
 
 
 def spearman_with_cosines(predict: Predict) -> dict[str, float]:
-    """Return that of the sum of scores and cosines; the share is the best on the dev set."""
+    """Return the rank correlation of the weighted sum of scores and cosines, tuned on the dev set."""
     cosine = make_pipeline(SentenceEmbedder(MODEL, device="cpu"), PairSimilarity())
     found = {}
     for name in ("dev", "test"):
@@ -114,7 +114,7 @@ def nli(max_steps: int | None) -> list[dict[str, Any]]:
 
 
 def classifiers(max_steps: int | None) -> dict[str, Any]:
-    """Return what is compared on SICK, by name."""
+    """Return the models to compare on SICK, by name."""
     tuner = FineTuner(
         epochs=3,
         max_steps=max_steps,

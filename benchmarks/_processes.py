@@ -1,4 +1,4 @@
-"""What only a new process can tell: peak memory, imports, the way to a first vector."""
+"""Measurements in new processes: peak memory, imports, time to the first embedding."""
 
 import json
 import tempfile
@@ -55,7 +55,7 @@ def peak_memory(folder: str, device: str, texts_of: dict[str, list[str]]) -> lis
 
 
 def start_up(folder: str, device: str, n_rounds: int) -> list[dict[str, Any]]:
-    """Measure imports, and the way from nothing to a first vector."""
+    """Measure imports, and the time from start to the first embedding."""
     text = read_texts("banking77", 1)
     tasks = {statement: partial(fresh, statement) for statement in _IMPORTS}
     for system in (OURS, PEER):
@@ -75,7 +75,7 @@ def start_up(folder: str, device: str, n_rounds: int) -> list[dict[str, Any]]:
 
 
 def growth(counts: list[int]) -> list[dict[str, Any]]:
-    """Measure what embedding needs beside model, texts and result, for more and more texts."""
+    """Measure memory in addition to model, texts and result, for more and more texts."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         dim = write_tiny_model(folder)

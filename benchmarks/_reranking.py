@@ -1,4 +1,4 @@
-"""Re-ranking Cranfield: a cross-encoder of half of the queries, and what it does for the others."""
+"""Re-ranking Cranfield: a cross-encoder trained on half of the queries, tested on the others."""
 
 import copy
 from typing import Any, NamedTuple
@@ -14,8 +14,7 @@ from sk_sentemb import CrossEncoderScorer, FineTuner, SentenceEmbedder, mine_har
 TOP_K, MAX_LENGTH, N_FOLDS = 100, 128, 2
 SHARES = np.linspace(0, 1, 11)  # of the scorer in the sum of both, to choose from
 
-# First what the embedder says of titles and abstracts, then the judgements: chosen with the queries that
-# are learnt from alone.
+# First cosine similarities of titles and abstracts, then the judgments: chosen on training queries only.
 SHARED: dict[str, Any] = {"batch_size": 32, "dtype": "auto", "random_state": SEED}
 DISTIL = {
     "loss": "binary_cross_entropy",
@@ -61,20 +60,20 @@ def read_collection() -> Collection:
 
 
 def study(split: int, max_steps: int | None = None) -> list[dict[str, Any]]:
-    """Learn from half of the queries, and rank for the others: by either score, and by both."""
+    """Train on half of the queries, and rank for the others: by either score, and by both."""
     of = read_collection()
     rows = np.random.default_rng(split).permutation(len(of.queries))
-    learnt, tested = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    train, test = rows[: len(rows) // 2], rows[len(rows) // 2 :]
     scorers = [distil(of, max_steps)]
-    # How much each score counts is chosen in folds of the queries that are learnt from.
-    folds, held_out = np.array_split(learnt, N_FOLDS), []
+    # The weight of each score is chosen in folds of the training queries.
+    folds, held_out = np.array_split(train, N_FOLDS), []
     for fold in folds:
-        scorers.append(learn(of, np.setdiff1d(learnt, fold), scorers[0], max_steps))
+        scorers.append(learn(of, np.setdiff1d(train, fold), scorers[0], max_steps))
         held_out.append(rerank(of, fold, scorers[-1]))
-    scorers.append(learn(of, learnt, scorers[0], max_steps))
+    scorers.append(learn(of, train, scorers[0], max_steps))
     seconds = sum(float(scorer.history_["seconds"].sum()) for scorer in scorers)
     in_folds = ndcg_by_share(of, np.concatenate(folds), np.concatenate(held_out))
-    in_test = ndcg_by_share(of, tested, rerank(of, tested, scorers[-1]))
+    in_test = ndcg_by_share(of, test, rerank(of, test, scorers[-1]))
     gains = in_test - in_test[0]
     kinds = {"embedder": 0, "scorer": len(SHARES) - 1, "both": in_folds.mean(axis=1).argmax()}
     return [
@@ -85,7 +84,7 @@ def study(split: int, max_steps: int | None = None) -> list[dict[str, Any]]:
             "nDCG@10 in folds": float(in_folds[k].mean()),
             "nDCG@10": float(in_test[k].mean()),
             "gain": float(gains[k].mean()),
-            "error": float(gains[k].std() / np.sqrt(len(tested))),
+            "error": float(gains[k].std() / np.sqrt(len(test))),
             "seconds": seconds,
         }
         for kind, k in kinds.items()
@@ -93,7 +92,7 @@ def study(split: int, max_steps: int | None = None) -> list[dict[str, Any]]:
 
 
 def distil(of: Collection, max_steps: int | None) -> CrossEncoderScorer:
-    """Teach a cross-encoder the cosines of titles and documents, with no judgement."""
+    """Train a cross-encoder on cosine similarities of titles and documents, without judgments."""
     titled = of.titles != ""
     # Documents that are near a title, and any.
     mined = pd.concat(
@@ -123,7 +122,7 @@ def distil(of: Collection, max_steps: int | None) -> CrossEncoderScorer:
 def learn(
     of: Collection, rows: np.ndarray, begin: CrossEncoderScorer, max_steps: int | None
 ) -> CrossEncoderScorer:
-    """Go on with the judgements of some queries, and documents near them that nobody judged."""
+    """Continue training on the judgments of some queries, with unjudged neighbors as negatives."""
     row, document = of.grades[rows].nonzero()
     lists = pd.DataFrame(
         {
@@ -150,7 +149,7 @@ def learn(
 
 
 def rerank(of: Collection, rows: np.ndarray, scorer: CrossEncoderScorer) -> np.ndarray:
-    """Return the scores of the documents that are nearest to some queries, standardised by query."""
+    """Return the scores of the documents that are nearest to some queries, standardized per query."""
     ranking = scorer.rerank(of.queries[rows], of.documents[of.nearest[rows]])
     scores = np.empty((len(rows), TOP_K))
     scores[ranking["query"], ranking["index"]] = ranking["score"]
@@ -158,7 +157,7 @@ def rerank(of: Collection, rows: np.ndarray, scorer: CrossEncoderScorer) -> np.n
 
 
 def ndcg_by_share(of: Collection, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return nDCG@10 for each share of the scorer in the sum, and each query."""
+    """Return nDCG@10 for each weight of the scorer, and each query."""
     cosines = standardised(np.take_along_axis(of.cosines[rows], of.nearest[rows], axis=1))
     return np.array([ndcg(of, rows, s * scores + (1 - s) * cosines) for s in SHARES])
 
@@ -174,5 +173,5 @@ def ndcg(of: Collection, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Give the scores of each query the mean 0 and the deviation 1."""
+    """Standardize the scores of each query to mean 0 and standard deviation 1."""
     return (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What a cache on disk could keep its records in: SQLite, LMDB, a file for each.
+"""Candidate stores for a disk cache: SQLite, LMDB, one file per record.
 
 A key is 16 bytes, as a digest of a text; a record is 1,548, as 384 float32 and a few bytes more.
 """

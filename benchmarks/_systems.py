@@ -29,7 +29,7 @@ _ONNX_BATCH_TOKENS = 2048
 
 @dataclass(frozen=True)
 class System:
-    """Something that turns texts into vectors, and where and in which number format it does."""
+    """A system that embeds texts, with its device and dtype."""
 
     name: str
     dtype: str
@@ -38,7 +38,7 @@ class System:
 
 
 def load_systems(folder: str, device: str, *, force_bfloat16: bool) -> tuple[list[System], Encoder]:
-    """Load every system, and return sk_sentemb's float32 model for what it knows of the texts."""
+    """Load every system, and return the float32 model of sk_sentemb, which counts tokens."""
 
     def ours(dtype: str) -> SentenceEmbedder:
         return SentenceEmbedder(folder, device=device, dtype=dtype, cache=None).fit(["text"])
@@ -62,7 +62,7 @@ def load_systems(folder: str, device: str, *, force_bfloat16: bool) -> tuple[lis
 
 
 def tokenize(encoder: Encoder, texts: list[str]) -> TokenizedTexts:
-    """Tokenise as ``encoder`` does when it is asked for nothing else."""
+    """Tokenize as ``encoder`` does by default."""
     return encoder.tokenizer(
         texts,
         prompt=encoder.default_prompt,
@@ -72,7 +72,7 @@ def tokenize(encoder: Encoder, texts: list[str]) -> TokenizedTexts:
 
 
 def _peer_encode(folder: str, device: str, dtype: str) -> Encode:
-    # float32 is said, too: by default this library takes the number format of the weights.
+    # float32 is explicit: by default this library uses the dtype of the weights.
     model = SentenceTransformer(folder, device=device, model_kwargs={"dtype": dtype})
     return partial(model.encode, show_progress_bar=False)
 

@@ -1,6 +1,6 @@
-"""The cache: how fast it finds and keeps vectors, and what they take.
+"""The cache: throughput of lookups and inserts, and size of entries.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def memory(n_entries: int) -> dict[str, Any]:
-    """Fill a cache in memory and look into it."""
+    """Fill an in-memory cache and look up entries."""
     cache = MemoryCache(max_bytes=10**11)
     row = {"cache": "memory", "entries": n_entries, "inserts/s": fill(cache, n_entries)}
     row["lookups/s"] = look_up(cache, n_entries)
@@ -74,7 +74,7 @@ def memory(n_entries: int) -> dict[str, Any]:
 
 
 def disk(n_entries: int) -> dict[str, Any]:
-    """Fill a cache on disk and look into it with an empty memory."""
+    """Fill a disk cache and look up entries with empty process memory."""
     with tempfile.TemporaryDirectory() as folder:
         cache = DiskCache(folder, max_bytes=10**11)
         row = {"cache": "disk", "entries": n_entries, "inserts/s": fill(cache, n_entries)}
@@ -89,7 +89,7 @@ def disk(n_entries: int) -> dict[str, Any]:
 
 
 def fill(cache: Any, n_entries: int) -> float:
-    """Keep so many records, a turn at a time, and return how many a second."""
+    """Insert records in batches, and return the number per second."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((N_PER_TURN, DIM), dtype=np.float32)
     seconds = 0.0
@@ -103,7 +103,7 @@ def fill(cache: Any, n_entries: int) -> float:
 
 
 def look_up(cache: Any, n_entries: int) -> float:
-    """Look for records in random order, each once, and return how many a second."""
+    """Look up records in random order, each once, and return the number per second."""
     texts = np.random.default_rng(1).permutation(n_entries)[:N_LOOKUPS]
     start = perf_counter()
     records = cache.get(SPACE, SPACE.keys(map(str, texts)))
@@ -123,7 +123,7 @@ def forget_front(cache: DiskCache) -> None:
 
 
 def transform() -> list[dict[str, Any]]:
-    """Measure what a user sees: `transform` of texts that are known, in memory and in a new process."""
+    """Measure what a user sees: `transform` of cached texts, in memory and in a new process."""
     texts = list(dict.fromkeys(pd.read_csv(data_file("banking77/train.csv"))["text"]))[:N_LOOKUPS]
     with tempfile.TemporaryDirectory() as folder:
         embedder = SentenceEmbedder(device="cpu", cache=folder).fit(texts[:1])

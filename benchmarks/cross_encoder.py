@@ -1,6 +1,6 @@
-"""Cross-encoders: scoring and training beside sentence-transformers, and what the scores are worth.
+"""Cross-encoders: scoring and training compared with sentence-transformers, and quality.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def scoring(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure pairs a second in interleaved rounds, and how far scores are apart."""
+    """Measure pairs per second in interleaved rounds, and differences of scores."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(Path(folder))
@@ -108,7 +108,7 @@ def pairs_to_score(less: int) -> dict[str, pd.DataFrame]:
 
 
 def training(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure steps a second in interleaved rounds."""
+    """Measure steps per second in interleaved rounds."""
     systems: dict[str, Callable[..., Any]] = {PEER: train_there, OURS: train_here}
     n_steps = args.steps // (QUICK if args.quick else 1) + 1 + WARM_UP
     tasks = {
@@ -134,7 +134,7 @@ def training(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def quality(args: argparse.Namespace) -> dict[str, Any]:
-    """Correlate scores with similarities after training to the end."""
+    """Correlate scores with similarities after a full training."""
     n_steps = 1 if args.quick else None
     found = {"recipe": recipe(args.formats, args.seeds, n_steps, with_peer=args.with_peer_quality)}
     if args.search:
@@ -146,14 +146,14 @@ def quality(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def classes(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Compare ways to tell entailment, contradiction and neither."""
+    """Compare classifiers of entailment, contradiction and neutral pairs."""
     rows = nli(1 if args.quick else None)
     show("SICK, trial pairs", rows, {"accuracy": ".3f", "seconds": ".0f"})
     return rows
 
 
 def reranking(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Compare orders of documents, for the queries that are not learnt from."""
+    """Compare rankings of documents, for the test queries."""
     rows = [row for split in range(args.splits) for row in study(split, 1 if args.quick else None)]
     formats = dict.fromkeys(["nDCG@10 in folds", "nDCG@10", "gain", "error"], ".3f")
     formats |= {"share": ".1f", "seconds": ".0f"}

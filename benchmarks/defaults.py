@@ -1,6 +1,6 @@
-"""Default training beside the frozen model, and beside SetFit where it is installed.
+"""Default training compared with the frozen model, and with SetFit if it is installed.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
     found = pd.DataFrame(rows).groupby(["task", "rows", "estimator"], sort=False)
     table = found.agg(draws=("score", "size"), score=("score", "mean"), s=("s", "median"))
     records = table.reset_index().to_dict("records")
-    show("Default training beside the frozen model", records, {"score": ".3f", "s": ".1f"})
+    show("Default training and the frozen model", records, {"score": ".3f", "s": ".1f"})
     write_json("defaults", {"options": vars(args), "machine": about, "runs": rows, "rows": records})
 
 
@@ -109,7 +109,7 @@ def end_to_end(estimator: Any, **how: Any) -> Callable[[Split, int], float]:
 
 
 def frozen_ridge(split: Split, seed: int) -> float:
-    """Fit a ridge regression on the features that the head reads."""
+    """Fit a ridge regression on the features of the head."""
     X, y, X_test, y_test = split
     tuner = FineTuner(trainable="head")
     made = SentenceRegressor(MODEL, device="cpu", cache=None, fine_tuner=tuner).fit(X, y)

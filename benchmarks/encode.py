@@ -1,6 +1,6 @@
-"""Texts to vectors: sk_sentemb beside sentence-transformers and onnxruntime, on one checkpoint.
+"""Encoding: sk_sentemb, sentence-transformers and onnxruntime with the same checkpoint.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def parse_arguments() -> argparse.Namespace:
 def throughput(
     systems: list[System], encoder: Encoder, texts_of: dict[str, list[str]], n_rounds: int
 ) -> list[dict[str, Any]]:
-    """Measure how many texts a second each system embeds, and compare what it gives."""
+    """Measure the texts per second of each system, and compare embeddings."""
     rows = []
     for data, texts in texts_of.items():
         vectors = {s.name: s.encode(texts) for s in systems}  # warms up, too
@@ -111,7 +111,7 @@ def throughput(
 
 
 def latency(systems: list[System], n_rounds: int) -> list[dict[str, Any]]:
-    """Measure one short text at a time, another one in each round, both models warm."""
+    """Measure one short text at a time, a different one in each round, with both models loaded."""
     texts = read_texts("banking77", n_rounds)
     pair = [s for s in systems if s.name in (f"{OURS} float32", REFERENCE)]
     for s in pair:
@@ -162,7 +162,7 @@ def peak_flops(device: str, dtype: str) -> float:
 
 
 def min_cosine(vectors: np.ndarray, reference: np.ndarray) -> float:
-    """Return the cosine of the text on which two systems agree least."""
+    """Return the minimum cosine similarity between two systems over all texts."""
     a, b = (l2_normalize(x.astype(np.float64)) for x in (vectors, reference))
     return float((a * b).sum(axis=1).min())
 

@@ -1,6 +1,6 @@
-"""Few examples a class: frozen embeddings, fine-tuned ones, and SetFit where it is installed.
+"""Few examples per class: frozen embeddings, fine-tuned ones, and SetFit if it is installed.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -81,18 +81,18 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def systems(*, with_setfit: bool) -> list[tuple[str, Fit]]:
-    """Return what is compared, by name."""
+    """Return the systems to compare, by name."""
     found: list[tuple[str, Fit]] = [("frozen", fit_frozen), ("fine-tuned", fit_fine_tuned)]
     return [*found, ("SetFit", fit_setfit)] if with_setfit else found
 
 
 def fit_frozen(texts: list[str], classes: list[str], seed: int) -> Callable[[list[str]], Any]:
-    """Logistic regression on vectors of the model as it is."""
+    """Fit logistic regression on embeddings of the frozen model."""
     return _fit(SentenceEmbedder(MODEL, device="cpu", cache=None), texts, classes)
 
 
 def fit_fine_tuned(texts: list[str], classes: list[str], seed: int) -> Callable[[list[str]], Any]:
-    """Logistic regression on vectors of the model after it was fine-tuned with default settings."""
+    """Fit logistic regression on embeddings of a model fine-tuned with default settings."""
     tuner = FineTuner(random_state=seed)
     embedder = SentenceEmbedder(MODEL, device="cpu", cache=None, fine_tuner=tuner)
     return _fit(embedder, texts, classes)
@@ -104,7 +104,7 @@ def _fit(embedder: SentenceEmbedder, texts: list[str], classes: list[str]) -> Ca
 
 
 def fit_setfit(texts: list[str], classes: list[str], seed: int) -> Callable[[list[str]], Any]:
-    """SetFit with the settings of its paper: cosine pairs, 20 iterations, 1 epoch."""
+    """Fit SetFit with the settings of its paper: cosine pairs, 20 iterations, 1 epoch."""
     from datasets import Dataset, disable_progress_bars
     from setfit import SetFitModel, Trainer, TrainingArguments
 

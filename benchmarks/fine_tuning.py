@@ -1,6 +1,6 @@
-"""Fine-tuning on the STS benchmark: sk_sentemb beside the trainer of sentence-transformers.
+"""Fine-tuning on the STS benchmark: sk_sentemb and the trainer of sentence-transformers.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse

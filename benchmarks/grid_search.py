@@ -1,6 +1,6 @@
-"""A grid search over text: sk_sentemb, skrub's encoder, and vectors made beforehand by hand.
+"""A grid search over text: sk_sentemb, the encoder of skrub, and precomputed embeddings.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -137,7 +137,7 @@ def embedder(system: str, cache: str) -> Any:
 
 
 def by_hand(system: str) -> Callable:
-    """Return what embeds all texts once, before the search."""
+    """Return the function that embeds all texts once, before the search."""
     from sk_sentemb import SentenceEmbedder
     from sk_sentemb.encoder import resolve_model
 

@@ -1,6 +1,6 @@
-"""Text and tables together: sk_sentemb beside skrub, scikit-learn and a plain training loop.
+"""Text and tables: sk_sentemb compared with skrub, scikit-learn and a plain training loop.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -37,7 +37,7 @@ WARM_UP = 5
 
 
 def main() -> None:
-    """Run the parts that are asked for, and write the report."""
+    """Run the selected parts, and write the report."""
     args = parse_arguments()
     OUTPUT.mkdir(exist_ok=True)
     warnings.simplefilter("ignore")
@@ -117,7 +117,7 @@ def steps(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def intents(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train on all of Banking77, and count right answers among the test questions."""
+    """Train on all of Banking77, and measure the accuracy on the test questions."""
     texts, labels = read_banking("train")
     others, truth = read_banking("test")
     tuner = FineTuner(epochs=args.epochs, learning_rate=1e-4, dtype="auto", random_state=0)

@@ -1,6 +1,6 @@
-"""More: one and two Dask workers, and data sets of a hundred thousand and a million rows.
+"""Scale: one and two Dask workers, and datasets of a hundred thousand and a million rows.
 
-docs/development/benchmarks.md says how to run it, what it measures, and how to read that.
+See docs/development/benchmarks.md for options, method and results.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def _on_one_worker(address: str, embedder: SentenceEmbedder, texts: list[str]) -
 
 
 def rows(n_rows: int, less: int) -> dict[str, Any]:
-    """Embed a data set in a new process, and measure how far its memory rises."""
+    """Embed a dataset in a new process, and measure its peak memory."""
     n_rows //= less
     with tempfile.TemporaryDirectory() as scratch:
         model, source = Path(scratch, "model"), Path(scratch, "source")

@@ -1,6 +1,6 @@
-"""What a cache on disk could be built on: speed, size, and what damage does.
+"""Candidate stores for a disk cache: speed, size, and the effects of corruption.
 
-docs/user_guide/cache.md says what was chosen, and why. TMPDIR says which file system is measured.
+docs/user_guide/cache.md describes the choice. TMPDIR says which file system is measured.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def alone(sizes: list[int]) -> list[dict[str, Any]]:
 
 
 def together(seconds: float) -> list[dict[str, Any]]:
-    """Measure two writers and two readers at once, of a store with some records."""
+    """Measure two writers and two readers at once, with some records in the store."""
     rows = [
         {"store": name, "pause s": pause, **_share(store, pause, seconds)}
         for pause in PAUSES
@@ -151,7 +151,7 @@ def _spans(
     seconds: float,
     pause: float,
 ) -> Iterator[Span]:
-    """Call a function again and again for some seconds, at least once."""
+    """Call a function repeatedly for some seconds, at least once."""
     begun = perf_counter()
     for argument in arguments:
         start = perf_counter()

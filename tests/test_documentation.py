@@ -15,7 +15,8 @@ if not DOCS.is_dir():
 
 PAGES = sorted(
     page
-    for page in [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    for pattern in ("*.md", "docs/**/*.md", "examples/*.py", "benchmarks/*.py")
+    for page in ROOT.glob(pattern)
     if not {"_build", "auto_examples"} & set(page.parts)
 )
 PUBLIC_MODULES = [
