@@ -258,6 +258,7 @@ def test_an_error_of_a_reader_is_raised(vit):
         load_image_encoder(vit, device="cpu").encode(range(99), read=read, batch_size=2)
 
 
+@pytest.mark.filterwarnings("ignore:out of memory:RuntimeWarning")
 def test_out_of_memory_halves_the_batch(vit, monkeypatch):
     encoder = load_image_encoder(vit, device="cpu")
     expected, run, sizes = encoder.encode(PICTURES), type(encoder)._forward, []
@@ -441,6 +442,7 @@ def test_a_clip_with_another_pooling_of_texts_cannot_be_saved(clip, tmp_path):
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 def test_the_texts_of_a_clip_can_be_fine_tuned(clip, tmp_path):
     images = ImageEmbedder(clip).fit(PICTURES)
     before = SentenceEmbedder(clip).fit(TEXTS)

@@ -182,6 +182,7 @@ def test_what_is_fused_is_texts_and_table():
     assert_same_rows(fused, np.hstack([fitted.embedder_.transform(TEXTS), table]))
 
 
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning:sklearn")
 def test_columns_go_by_scikit_learns_rules(of_shop, of_texts):
     with pytest.raises(ValueError, match="Feature names must be in the same order"):
         of_shop.predict(SHOP[SHOP.columns[::-1]])
@@ -508,6 +509,7 @@ def test_a_constant_is_predicted():
     )
 
 
+@pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")
 @pytest.mark.parametrize(
     ("make", "y", "message"),
     [
@@ -985,6 +987,7 @@ def test_another_process_predicts_the_same(tmp_path, run_python):
         assert_same_rows(found, estimator.decision_function(SHOP))
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 def test_the_encoder_is_saved_for_sentence_transformers(tmp_path):
     from sentence_transformers import SentenceTransformer
 

@@ -34,6 +34,9 @@ from tests.test_common import ESTIMATORS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:X (has|does not have valid) feature names:UserWarning:sklearn"
+    ),
     pytest.mark.usefixtures("one_thread"),
 ]
 
@@ -260,6 +263,8 @@ class Interrupt:
         sys.settrace(None)
 
 
+# The trace function raises in generators that are closed, too.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @cases
 def test_an_interruption_anywhere_leaves_the_old_state_or_a_new_one(estimator):
     rows, targets = data_of(estimator), targets_of(estimator)

@@ -47,6 +47,7 @@ def test_rows_of_weight_zero_are_not_validated_on(trained):
     np.testing.assert_array_equal(alone.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.IgnoredParameterWarning")
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_few_rows_with_a_weight_leave_enough_to_learn_from(early_stopping):
     weight = np.zeros(24)

@@ -208,6 +208,7 @@ def test_angle_needs_an_even_number_of_dimensions(tmp_path):
     tuned(PAIRS, NUMBERS, loss=MatryoshkaLoss("angle", dims=(32, 8)))
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.FineTuningWarning")
 @pytest.mark.parametrize("y", [np.arange(N) % 4 * 10.0 + 1, np.arange(N) * 40])
 def test_grades_beyond_those_of_a_loss_are_named(y):
     X = pd.DataFrame({"query": np.repeat(["a", "b"], 12), "document": TEXTS})
@@ -279,6 +280,7 @@ def test_margins_out_of_reach_are_counted():
 # --- Counts
 
 
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.SentenceEmbeddingWarning")
 def test_cells_that_are_cut_are_counted_as_predictions_count_them():
     long = "ferry " * 30
     X = pd.DataFrame({"a": [long, long, *TEXTS[2:]], "b": [*TEXTS[:-1], long]})
