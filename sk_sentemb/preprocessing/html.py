@@ -22,9 +22,12 @@ _TAGS = {*_BLOCK_TAGS, *_INLINE.split()}
 # Other start tags without attributes may be words in brackets, such as <b> and <title>.
 _UNAMBIGUOUS_TAGS = {"br", "dd", "dt", "hr", "html", "li", "p", "td", "th", "tr", "wbr"}
 _HIDDEN_TAGS = {"script", "style", "template"}
-_SECTIONS = {"!--": "-->"} | {
-    rf"{tag}\b": rf"</{tag}\s*>" for tag in [*_HIDDEN_TAGS, "textarea", "title"]
-}
+# What needs an end: pairs of patterns for the "<" of the start and for everything up to the last end.
+_SECTIONS = [
+    (re.compile(f"<(?={start})", re.IGNORECASE), re.compile(f".*{end}", re.IGNORECASE | re.DOTALL))
+    for start, end in [("!--", "-->")]
+    + [(rf"{tag}\b", rf"</{tag}\s*>") for tag in [*_HIDDEN_TAGS, "textarea", "title"]]
+]
 _TAG_START = re.compile(r"<(?=/?([a-z][^\s/<>]*))", re.IGNORECASE)
 # References need their semicolon, so that "?a=1&copy=2" is unchanged.
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
@@ -77,7 +80,7 @@ def html_to_text(text: str) -> str:
         # Parsers of different versions of Python drop or keep an incomplete tag at the end.
         source, end, rest = _escape_other_markup(text).rpartition(">")
         collector = _TextCollector(f"{source}{end}")
-        if collector.is_html:
+        if collector.is_html and not collector.hidden_tag:
             text = "".join([*collector.shown, unescape(rest)])
     return _REFERENCE.sub(_resolve_reference, text) if "&" in text else text
 
@@ -90,17 +93,19 @@ def _unwrap_cdata(part: str) -> str:
 def _escape_other_markup(text: str) -> str:
     """Escape unknown tags and sections without an end, which the parser then returns as text."""
     text = text.replace("&", "&amp;").replace("<![", "&lt;![")
-    text = _TAG_START.sub(lambda found: "<" if _is_tag(found[1].lower()) else "&lt;", text)
-    for start, end in _SECTIONS.items():
-        if re.search(f"<{start}", text, re.IGNORECASE):
-            last_end = re.match(f".*{end}", text, re.IGNORECASE | re.DOTALL)
-            n = last_end.end() if last_end else 0
-            text = text[:n] + re.sub(f"<(?={start})", "&lt;", text[n:], flags=re.IGNORECASE)
+    text = _TAG_START.sub(_escape_unknown_tag, text)
+    for start, up_to_end in _SECTIONS:
+        if start.search(text):
+            closed = up_to_end.match(text)
+            n = closed.end() if closed else 0
+            text = text[:n] + start.sub("&lt;", text[n:])
     return text
 
 
-def _is_tag(name: str) -> bool:
-    return name in _TAGS or name.startswith(("o:", "v:", "w:", "m:", "st1:"))  # Office
+def _escape_unknown_tag(found: re.Match[str]) -> str:
+    name = found[1].lower()
+    is_office = name.startswith(("o:", "v:", "w:", "m:", "st1:"))
+    return "<" if name in _TAGS or is_office else "&lt;"
 
 
 def _resolve_reference(found: re.Match[str]) -> str:
