@@ -141,7 +141,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
     .. [1] N. Reimers and I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
        BERT-Networks", EMNLP 2019, https://arxiv.org/abs/1908.10084
 
-    TrainingDataset
+    Examples
     --------
     >>> from sk_sentemb import SentenceEmbedder
     >>> embedder = SentenceEmbedder()

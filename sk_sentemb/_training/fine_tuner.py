@@ -186,7 +186,7 @@ class FineTuner(BaseEstimator):
     .. [4] M. Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022,
        https://arxiv.org/abs/2109.01903
 
-    TrainingDataset
+    Examples
     --------
     >>> from sk_sentemb import FineTuner, SentenceEmbedder
     >>> X = ["My card is lost.", "My card was stolen.", "What is the rate?", "How much is a euro?"]

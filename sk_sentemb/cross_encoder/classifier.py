@@ -119,7 +119,7 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
     CrossEncoderScorer : A number for each pair.
     PairFeatures : Features of pairs for other classifiers, from vectors of single texts.
 
-    TrainingDataset
+    Examples
     --------
     >>> import warnings
     >>> from sk_sentemb import CrossEncoderClassifier, FineTuner

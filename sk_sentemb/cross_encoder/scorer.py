@@ -136,7 +136,7 @@ class CrossEncoderScorer(
     .. [1] R. Nogueira and K. Cho, "Passage Re-ranking with BERT", 2019,
        https://arxiv.org/abs/1901.04085; the cross-encoders of sentence-transformers, https://sbert.net.
 
-    TrainingDataset
+    Examples
     --------
     >>> import warnings
     >>> from sk_sentemb import CrossEncoderScorer, FineTuner

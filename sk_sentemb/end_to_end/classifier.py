@@ -157,7 +157,7 @@ class SentenceClassifier(ClassifierMixin, BaseEndToEndModel):
     .. [1] J. Arevalo et al., "Gated Multimodal Units for Information Fusion", 2017,
        https://arxiv.org/abs/1702.01992
 
-    TrainingDataset
+    Examples
     --------
     >>> import pandas as pd
     >>> from sk_sentemb import FineTuner, SentenceClassifier

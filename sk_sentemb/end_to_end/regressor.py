@@ -152,7 +152,7 @@ class SentenceRegressor(RegressorMixin, BaseEndToEndModel):
     .. [1] J. Arevalo et al., "Gated Multimodal Units for Information Fusion", 2017,
        https://arxiv.org/abs/1702.01992
 
-    TrainingDataset
+    Examples
     --------
     >>> from sk_sentemb import FineTuner, SentenceRegressor
     >>> X = ["Fits well.", "Too tight!", "I love it.", "It fell apart."] * 4

@@ -138,7 +138,7 @@ def mine_hard_negatives(
     .. [1] G. de S. P. Moreira et al., "NV-Retriever: Improving text embedding models with effective
        hard-negative mining", 2024, https://arxiv.org/abs/2407.15831
 
-    TrainingDataset
+    Examples
     --------
     >>> from sk_sentemb import SentenceEmbedder, mine_hard_negatives
     >>> queries = ["How do I freeze my card?", "What is the exchange rate?"]
