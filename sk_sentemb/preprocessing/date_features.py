@@ -20,8 +20,9 @@ from .._inputs import columns_of, is_missing, validate_table
 from .dates import format_day, is_day_first, parse_dates
 from .parsing import to_float, warn_unreadable
 
-# In seconds: nanoseconds end in 2262, before dates that stand for "never".
-_EPOCH = pd.Timestamp(0).as_unit("s")
+# In seconds: nanoseconds end in 2262, before dates that stand for "never". Of NumPy: pandas before 3
+# subtracts in nanoseconds.
+_EPOCH = np.datetime64(0, "s")
 
 # From a date in the time zone of the column, and in UTC.
 _PARTS: dict[str, Callable[[pd.DatetimeIndex, pd.DatetimeIndex], Any]] = {
@@ -30,7 +31,7 @@ _PARTS: dict[str, Callable[[pd.DatetimeIndex, pd.DatetimeIndex], Any]] = {
     "day": lambda local, utc: local.day,
     "weekday": lambda local, utc: local.day_of_week,
     "hour": lambda local, utc: local.hour,
-    "elapsed": lambda local, utc: (utc - _EPOCH) / pd.Timedelta(days=1),
+    "elapsed": lambda local, utc: (utc.to_numpy() - _EPOCH) / np.timedelta64(1, "D"),
     "missing": lambda local, utc: utc.isna(),
 }
 
@@ -78,7 +79,8 @@ class DateEncoder(TransformerMixin, BaseEstimator):
     Fri, 31 May 2024, with or without a time and a UTC offset. Names of months and weekdays are
     English. Two-digit years are those from 1969 to 2068. A pandas Period is represented by its
     start. Integers that look like 20240531 (years 1900 to 2099) are parsed like text; other numbers
-    are seconds since 1970-01-01. Text with a UTC offset is converted to UTC.
+    are seconds since 1970-01-01. Text with a UTC offset is converted to UTC. Before pandas 3, text and
+    periods outside the years 1678 to 2261 are unreadable.
 
     Examples
     --------
@@ -205,6 +207,10 @@ def _to_datetimes(column: nw.Series, day_first: bool) -> tuple[pd.DatetimeIndex,
     if column.dtype == nw.Datetime:
         local = utc = column
         if getattr(column.dtype, "time_zone", None) is not None:
+            if isinstance(getattr(column.to_native(), "dtype", None), pd.ArrowDtype):
+                # Before pandas 3, such a column without its time zone is in UTC.
+                table = column.alias("dates").to_frame().to_arrow()
+                column = nw.from_native(table, eager_only=True)["dates"]
             local = column.dt.replace_time_zone(None)
             utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         return pd.DatetimeIndex(local.to_numpy()), pd.DatetimeIndex(utc.to_numpy())
@@ -251,6 +257,9 @@ def _to_timestamp(cell: Any) -> Any:
     if isinstance(cell, (date, np.datetime64)):
         return pd.Timestamp(cell)
     if isinstance(cell, pd.Period):
-        return cell.to_timestamp()
+        try:
+            return cell.to_timestamp()
+        except pd.errors.OutOfBoundsDatetime:  # pandas before 3 converts it to nanoseconds
+            return pd.NaT
     seconds = _to_number(cell)
     return pd.NaT if seconds is None else pd.to_datetime(seconds, unit="s", errors="coerce")

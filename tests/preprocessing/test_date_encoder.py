@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.fixes import parse_version
 
 from sk_sentemb import (
     make_multimodal_transformer,
@@ -37,6 +38,9 @@ PARTS_OF = {
     "2024-05-31T18:00:00.123456789Z": (2024, 5, 31, 4, 18, 19874.75),
     " ": (np.nan,) * 6,
 }
+ENDS_IN_2262 = parse_version(pd.__version__) < parse_version("3")
+if ENDS_IN_2262:
+    del PARTS_OF["9999-12-31"], PARTS_OF["1500-01-01"]
 
 
 @pytest.mark.parametrize(("text", "parts"), PARTS_OF.items())
@@ -88,6 +92,8 @@ FAR_OFF = {
     "text": pd.DataFrame({"d": ["9999-12-31", None, "1500-01-01"]}),
     "periods": pd.DataFrame({"d": pd.PeriodIndex(["9999-12-31", "NaT", "1500-01-01"], freq="D")}),
 }
+if ENDS_IN_2262:
+    del FAR_OFF["text"], FAR_OFF["periods"]
 
 
 @pytest.mark.parametrize("X", FAR_OFF.values(), ids=FAR_OFF)

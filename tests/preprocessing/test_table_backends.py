@@ -1,5 +1,6 @@
 """The same table has the same roles and the same features, whatever library and dtypes hold it."""
 
+import warnings
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -112,6 +113,13 @@ def with_strings(dtype):
     return make_arrow().to_pandas().assign(**cells)
 
 
+def converted(dtype_backend):
+    with warnings.catch_warnings():
+        # pandas before 3 casts missing values on the way.
+        warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
+        return make_arrow().to_pandas().convert_dtypes(dtype_backend=dtype_backend)
+
+
 BACKENDS = {
     "pyarrow": make_arrow,
     "polars": lambda: pl.from_arrow(make_arrow()),
@@ -123,11 +131,9 @@ BACKENDS = {
     "str": lambda: with_strings("str"),
     "string[python]": lambda: with_strings("string[python]"),
     "string[pyarrow]": lambda: with_strings("string[pyarrow]"),
-    "numpy_nullable": lambda: make_arrow().to_pandas().convert_dtypes(),
+    "numpy_nullable": lambda: converted("numpy_nullable"),
     "pyarrow dtypes": lambda: make_arrow().to_pandas(types_mapper=pd.ArrowDtype),
-    "converted to pyarrow": lambda: (
-        make_arrow().to_pandas().convert_dtypes(dtype_backend="pyarrow")
-    ),
+    "converted to pyarrow": lambda: converted("pyarrow"),
 }
 if pd.Series(["a"]).dtype == object:  # before pandas 3, None becomes "None" in this dtype
     del BACKENDS["str"]

@@ -9,12 +9,14 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import sklearn
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.utils.fixes import parse_version
 
 from sk_sentemb import SentenceEmbedder, TextCleaner
 from tests.helpers.tiny_models import TINY
@@ -132,6 +134,8 @@ def test_vectorizers_accept_the_output(X, output):
 @outputs
 @pytest.mark.parametrize("X", TABLES.values(), ids=TABLES)
 def test_text_cleaner_in_column_transformers(X, output, in_mode):
+    if output == "polars" and parse_version(sklearn.__version__) < parse_version("1.9"):
+        pytest.skip("scikit-learn < 1.9 joins no polars frames with equal names")
     expected = SentenceEmbedder(TINY).fit_transform(EMPTY)
     embedder = SentenceEmbedder(TINY, missing="empty")
     both = FeatureUnion(

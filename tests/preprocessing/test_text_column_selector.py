@@ -8,10 +8,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import sklearn
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
-from sklearn.utils.fixes import parse_version
 
 from sk_sentemb import SentenceEmbedder, text_column_selector
 from tests.helpers.tiny_models import TINY
@@ -44,8 +42,6 @@ FRAME = pd.DataFrame(
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
 def test_selector_in_column_transformers(make):
-    if make == pa.Table.from_pandas and parse_version(sklearn.__version__) < parse_version("1.7"):
-        pytest.skip("ColumnTransformer takes no pyarrow tables")
     X = make(FRAME)
     embedder = SentenceEmbedder(TINY)
     expected = embedder.fit_transform(FRAME[["review", "title"]])
