@@ -188,6 +188,120 @@ SHARED: dict[str, str] = {
         ndarray of shape (n_samples, n_columns * `embedding_dim_`), float32
             The embeddings; those of several columns are concatenated.
         """,
+    "X_of_pairs": """
+        X : array-like or data frame of shape (n_samples, 2)
+            Text pairs, in a list of (first, second), a NumPy array, or a pandas, polars or pyarrow data
+            frame.
+        """,
+    "X_of_rows": """
+        X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a data frame with at least one text column.
+        """,
+    "symmetric": """
+        symmetric : bool, default=False
+            Whether to average the logits over both orders of the two texts; doubles the cost.
+        """,
+    "feature_names_in_of_pairs": """
+        n_features_in_ : int
+            Number of columns seen in ``fit``: 2.
+
+        feature_names_in_ : ndarray of shape (2,)
+            Names of the columns seen in ``fit``. Only defined if both names in ``X`` are strings.
+        """,
+    "head_and_fusion": """
+        hidden_layer_sizes : sequence of int, default=()
+            Widths of the hidden layers of the head. If empty, the head is linear.
+
+        activation : {"relu", "gelu", "tanh", "identity"}, default="relu"
+            Activation function after each hidden layer.
+
+        dropout : float, default=0.1
+            Dropout rate before each layer of the head.
+
+        head : callable, default=None
+            Custom head: takes the numbers of inputs and outputs, and returns a ``torch.nn.Module`` that
+            maps (n_rows, n_inputs) to (n_rows, n_outputs). If None, the head is built from
+            ``hidden_layer_sizes``, ``activation`` and ``dropout``, which a custom head ignores with an
+            :class:`~sk_sentemb.exceptions.IgnoredParameterWarning`.
+
+        fusion : {"concat", "gated", "attention"}, default="concat"
+            How to fuse the parts of a row, which are the embedding of each text column, the table of the
+            other columns, and the embedding of each image column.
+
+            - ``"concat"``: concatenation;
+            - ``"gated"``: gated multimodal units, a weighted sum with weights that depend on all parts
+              [1]_;
+            - ``"attention"``: attention pooling with a learned query.
+        """,
+    "columns": """
+        text : str, list of str or "auto", default="auto"
+            Text columns of a data frame. ``"auto"`` selects those that
+            :func:`~sk_sentemb.preprocessing.column_roles` finds, or the only column. If ``X`` is not a
+            data frame, all its columns are texts.
+
+        categorical : str, list of str or "auto", default="auto"
+            Categorical columns of a data frame, like ``text``.
+
+        numeric : str, list of str or "auto", default="auto"
+            Numeric columns of a data frame, like ``text``.
+
+        date : str, list of str or "auto", default="auto"
+            Date columns of a data frame, like ``text``.
+
+        image : str, list of str or "auto", default="auto"
+            Image columns of a data frame, like ``text``.
+
+        image_embedder : ImageEmbedder, default=None
+            Transformer that embeds the images; it is not trained. If None, an
+            :class:`~sk_sentemb.ImageEmbedder` with default parameters.
+        """,
+    "long_text_of_rows": """
+        long_text : {"truncate", "chunk", "error"}, default="truncate"
+            How to handle texts that exceed the token limit.
+
+            - ``"truncate"``: drop the tokens beyond the limit; a
+              :class:`~sk_sentemb.exceptions.TruncationWarning` reports the number of texts;
+            - ``"chunk"``: predict from overlapping windows, whose embeddings are averaged; train on the
+              first window;
+            - ``"error"``: raise a ``ValueError``.
+        """,
+    "missing_of_rows": """
+        missing : {"empty", "error"}, default="empty"
+            How to handle missing texts (None, NaN, ``pandas.NA``, null).
+
+            - ``"empty"``: read them as the empty string, and add a missing indicator for columns with
+              missing values in ``fit``;
+            - ``"error"``: raise a ``ValueError``.
+        """,
+    "fine_tuner_of_rows": """
+        fine_tuner : FineTuner, default=None
+            How to train the encoder and the head. If None, ``FineTuner()``. With
+            ``FineTuner(trainable="head")``, the encoder is frozen, each text is embedded once, and the
+            weights of a linear head are solved for, in which case ``dropout`` has no effect.
+        """,
+    "warm_start_of_rows": """
+        warm_start : bool, default=False
+            When True, reuse the weights of the previous call to ``fit`` as initialization; otherwise,
+            start from those of ``model``.
+        """,
+    "attributes_of_rows": """
+        encoder_ : Encoder
+            The trained encoder.
+
+        embedder_ : SentenceEmbedder
+            A fitted embedder with the trained encoder, for other pipelines.
+
+        head_ : torch.nn.Module
+            The trained head, including the fusion.
+
+        history_ : DataFrame
+            The course of training: one row per step with the columns ``step``, ``epoch``,
+            ``learning_rate``, ``loss``, ``seconds``, ``tokens_per_second`` and, at the end of each
+            epoch, the validation metric. With a linear head over a frozen encoder, there is one step.
+
+        n_features_in_ : int
+            Number of columns seen in ``fit``.
+        """,
     "folder": """
         folder : str or path-like
             A new folder, or one with a checkpoint, whose files are replaced. Files that no earlier call

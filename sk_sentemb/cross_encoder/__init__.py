@@ -1,4 +1,4 @@
-"""Models that read two texts together: a number for each pair, or a class."""
+"""Cross-encoders: models that read both texts of a pair jointly."""
 
 from .classifier import CrossEncoderClassifier
 from .scorer import CrossEncoderScorer

@@ -1,4 +1,4 @@
-"""What estimators share that hold a model of pairs of texts: columns in, logits out."""
+"""The base class of estimators around a cross-encoder."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names, check_consistent_length
 
 from .._base import BaseTextEstimator
-from .._inputs import TextColumns, check_no_missing, make_pairs, read_text_columns, unique_texts
+from .._inputs import TextColumns, check_no_missing, read_text_columns, unique_texts
 from .._random import draw_seed, torch_seed
 from .._truncation import count_truncated
 from .._warn import warn
@@ -18,7 +18,7 @@ from ..exceptions import NewHeadWarning, NoHeadError
 
 
 class BaseCrossEncoder(BaseTextEstimator):
-    """An estimator around a cross-encoder."""
+    """An estimator around a cross-encoder: text pairs in, logits out."""
 
     symmetric: bool
 
@@ -32,12 +32,10 @@ class BaseCrossEncoder(BaseTextEstimator):
         "symmetric": ["boolean"],
     }
 
-    def _validate_input(self, X: Any, *, reset: bool, triplets: bool = False) -> TextColumns:
+    def _validate_input(self, X: Any, *, reset: bool) -> TextColumns:
+        """Read text columns: pairs, but in `fit` any number, which `check_n_columns` checks."""
         if isinstance(X, str):
-            raise ValueError(
-                f"X is the single string {X[:40]!r}. Pass pairs: a data frame of two columns, an array "
-                "of shape (n, 2), or a list of (first, second)."
-            )
+            raise ValueError(f"X is the single string {X[:40]!r}. {_HOW_TO_PASS_PAIRS}")
         columns = read_text_columns(X)
         n_rows, n_columns = columns.n_rows, columns.n_columns
         if reset and not n_rows:
@@ -46,11 +44,6 @@ class BaseCrossEncoder(BaseTextEstimator):
             )
         if not n_rows and n_columns == 1:  # [], which has no columns to count
             return TextColumns([[], []], np.zeros((0, 2), dtype=bool), None)
-        if reset and not (n_columns == 2 or (triplets and n_columns == 3)):
-            raise ValueError(
-                f"X has {n_columns} column{'s' * (n_columns > 1)} of text, and a pair has two. Pass a "
-                "data frame of two columns, an array of shape (n, 2), or a list of (first, second)."
-            )
         if n_columns != 2 and not reset:
             raise ValueError(
                 f"X has {n_columns} features, but {type(self).__name__} is expecting 2 features as "
@@ -64,14 +57,14 @@ class BaseCrossEncoder(BaseTextEstimator):
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         return columns
 
-    def _pretrained(self) -> Encoder:
-        """Load a model that has a head."""
+    def _load_with_head(self) -> Encoder:
+        """Load a model that has a classification head."""
         try:
             encoder = self._load(pairs=True)
         except NoHeadError as error:
-            raise NoHeadError(f"{error} {_NO_HEAD}") from None
+            raise NoHeadError(f"{error} {_HOW_TO_GET_A_HEAD}") from None
         if encoder.head is None:
-            raise NoHeadError(f"{encoder!r} embeds single texts. {_NO_HEAD}")
+            raise NoHeadError(f"{encoder!r} embeds single texts. {_HOW_TO_GET_A_HEAD}")
         # Raises if special tokens and prompt leave no room for text.
         encoder.tokenizer(
             [("", "")],
@@ -81,42 +74,44 @@ class BaseCrossEncoder(BaseTextEstimator):
         )
         return encoder
 
-    def _to_be_tuned(self, n_logits: int, fits: Callable[[SequenceHead], bool]) -> Encoder:
-        """Load a model, and give it a new head with so many logits if its own does not fit."""
+    def _load_for_training(
+        self, n_logits: int, is_compatible: Callable[[SequenceHead], bool]
+    ) -> Encoder:
+        """Load a model, with a newly initialized head unless its own is compatible."""
         assert self.fine_tuner is not None
         try:
             encoder = self._load(pairs=True)
         except NoHeadError:
             encoder = self._load()
-        if encoder.head is not None and fits(encoder.head):
+        if encoder.head is not None and is_compatible(encoder.head):
             return encoder
-        has = "no head that reads pairs" if encoder.head is None else "a head for something else"
-        name = encoder.source.model if encoder.source else "that was passed"
         warn(
-            f"the model {name} has {has}: it gets one with random weights, which the fine_tuner "
-            "trains.",
+            f"The model {encoder.source.model if encoder.source else 'that was passed'} has "
+            f"{'no classification head' if encoder.head is None else 'a head for another task'}. A new "
+            "head is initialized with random weights and trained by the fine_tuner.",
             NewHeadWarning,
         )
         seed = draw_seed(self.fine_tuner.random_state)
         with torch_seed(seed):  # trainings in other threads wait for their turn
             return encoder.with_new_head(n_logits, seed)
 
-    def _logits(
-        self, columns: TextColumns, context: Any = None, place: Callable[[int], str] | None = None
+    def _encode_pairs(
+        self,
+        pairs: TextColumns,
+        describe_row: Callable[[int], str] | None = None,
+        context: Any = None,
     ) -> np.ndarray:
-        """Return (n_rows, n_logits), NaN where a text is missing and that is the policy."""
-        self._check_missing(columns)
-        pairs = make_pairs(columns, symmetric=self.symmetric)
-        distinct = unique_texts(pairs, missing_is_empty=self.missing == "empty")
-        found = self._encode(distinct, context, place)
-        # Of both orders of a pair, as long as each other, the first.
+        """Compute logits of shape (n_rows, n_orders, n_logits), NaN for missing pairs."""
+        unique = unique_texts(pairs, missing_is_empty=self.missing == "empty")
+        encoded = self._encode(unique, context, describe_row)
+        # Both orders of a pair have the same length, so only the first is counted.
         self._warn_truncated(
-            count_truncated(distinct.inverse[:1], found.truncated),
+            count_truncated(unique.inverse[:1], encoded.truncated),
             "Pass a model with a larger limit, or shorten the texts.",
         )
-        logits = distinct.expand(found.vectors, fill=np.nan)
-        n_orders, n_rows = distinct.inverse.shape
-        return logits.reshape(n_rows, n_orders, found.vectors.shape[1]).mean(axis=1)
+        n_orders, n_rows = unique.inverse.shape
+        logits = unique.expand(encoded.vectors, fill=np.nan)
+        return logits.reshape(n_rows, n_orders, encoded.vectors.shape[1])
 
     def _check_y(self, y: Any, columns: TextColumns) -> None:
         check_consistent_length(columns.missing, y)
@@ -134,7 +129,25 @@ class BaseCrossEncoder(BaseTextEstimator):
         return tags
 
 
-_NO_HEAD = (
+def check_n_columns(columns: TextColumns, *, allow_triplets: bool = False) -> None:
+    """Raise unless X has pairs or, where these are allowed, triplets (query, positive, negative)."""
+    n_columns = columns.n_columns
+    if n_columns != 2 and not (allow_triplets and n_columns == 3):
+        raise ValueError(
+            f"X has {n_columns} text column{'s' * (n_columns > 1)}, but a pair has two. "
+            f"{_HOW_TO_PASS_PAIRS}"
+        )
+
+
+def average_orders(logits: np.ndarray) -> np.ndarray:
+    """Average the logits over the orders in which each pair was encoded, one or both."""
+    return logits.mean(axis=1)
+
+
+_HOW_TO_PASS_PAIRS = (
+    "Pass a data frame of two columns, an array of shape (n, 2), or a list of (first, second)."
+)
+_HOW_TO_GET_A_HEAD = (
     "Pass a cross-encoder, such as 'cross-encoder/ms-marco-MiniLM-L6-v2', or a FineTuner as "
     "fine_tuner, which trains a new head."
 )

@@ -1,4 +1,4 @@
-"""Which class each logit of a model stands for."""
+"""Match the logits of a classification head with class labels."""
 
 from typing import Any
 
@@ -8,45 +8,45 @@ from torch import nn
 from ..encoder import SequenceHead
 
 
-def classes_of_checkpoint(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
-    """Return the classes of a model as it is, in the order of its logits."""
-    by_logit = _known_classes(head, y)
-    known = set(by_logit.tolist())
+def infer_classes(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
+    """Infer the classes of a pretrained head, in the order of its logits."""
+    classes = _infer_known_classes(head, y)
+    known = set(classes.tolist())
     if y is not None and (unknown := [c for c in np.unique(y).tolist() if c not in known]):
-        by_name = by_logit.dtype.kind == "U"
-        names = f", by name {head.labels}" if head.has_names and not by_name else ""
+        names = f", named {head.labels}" if head.has_names and classes.dtype.kind != "U" else ""
         raise ValueError(
-            f"y has the classes {unknown}, which the model does not know: it has "
-            f"{by_logit.tolist()}{names}. Pass these, or a FineTuner, which learns others."
+            f"y has the classes {unknown}, which the model does not know. Its classes are "
+            f"{classes.tolist()}{names}. Use these, or pass a FineTuner to train on other classes."
         )
-    return by_logit
+    return classes
 
 
-def _known_classes(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
+def _infer_known_classes(head: SequenceHead, y: np.ndarray | None) -> np.ndarray:
     if head.out_dim == 1:
         return np.arange(2)
     if not head.has_names or len(set(head.labels)) < head.out_dim:
         return np.arange(head.out_dim)
     if y is not None and y.dtype.kind not in "biuf":
         return np.array(head.labels)
-    numbers = _as_numbers(head.labels)
+    numbers = _parse_numbers(head.labels)
     if numbers is not None:
         return numbers
     if y is None:
         return np.array(head.labels)
     if sorted(head.labels) != head.labels:
         raise ValueError(
-            f"y has numbers, and the model names its classes {head.labels}: is 0 {head.labels[0]!r}, "
-            f"its first one, or {min(head.labels)!r}, the first one by name, as scikit-learn numbers "
-            "classes? Pass the names. Where scikit-learn numbers them itself, as "
-            "VotingClassifier(voting='soft') and cross_val_predict(method='predict_proba') do, wrap the "
-            "fitted classifier in a FrozenEstimator."
+            f"y has numbers, but the model names its classes {head.labels}, so 0 could mean "
+            f"{head.labels[0]!r} (its first class) or {min(head.labels)!r} (the first name in "
+            "alphabetical order, as scikit-learn encodes classes). Pass the names. If scikit-learn "
+            "encodes them itself, as VotingClassifier(voting='soft') and "
+            "cross_val_predict(method='predict_proba') do, wrap the fitted classifier in a "
+            "FrozenEstimator."
         )
     return np.arange(head.out_dim)
 
 
-def classes_to_learn(y: Any) -> np.ndarray:
-    """Return the classes in ``y``, or raise if there are no two."""
+def validate_classes(y: Any) -> np.ndarray:
+    """Return the classes in ``y``, at least two."""
     if y is None:
         raise ValueError(
             "CrossEncoderClassifier requires y to be passed, but the target y is None: with a "
@@ -55,19 +55,18 @@ def classes_to_learn(y: Any) -> np.ndarray:
     classes = np.unique(y)
     if len(classes) < 2:
         raise ValueError(
-            f"y has one class, {classes.tolist()[0]!r}: there is nothing to tell apart. Pass pairs of "
-            "two classes or more."
+            f"y contains one class ({classes.tolist()[0]!r}); at least two are required."
         )
     return classes
 
 
-def n_logits_for(classes: np.ndarray) -> int:
-    """Return how many logits a new head gets: one for yes or no, else one for each class."""
+def count_logits(classes: np.ndarray) -> int:
+    """Return the number of logits of a new head: one for 0 and 1, else one for each class."""
     return 1 if classes.tolist() == [0, 1] else len(classes)
 
 
-def fits(head: SequenceHead, classes: np.ndarray) -> bool:
-    """Say whether a head tells these classes apart already, or may learn to."""
+def is_compatible(head: SequenceHead, classes: np.ndarray) -> bool:
+    """Say whether a head has, or can be trained to have, these classes."""
     if head.out_dim == 1:
         return len(classes) == 2
     numbered = classes.tolist() == list(range(len(classes)))
@@ -76,24 +75,24 @@ def fits(head: SequenceHead, classes: np.ndarray) -> bool:
     )
 
 
-def in_order_of_logits(head: SequenceHead, classes: np.ndarray) -> np.ndarray:
-    """Return the classes in the order of a head's logits: by its names, if it has these."""
+def sort_by_logit(head: SequenceHead, classes: np.ndarray) -> np.ndarray:
+    """Sort classes in the order of the head's logits, if its labels name them."""
     names = [str(label) for label in classes]
     if set(head.labels) != set(names):
         return classes
     return classes[[names.index(label) for label in head.labels]]
 
 
-def for_classes(head: SequenceHead, by_logit: np.ndarray) -> SequenceHead:
-    """Return a head that says, to whoever loads it, what its logits stand for."""
+def label_head(head: SequenceHead, classes: np.ndarray) -> SequenceHead:
+    """Store the classes in a head, for programs that load the saved model."""
     if head.out_dim > 1:
-        return head.with_labels([str(label) for label in by_logit])
-    # One logit has no room for two names; its sigmoid is the probability of the second class.
+        return head.with_labels([str(label) for label in classes])
+    # One logit cannot store two names; its sigmoid is the probability of the second class.
     return head.with_activation(nn.Sigmoid())
 
 
-def _as_numbers(names: list[str]) -> np.ndarray | None:
-    """Return the numbers that names are, if all are some."""
+def _parse_numbers(names: list[str]) -> np.ndarray | None:
+    """Parse names that are distinct finite numbers, or return None."""
     try:
         numbers = np.array([float(name) for name in names])
     except ValueError:

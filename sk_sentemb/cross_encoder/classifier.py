@@ -1,123 +1,86 @@
-"""CrossEncoderClassifier: a class for each pair of texts."""
+"""`CrossEncoderClassifier`: a class for each text pair."""
 
 import os
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.special import expit, softmax
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import Tags, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
+from .._docstrings import substitute_docstring
+from .._inputs import make_pairs
+from .._logits_classifier import LogitsClassifierMixin
 from .._pretrained import with_callbacks
 from .._training import PAIR_CLASSIFICATION, FineTuner, RawTrainingData
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
-from ._base import BaseCrossEncoder
+from ._base import BaseCrossEncoder, average_orders, check_n_columns
 from .class_labels import (
-    classes_of_checkpoint,
-    classes_to_learn,
-    fits,
-    for_classes,
-    in_order_of_logits,
-    n_logits_for,
+    count_logits,
+    infer_classes,
+    is_compatible,
+    label_head,
+    sort_by_logit,
+    validate_classes,
 )
 
 
-class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
-    """A class for each pair of texts, from a transformer that reads both together.
+@substitute_docstring
+class CrossEncoderClassifier(LogitsClassifierMixin, BaseCrossEncoder):
+    """Cross-encoder that classifies text pairs.
 
-    Entailment or contradiction, duplicate or not, answered or not. As it is, or fine-tuned.
+    Classes are, for example, entailment and contradiction, or duplicate and not. The model reads both
+    texts of a pair jointly. It is used as it is, or fine-tuned in ``fit``.
 
     Parameters
     ----------
     model : str, path-like or Encoder, default="cross-encoder/nli-MiniLM2-L6-H768"
-        A folder in the format of sentence-transformers' cross-encoders or of transformers' sequence
-        classifiers, the name of one on the Hugging Face hub, or a loaded
-        :class:`~sk_sentemb.Encoder`. With a ``fine_tuner``, any transformer: if it has no head for
-        these classes, it gets one, with a warning.
-
-    revision : str, default=None
-        Branch, tag or commit of the model on the hub.
-
-    symmetric : bool, default=False
-        Whether each pair is read in both orders and the logits averaged. Twice the work.
-
-    prompt : str, default=None
-        Text to put before the first text of each pair, exactly as it is, such as ``"query: "``;
-        ``""`` for no prompt.
-
-    prompt_name : str, default=None
-        Name of one of the checkpoint's prompts to use, such as ``"query"``; only one of ``prompt`` and
-        ``prompt_name`` can be set. With neither, the checkpoint's default prompt is used, if it has one.
-
-    max_length : int, default=None
-        Read at most so many tokens of a pair, special tokens included. None for the checkpoint's limit.
-
-    long_text : {"truncate", "error"}, default="truncate"
-        What to do with longer pairs: cut the longer text, with a warning that counts the pairs; or
-        raise.
+        {model_of_pairs}
+    {revision}
+    {symmetric}
+    {prompt_of_pairs}
+    {prompt_name}
+    {max_length_of_pairs}
+    {long_text_of_pairs}
 
     missing : {"error", "empty"}, default="error"
-        What to do with None, NaN and the like on a side of a pair: raise, or read the empty text.
+        How to handle missing texts (None, NaN, ``pandas.NA``, null).
 
-    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
-        Number format of the transformer; ``"auto"`` for the fastest that the device runs natively.
+        - ``"error"``: raise a ``ValueError``;
+        - ``"empty"``: read them as the empty string.
 
-    device : str, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, …; None for the fastest that is there.
-
-    batch_tokens : int or "auto", default="auto"
-        How many tokens run together. Halved, with a warning, when memory runs out.
-
-    cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
-        Where logits are kept, so that each distinct pair is read once. See :mod:`sk_sentemb.cache`.
-
-    n_jobs : int, default=None
-        How many workers read pairs, as in joblib.
+    {dtype}
+    {device}
+    {batch_tokens}
+    {cache}
+    {n_jobs}
 
     fine_tuner : FineTuner, default=None
-        How to fine-tune a copy of the model in ``fit``, its ``class_weight`` included; None to take
-        the model as it is.
+        How to fine-tune a copy of the model in ``fit``, including ``class_weight``. If None, the
+        pretrained model is used unchanged.
 
-    warm_start : bool, default=False
-        Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
-
-    store_weights_in_pickle : bool, default=False
-        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
-        of a fine-tuned model are always in it.
-
-    verbose : int, default=0
-        Above 0, a progress bar on standard error.
+    {warm_start}
+    {store_weights_in_pickle}
+    {verbose}
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes, sorted: those of ``y``; of a model as it is, the names that the checkpoint has for
-        them, or 0, 1 and so on.
+        Sorted classes: those of ``y`` or, without a ``fine_tuner``, those of the checkpoint: its labels,
+        or 0, 1 and so on.
 
-    encoder_ : Encoder
-        The model.
-
-    fingerprint_ : str
-        Digest of the model's weights, tokenizer and configuration.
-
-    history_ : DataFrame
-        With a ``fine_tuner``, a row for each step.
-
-    n_features_in_ : int
-        2.
-
-    feature_names_in_ : ndarray of shape (2,)
-        The columns' names, if ``X`` had string names for both.
+    {encoder_}
+    {fingerprint_}
+    {history_}
+    {feature_names_in_of_pairs}
 
     See Also
     --------
-    CrossEncoderScorer : A number for each pair.
-    PairFeatures : Features of pairs for other classifiers, from vectors of single texts.
+    CrossEncoderScorer : Score text pairs.
+    PairFeatures : Features of pairs, from embeddings of single texts, for other classifiers.
 
     Examples
     --------
@@ -183,96 +146,50 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
         self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
+    @substitute_docstring
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Load the model; with a ``fine_tuner``, fine-tune it.
+        """Load the model and, with a ``fine_tuner``, fine-tune it.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts.
+        {X_of_pairs}
         y : array-like of shape (n_samples,), default=None
-            Their classes. May be None without a ``fine_tuner``: then they are the checkpoint's. Of a
-            checkpoint that names them, numbers from 0 on stand for the names in alphabetical order, and
-            are refused where the model has them in another one.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts to the ``fine_tuner``.
+            Class of each pair. Without a ``fine_tuner``, it may be None; otherwise it must consist of
+            classes of the checkpoint. If the checkpoint has labels, the numbers 0, 1 and so on stand
+            for them in alphabetical order; a checkpoint with labels in another order raises a
+            ``ValueError``.
+        {sample_weight}
 
         Returns
         -------
         CrossEncoderClassifier
-            The fitted classifier itself.
+            The fitted classifier.
 
         Raises
         ------
         ValueError
-            If ``X`` has no two columns, or ``y`` not a class for each; without a ``fine_tuner``, if the
-            model has no head or does not know a class; with one, if there is one class only.
+            If ``X`` does not have two text columns or ``y`` does not consist of classes. Without a
+            ``fine_tuner``, if the model has no classification head or does not know a class; with one,
+            if ``y`` contains a single class.
         """
         with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(X, y, sample_weight, context)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest class of each pair.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts. No rows are fine.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Of `classes_`.
-        """
-        scores = self.decision_function(X)
-        best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[best]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class of each pair, as the model sees it.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes), float64
-            In the order of `classes_`.
-        """
-        scores = self.decision_function(X).astype(np.float64)
-        if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return the logits of each pair.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes), float32
-            In the order of `classes_`; of two classes, by how much the second one is likelier.
-        """
-        check_is_fitted(self)
-        logits = self._logits(self._validate_input(X, reset=False))
-        if logits.shape[1] == 1:
-            return logits[:, 0]
-        logits = logits[:, self._logit_of_class]
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+    def _compute_logits(self, X: Any) -> np.ndarray:
+        columns = self._validate_input(X, reset=False)
+        self._check_missing(columns)
+        pairs = make_pairs(columns, symmetric=self.symmetric)
+        logits = average_orders(self._encode_pairs(pairs))
+        return logits if logits.shape[1] == 1 else logits[:, self._logit_of_class]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, context: Any) -> None:
-        go_on = self._is_warm_start()
+        is_warm_start = self._is_warm_start()
         columns = self._validate_input(X, reset=True)
+        check_n_columns(columns)
         if y is not None:
             self._check_y(y, columns)
             check_classification_targets(y)
@@ -281,17 +198,17 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
         self.__dict__.pop("history_", None)
         if self.fine_tuner is None:
             self._check_missing(columns)
-            encoder = self._pretrained()
+            encoder = self._load_with_head()
             assert encoder.head is not None
-            by_logit = classes_of_checkpoint(encoder.head, y)
+            by_logit = infer_classes(encoder.head, y)
         else:
-            encoder, by_logit = self._begun(classes_to_learn(y), go_on=go_on)
+            encoder, by_logit = self._prepare_training(validate_classes(y), is_warm_start)
             data = RawTrainingData(columns, y, sample_weight, classes=by_logit)
             self._set_classes(by_logit)  # now, for callbacks that predict
-            listener = self._training_callback(context, X, y)
-            encoder = self._fine_tune(encoder, data, PAIR_CLASSIFICATION, listener).encoder
+            callback = self._training_callback(context, X, y)
+            encoder = self._fine_tune(encoder, data, PAIR_CLASSIFICATION, callback).encoder
             assert encoder.head is not None
-            encoder = encoder.with_head(for_classes(encoder.head, by_logit))
+            encoder = encoder.with_head(label_head(encoder.head, by_logit))
         self._set_encoder(encoder)
         self._set_classes(by_logit)
 
@@ -299,18 +216,22 @@ class CrossEncoderClassifier(ClassifierMixin, BaseCrossEncoder):
         self._logit_of_class = np.argsort(by_logit)
         self.classes_ = by_logit[self._logit_of_class]
 
-    def _begun(self, classes: np.ndarray, *, go_on: bool) -> tuple[Encoder, np.ndarray]:
-        """Return what is fine-tuned, and the classes in the order of its logits."""
-        if not go_on:
-            encoder = self._to_be_tuned(n_logits_for(classes), lambda head: fits(head, classes))
+    def _prepare_training(
+        self, classes: np.ndarray, is_warm_start: bool
+    ) -> tuple[Encoder, np.ndarray]:
+        """Return the model to fine-tune, and the classes in the order of its logits."""
+        if not is_warm_start:
+            encoder = self._load_for_training(
+                count_logits(classes), lambda head: is_compatible(head, classes)
+            )
             assert encoder.head is not None
-            return encoder, in_order_of_logits(encoder.head, classes)
+            return encoder, sort_by_logit(encoder.head, classes)
         if not np.array_equal(classes, self.classes_):
             raise ValueError(
-                f"y has the classes {classes.tolist()}, and with warm_start they must be those of the "
+                f"y has the classes {classes.tolist()}, but with warm_start they must be those of the "
                 f"last fit: {self.classes_.tolist()}."
             )
-        # Not by the names of the head: other dtypes, such as 1.0 for 1, have other names.
+        # Not by the labels of the head: other dtypes, such as 1.0 for 1, have other labels.
         return self._warm_encoder(), self.classes_[np.argsort(self._logit_of_class)]
 
     def __sklearn_tags__(self) -> Tags:

@@ -1,4 +1,4 @@
-"""CrossEncoderScorer: a number for each pair of texts."""
+"""`CrossEncoderScorer`: a score for each text pair."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._atomic_fit import atomic_fit
-from .._inputs import TextColumns, check_query_id
+from .._docstrings import substitute_docstring
+from .._inputs import TextColumns, check_query_id, make_pairs
 from .._pretrained import with_callbacks
 from .._progress import N_TASKS
 from .._training import PAIR_REGRESSION, FineTuner, RawTrainingData, Task
@@ -28,108 +29,75 @@ from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
 from ..exceptions import IgnoredParameterWarning
 from ..losses import DataFormat, Loss
-from ._base import BaseCrossEncoder
-from .reranking import Place, check_lists, rank_candidates, read_column
+from ._base import BaseCrossEncoder, average_orders, check_n_columns
+from .reranking import DescribeRow, rank_candidates, read_column, validate_candidates
 
 
+@substitute_docstring
 class CrossEncoderScorer(
     RegressorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseCrossEncoder
 ):
-    """A number for each pair of texts, from a transformer that reads both together.
+    """Cross-encoder that scores text pairs.
 
-    Relevance of a document to a query, or similarity. As it is, or fine-tuned.
+    A score is the relevance of a document to a query, or the similarity of two texts. The model reads
+    both texts of a pair jointly. It is used as it is, or fine-tuned in ``fit``.
 
     Parameters
     ----------
     model : str, path-like or Encoder, default="cross-encoder/ms-marco-MiniLM-L6-v2"
-        A folder in the format of sentence-transformers' cross-encoders or of transformers' sequence
-        classifiers, the name of one on the Hugging Face hub, or a loaded
-        :class:`~sk_sentemb.Encoder`. With a ``fine_tuner``, any transformer: if it has no head that
-        scores pairs, it gets one, with a warning.
-
-    revision : str, default=None
-        Branch, tag or commit of the model on the hub.
-
-    symmetric : bool, default=False
-        Whether each pair is read in both orders and the logits averaged. Twice the work.
-
-    prompt : str, default=None
-        Text to put before the first text of each pair, exactly as it is, such as ``"query: "``;
-        ``""`` for no prompt.
-
-    prompt_name : str, default=None
-        Name of one of the checkpoint's prompts to use, such as ``"query"``; only one of ``prompt`` and
-        ``prompt_name`` can be set. With neither, the checkpoint's default prompt is used, if it has one.
-
-    max_length : int, default=None
-        Read at most so many tokens of a pair, special tokens included. None for the checkpoint's limit.
-
-    long_text : {"truncate", "error"}, default="truncate"
-        What to do with longer pairs: cut the longer text, with a warning that counts the pairs; or
-        raise.
+        {model_of_pairs}
+    {revision}
+    {symmetric}
+    {prompt_of_pairs}
+    {prompt_name}
+    {max_length_of_pairs}
+    {long_text_of_pairs}
 
     missing : {"error", "empty", "nan"}, default="error"
-        What to do with None, NaN and the like on a side of a pair: raise; read the empty text; or give
-        the pair NaN for a score, and learn nothing from it.
+        How to handle missing texts (None, NaN, ``pandas.NA``, null).
 
-    dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
-        Number format of the transformer; ``"auto"`` for the fastest that the device runs natively.
+        - ``"error"``: raise a ``ValueError``;
+        - ``"empty"``: read them as the empty string;
+        - ``"nan"``: the score of the pair is NaN, and the pair is left out of training.
 
-    device : str, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, …; None for the fastest that is there.
-
-    batch_tokens : int or "auto", default="auto"
-        How many tokens run together. Halved, with a warning, when memory runs out.
-
-    cache : "memory", bool, str, path-like, MemoryCache, DiskCache or None, default="memory"
-        Where logits are kept, so that each distinct pair is read once. See :mod:`sk_sentemb.cache`.
-
-    n_jobs : int, default=None
-        How many workers score, as in joblib.
+    {dtype}
+    {device}
+    {batch_tokens}
+    {cache}
+    {n_jobs}
 
     fine_tuner : FineTuner, default=None
-        How to fine-tune a copy of the model in ``fit``; None to take it as it is.
+        How to fine-tune a copy of the model in ``fit``. If None, the pretrained model is used unchanged.
 
     warm_start : bool, default=False
-        Whether a further ``fit`` goes on from the weights of the last one, with a ``fine_tuner``.
-        Its scores keep the units of the first fit on scores; a ``y`` beyond their range is refused.
+        When True, reuse the weights of the previous call to ``fit`` as initialization; otherwise, start
+        from those of ``model``. Only used with a ``fine_tuner``. Scores keep the units of the first fit
+        on scores; values of ``y`` outside their range raise a ``ValueError``.
 
-    store_weights_in_pickle : bool, default=False
-        Whether a pickle holds the model's name and fingerprint, checked on load, or its weights. Those
-        of a fine-tuned model are always in it.
-
-    verbose : int, default=0
-        Above 0, a progress bar on standard error.
+    {store_weights_in_pickle}
+    {verbose}
 
     Attributes
     ----------
-    encoder_ : Encoder
-        The model.
+    {encoder_}
+    {fingerprint_}
 
-    fingerprint_ : str
-        Digest of the model's weights, tokenizer and configuration.
+    score_range_ : tuple of (float, float)
+        Scores that correspond to 0 and 1 after the activation function. It is the range of the scores in
+        ``y`` that were scaled for training, or else (0.0, 1.0).
 
-    score_range_ : (float, float)
-        What `predict` gives where the model says 0 and 1: the similarities of ``y`` that were scaled
-        to that, or 0 and 1.
-
-    history_ : DataFrame
-        With a ``fine_tuner``, a row for each step.
-
-    n_features_in_ : int
-        2.
-
-    feature_names_in_ : ndarray of shape (2,)
-        The columns' names, if ``X`` had string names for both.
+    {history_}
+    {feature_names_in_of_pairs}
 
     See Also
     --------
-    CrossEncoderClassifier : A class for each pair.
-    SentenceEmbedder : Vectors of single texts, which are compared at no cost.
+    CrossEncoderClassifier : Classify text pairs.
+    SentenceEmbedder : Bi-encoder: embeds texts independently.
 
     Notes
     -----
-    Pairs run laid end to end, without padding, each attending to itself alone.
+    Pairs are packed into one sequence with block-diagonal attention, which avoids computation on
+    padding.
 
     References
     ----------
@@ -201,58 +169,60 @@ class CrossEncoderScorer(
         self.store_weights_in_pickle = store_weights_in_pickle
         self.verbose = verbose
 
+    @substitute_docstring
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, query_id: Any = None) -> Self:
-        """Load the model; with a ``fine_tuner``, fine-tune it.
+        """Load the model and, with a ``fine_tuner``, fine-tune it.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts; with a ``fine_tuner``, also triplets (query, positive, negative).
+        X : array-like or data frame of shape (n_samples, 2) or (n_samples, 3)
+            Text pairs or, with a ``fine_tuner``, triplets (query, positive, negative).
         y : array-like of shape (n_samples,), default=None
-            What the ``fine_tuner`` learns: scores, 0 and 1, or grades; of triplets, by how much the
-            positive is better. None for pairs or triplets that say it themselves.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts to the ``fine_tuner``.
+            Targets for fine-tuning. Ignored if ``fine_tuner`` is None.
+
+            - numbers: scores or grades of pairs, or 0 and 1;
+            - floats for triplets: the margins between the scores of the positive and the negative;
+            - None: each pair has a query and its positive, or each triplet also a negative.
+        {sample_weight}
         query_id : array-like of shape (n_samples,), default=None
-            The query whose list each row is in, for losses of lists. None for rows with the same first
-            text.
+            Query of each row, for listwise losses. If None, rows with the same first text form a list.
 
         Returns
         -------
         CrossEncoderScorer
-            The fitted scorer itself.
+            The fitted scorer.
 
         Raises
         ------
         ValueError
-            If ``X`` has no two columns, the model no head and there is no ``fine_tuner``, or ``y`` is
-            not as it should be.
+            If ``X`` does not have two text columns, ``y`` does not consist of finite numbers, or,
+            without a ``fine_tuner``, the model does not have a head with one logit.
         """
         with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
-            self._fit(X, y, sample_weight, query_id, context)
+            triplets = self.fine_tuner is not None
+            self._fit(X, y, sample_weight, query_id, context, allow_triplets=triplets)
         return self
 
+    @substitute_docstring
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @with_callbacks
     def fit_transform(
         self, X: Any, y: Any = None, sample_weight: Any = None, query_id: Any = None
     ) -> np.ndarray:
-        """Do what `fit` does, and score ``X``.
+        """Fit to pairs, and return their scores.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts.
+        {X_of_pairs}
         y : array-like of shape (n_samples,), default=None
-            What the ``fine_tuner`` learns.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts to the ``fine_tuner``.
+            Targets for fine-tuning, as in ``fit``.
+        {sample_weight}
         query_id : array-like of shape (n_samples,), default=None
-            The query whose list each row is in.
+            Query of each row, for listwise losses. If None, rows with the same first text form a list.
 
         Returns
         -------
@@ -261,54 +231,62 @@ class CrossEncoderScorer(
         """
         n_tasks = self._n_epochs + N_TASKS
         with self._progress_task("fit-transform", X, y, max_subtasks=n_tasks) as context:
-            columns = self._fit(X, y, sample_weight, query_id, context, triplets=False)
-            return self._scores(self._logits(columns, context))[:, None]
+            columns = self._fit(X, y, sample_weight, query_id, context, allow_triplets=False)
+            return self._score_pairs(columns, context=context)[0][:, None]
 
+    @substitute_docstring
     def predict(self, X: Any) -> np.ndarray:
-        """Score pairs.
+        """Compute the scores of pairs.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts. No rows are fine.
+        {X_of_pairs}
+            It may have no rows.
 
         Returns
         -------
         ndarray of shape (n_samples,), float32
-            In the units of ``y``, or of the checkpoint's activation; NaN for pairs without a text, with
-            ``missing="nan"``.
+            The scores, in the units of ``y`` or of the checkpoint's activation function. With
+            ``missing="nan"``, pairs with a missing text have NaN.
         """
         check_is_fitted(self)
-        return self._scores(self._logits(self._validate_input(X, reset=False)))
+        columns = self._validate_input(X, reset=False)
+        self._check_missing(columns)
+        pairs = make_pairs(columns, symmetric=self.symmetric)
+        logits = average_orders(self._encode_pairs(pairs))
+        return self._logits_to_scores(logits)
 
+    @substitute_docstring
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the logits of pairs.
+        """Compute the logits of pairs.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts.
+        {X_of_pairs}
 
         Returns
         -------
         ndarray of shape (n_samples,), float32
-            What the activation has not been applied to.
+            Logits, before the activation function.
         """
         check_is_fitted(self)
-        return self._logits(self._validate_input(X, reset=False))[:, 0]
+        columns = self._validate_input(X, reset=False)
+        self._check_missing(columns)
+        pairs = make_pairs(columns, symmetric=self.symmetric)
+        return average_orders(self._encode_pairs(pairs))[:, 0]
 
+    @substitute_docstring
     def transform(self, X: Any) -> np.ndarray:
-        """Score pairs, as a column of features.
+        """Compute the scores of pairs, as a column of features.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, 2)
-            Pairs of texts.
+        {X_of_pairs}
 
         Returns
         -------
         ndarray of shape (n_samples, 1), float32
-            What `predict` gives.
+            The scores that `predict` returns.
         """
         return self.predict(X)[:, None]
 
@@ -320,33 +298,37 @@ class CrossEncoderScorer(
         top_k: int | None = None,
         return_documents: bool = False,
     ) -> pd.DataFrame:
-        """Put documents in the order of their relevance to a query.
+        """Rank documents by their relevance to a query.
 
         Parameters
         ----------
         query : str
-            The first text of each pair.
+            The query, the first text of each pair.
         documents : array-like of shape (n_documents,)
-            The second texts.
+            The documents, the second texts of the pairs.
         top_k : int, default=None
-            How many to return; None for all.
+            Maximum number of documents to return. If None, all.
         return_documents : bool, default=False
-            Whether to return the texts as well.
+            Whether to return the texts of the documents, too.
 
         Returns
         -------
         DataFrame
-            The best one first: ``index``, its place in ``documents``, and ``score``; with
-            ``return_documents`` also ``document``. Of equal scores, the earlier document comes first.
+            One row per document, best first. Documents with the same score keep their order.
+
+            - ``index``: position in ``documents``;
+            - ``score``: its score;
+            - ``document``: its text, with ``return_documents``.
         """
         if not isinstance(query, str):
             raise TypeError(
-                f"query is of type {type(query).__name__}; pass one str, or use rerank."
+                f"query is of type {type(query).__name__}. Pass one str, or use rerank."
             )
         check_is_fitted(self)
-        ranking = self._ranked(
-            self._column([query], "query"),
-            [self._column(documents, "documents")],
+        ranking = rank_candidates(
+            self._score_pairs,
+            self._read_column([query], "query"),
+            [self._read_column(documents, "documents")],
             top_k=top_k,
             return_documents=return_documents,
         )
@@ -360,48 +342,56 @@ class CrossEncoderScorer(
         top_k: int | None = None,
         return_documents: bool = False,
     ) -> pd.DataFrame:
-        """Put the candidates of each query in the order of their relevance.
+        """Rank the candidates of each query by their relevance.
 
         Parameters
         ----------
         X : array-like of shape (n_queries,)
             The queries.
         candidates : sequence of array-like of shape (n_candidates,)
-            The documents of each query; not all need to have as many.
+            The documents of each query. Their number may differ between queries.
         top_k : int, default=None
-            How many to return for each query; None for all.
+            Maximum number of documents to return for each query. If None, all.
         return_documents : bool, default=False
-            Whether to return the texts as well.
+            Whether to return the texts of the documents, too.
 
         Returns
         -------
         DataFrame
-            Query after query, the best candidate first: ``query``, the row of ``X``, ``index``, the
-            place among its candidates, and ``score``; with ``return_documents`` also ``document``.
+            One row per query and candidate, sorted by query and then by score, best first.
+
+            - ``query``: row of ``X``;
+            - ``index``: position among the query's candidates;
+            - ``score``: its score;
+            - ``document``: its text, with ``return_documents``.
 
         Raises
         ------
         ValueError
-            If there are not as many lists of candidates as queries, or ``top_k`` is below 1.
+            If the number of lists in ``candidates`` differs from that of queries, or ``top_k`` is
+            below 1.
         """
         check_is_fitted(self)
-        check_lists(candidates)
-        lists = [self._column(given, f"candidates[{i}]") for i, given in enumerate(candidates)]
-        return self._ranked(
-            self._column(X, "X"), lists, top_k=top_k, return_documents=return_documents
+        validate_candidates(candidates)
+        return rank_candidates(
+            self._score_pairs,
+            self._read_column(X, "X"),
+            [self._read_column(texts, f"candidates[{i}]") for i, texts in enumerate(candidates)],
+            top_k=top_k,
+            return_documents=return_documents,
         )
 
-    def _column(self, X: Any, name: str) -> TextColumns:
-        return read_column(X, name, may_be_missing=self.missing != "error")
+    def _read_column(self, X: Any, name: str) -> TextColumns:
+        return read_column(X, name, allow_missing=self.missing != "error")
 
-    def _ranked(
-        self, queries: TextColumns, candidates: list[TextColumns], **how: Any
-    ) -> pd.DataFrame:
-        def score(pairs: TextColumns, place: Place) -> tuple[np.ndarray, np.ndarray]:
-            logits = self._logits(pairs, place=place)
-            return self._scores(logits), logits[:, 0]
-
-        return rank_candidates(score, queries, candidates, **how)
+    def _score_pairs(
+        self, columns: TextColumns, describe_row: DescribeRow | None = None, context: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the score and the logit of each pair."""
+        self._check_missing(columns)
+        pairs = make_pairs(columns, symmetric=self.symmetric)
+        logits = average_orders(self._encode_pairs(pairs, describe_row, context))
+        return self._logits_to_scores(logits), logits[:, 0]
 
     def _fit(
         self,
@@ -411,44 +401,47 @@ class CrossEncoderScorer(
         query_id: Any,
         context: Any,
         *,
-        triplets: bool = True,
+        allow_triplets: bool,
     ) -> TextColumns:
-        go_on = self._is_warm_start()
-        columns = self._validate_input(
-            X, reset=True, triplets=triplets and self.fine_tuner is not None
-        )
-        y = self._numbers(y, columns)
+        is_warm_start = self._is_warm_start()
+        columns = self._validate_input(X, reset=True)
+        check_n_columns(columns, allow_triplets=allow_triplets)
+        y = self._validate_y(y, columns)
         sample_weight = self._validate_sample_weight(sample_weight, columns)
-        query_id = self._check_query_id(query_id, columns)
+        query_id = self._validate_query_id(query_id, columns)
         self.__dict__.pop("history_", None)
-        if not go_on:
+        if not is_warm_start:
             self._y_range = None
-        score_range = (0.0, 1.0)
+        self.score_range_ = (0.0, 1.0)
         if self.fine_tuner is None:
             self._check_missing(columns)
-            encoder = self._pretrained()
-            assert encoder.head is not None
-            if (n_logits := encoder.head.out_dim) != 1:
-                raise ValueError(
-                    f"the model gives {n_logits} numbers for each pair, and a score is one. Use it in a "
-                    "CrossEncoderClassifier, or pass a FineTuner, which trains a new head."
-                )
+            self._set_encoder(self._load_scorer())
+            return columns
+        if is_warm_start:
+            encoder = self._warm_encoder()
         else:
-            if go_on:
-                encoder = self._warm_encoder()
-            else:
-                encoder = self._to_be_tuned(1, lambda head: head.out_dim == 1)
-            data = RawTrainingData(columns, y, sample_weight, query_id)
-            kind = PAIR_REGRESSION
-            if self._y_range is not None:
-                kind = self._kind_with_units(encoder, self._y_range)
-            tuned = self._fine_tune(encoder, data, kind, self._training_callback(context, X, y))
-            encoder, score_range = self._keep_units(tuned.encoder, tuned.score_range)
-            if tuned.shape in (DataFormat.SCORES, DataFormat.BINARY):
-                self._y_range = score_range
+            encoder = self._load_for_training(1, lambda head: head.out_dim == 1)
+        task = PAIR_REGRESSION
+        if self._y_range is not None:
+            task = self._make_warm_start_task(encoder, self._y_range)
+        data = RawTrainingData(columns, y, sample_weight, query_id)
+        result = self._fine_tune(encoder, data, task, self._training_callback(context, X, y))
+        encoder, self.score_range_ = self._keep_units(result.encoder, result.score_range)
+        if result.shape in (DataFormat.SCORES, DataFormat.BINARY):
+            self._y_range = self.score_range_
         self._set_encoder(encoder)
-        self.score_range_ = score_range
         return columns
+
+    def _load_scorer(self) -> Encoder:
+        """Load a pretrained model with one logit."""
+        encoder = self._load_with_head()
+        assert encoder.head is not None
+        if (n_logits := encoder.head.out_dim) != 1:
+            raise ValueError(
+                f"The model outputs {n_logits} logits for each pair, but CrossEncoderScorer requires "
+                "one. Use CrossEncoderClassifier, or pass a FineTuner, which trains a new head."
+            )
+        return encoder
 
     def _as_fitted(
         self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
@@ -457,15 +450,15 @@ class CrossEncoderScorer(
         attributes = super()._as_fitted(encoder, head, score_range)
         return attributes | {"score_range_": score_range}
 
-    def _kind_with_units(self, encoder: Encoder, y_range: tuple[float, float]) -> Task:
-        """Return the kind of a warm start, in which predictions keep the units of the first fit."""
+    def _make_warm_start_task(self, encoder: Encoder, y_range: tuple[float, float]) -> Task:
+        """Return a task whose predictions keep the units of the first fit."""
         assert self.fine_tuner is not None
         assert encoder.head is not None
         activation = type(encoder.head.activation)
         given = self.fine_tuner.score_range
         if given is not None and tuple(given) != y_range:
             raise ValueError(
-                f"score_range={given!r}, and with warm_start predictions keep the scale of the last "
+                f"score_range={given!r}, but with warm_start predictions keep the scale of the last "
                 f"fit, {y_range}. Pass that, None, or warm_start=False."
             )
 
@@ -476,9 +469,9 @@ class CrossEncoderScorer(
                 and loss.activation is not activation
             ):
                 raise ValueError(
-                    f"loss={loss} makes scores of logits by {loss.activation.__name__}, and with "
-                    f"warm_start predictions stay those of the last fit, by {activation.__name__}. "
-                    "Pass the loss of the last fit, or warm_start=False."
+                    f"loss={loss} turns logits into scores with {loss.activation.__name__}, but with "
+                    f"warm_start predictions keep {activation.__name__} of the last fit. Pass the loss "
+                    "of the last fit, or warm_start=False."
                 )
             return loss
 
@@ -487,19 +480,17 @@ class CrossEncoderScorer(
     def _keep_units(
         self, encoder: Encoder, score_range: tuple[float, float]
     ) -> tuple[Encoder, tuple[float, float]]:
-        """Return a trained encoder and its range, with the units of earlier fits if these had any.
-
-        Losses that only rank leave a model without units; a warm start would lose them.
-        """
+        """Return a trained encoder and its score range in the units of earlier fits, if any."""
         if self._y_range is None:
             return encoder, score_range
+        # Losses that only rank leave a model without units; a warm start would lose them.
         assert encoder.head is not None
         assert self.encoder_.head is not None
         head = encoder.head.with_activation(self.encoder_.head.activation)
         return encoder.with_head(head), self._y_range
 
-    def _numbers(self, y: Any, columns: TextColumns) -> np.ndarray | None:
-        """Check ``y`` as that of any regressor."""
+    def _validate_y(self, y: Any, columns: TextColumns) -> np.ndarray | None:
+        """Return finite numbers, as any regressor requires."""
         if y is None:
             return None
         self._check_y(y, columns)
@@ -510,29 +501,30 @@ class CrossEncoderScorer(
             numbers = np.asarray(numbers.tolist())
         if numbers.dtype.kind not in "fiub":
             raise ValueError(
-                f"y has values such as {str(numbers.flat[0])!r}, and a score is a number. Pass "
-                "numbers, or fit a CrossEncoderClassifier on classes."
+                f"CrossEncoderScorer requires a numeric y, got values such as "
+                f"{str(numbers.flat[0])!r}. Use CrossEncoderClassifier for classes."
             )
         assert_all_finite(numbers, input_name="y")
         return numbers
 
-    def _check_query_id(self, query_id: Any, columns: TextColumns) -> np.ndarray | None:
+    def _validate_query_id(self, query_id: Any, columns: TextColumns) -> np.ndarray | None:
         if query_id is None:
             return None
-        names = check_query_id(query_id, columns.n_rows)
+        query_id = check_query_id(query_id, columns.n_rows)
         if self.fine_tuner is None:
             warn(
-                "query_id has no effect without a fine_tuner: nothing is learnt from the lists.",
+                "query_id has no effect without a fine_tuner, because nothing is trained.",
                 IgnoredParameterWarning,
             )
-        return names
+        return query_id
 
-    def _scores(self, logits: np.ndarray) -> np.ndarray:
+    def _logits_to_scores(self, logits: np.ndarray) -> np.ndarray:
+        """Apply the activation function, and scale its range from 0 to 1 to `score_range_`."""
         assert self.encoder_.head is not None
         activated = self.encoder_.head.activated(logits)[:, 0]
         low, high = self.score_range_
         scores = (low + (high - low) * activated).astype(np.float32)
-        # Rounding shall not lead out of the range.
+        # Rounding must not leave the range.
         inside = (activated >= 0) & (activated <= 1)
         return np.where(inside, scores.clip(np.float32(low), np.float32(high)), scores)
 

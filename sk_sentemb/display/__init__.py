@@ -1,4 +1,4 @@
-"""Pictures of fitted estimators, in the manner of scikit-learn's displays."""
+"""Displays of fitted estimators, in the style of scikit-learn."""
 
 from .training_curve import TrainingCurveDisplay
 

@@ -1,4 +1,4 @@
-"""How a fine-tuning went."""
+"""Plot of training loss and validation metric."""
 
 from typing import Any, Self
 
@@ -9,30 +9,30 @@ from sklearn.utils._plotting import _validate_style_kwargs
 
 
 class TrainingCurveDisplay:
-    """The loss of each step of a fine-tuning, and what was validated after each epoch.
+    """Plot of training loss and validation metric.
 
-    Make it with :meth:`from_estimator`.
+    Create it with :meth:`from_estimator`.
 
     Parameters
     ----------
     history : DataFrame
-        The ``history_`` of a :class:`~sk_sentemb.SentenceEmbedder`: ``step``, ``epoch``, ``loss`` and,
-        if rows were held out, one column that begins with ``validation_``.
+        The ``history_`` of a fine-tuned estimator, with the columns ``step``, ``epoch``, ``loss`` and,
+        if there is validation, one that begins with ``validation_``.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With the loss.
+        Axes of the loss.
     figure_ : matplotlib Figure
-        Around it.
+        Figure that contains the axes.
     line_ : matplotlib Line2D
-        The loss of the steps.
+        Line of the loss of each step.
     smooth_line_ : matplotlib Line2D
-        Its moving average.
+        Line of the moving average of the loss.
     validation_ax_ : matplotlib Axes or None
-        With what was validated.
+        Axes of the validation metric.
     validation_line_ : matplotlib Line2D or None
-        What was validated.
+        Line of the validation metric.
 
     Examples
     --------
@@ -53,53 +53,52 @@ class TrainingCurveDisplay:
     def from_estimator(
         cls, estimator: Any, *, ax: Any = None, window: int | None = None, **kwargs: Any
     ) -> Self:
-        """Draw the training of a fitted embedder.
+        """Plot the training curve of a fitted estimator.
 
         Parameters
         ----------
-        estimator : SentenceEmbedder or Pipeline
-            Fitted with a ``fine_tuner``; of a pipeline, the step that was.
+        estimator : estimator or Pipeline
+            Estimator that was fitted with a ``fine_tuner``, such as a
+            :class:`~sk_sentemb.SentenceEmbedder`, or a pipeline with such a step.
         ax : matplotlib Axes, default=None
-            Where to draw; None for a new figure.
+            Axes to plot on. If None, a new figure is created.
         window : int, default=None
-            Steps that the moving average is over; None for a twentieth of all.
+            Number of steps of the moving average. If None, a twentieth of all steps.
         **kwargs : dict
-            To matplotlib's ``plot``, for the moving average.
+            Keyword arguments passed to matplotlib's ``plot`` for the moving average.
 
         Returns
         -------
         TrainingCurveDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         ValueError
-            If nothing was fine-tuned.
+            If the estimator was not fine-tuned.
         """
         steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else []
         for candidate in (estimator, *steps):
             if (history := getattr(candidate, "history_", None)) is not None:
                 return cls(history).plot(ax=ax, window=window, **kwargs)
-        raise ValueError(
-            f"{type(estimator).__name__} has no history_: fit a SentenceEmbedder with a fine_tuner."
-        )
+        raise ValueError(f"{type(estimator).__name__} has no history_. Fit it with a fine_tuner.")
 
     def plot(self, *, ax: Any = None, window: int | None = None, **kwargs: Any) -> Self:
-        """Draw it.
+        """Plot the training curve.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None for a new figure.
+            Axes to plot on. If None, a new figure is created.
         window : int, default=None
-            Steps that the moving average is over; None for a twentieth of all.
+            Number of steps of the moving average. If None, a twentieth of all steps.
         **kwargs : dict
-            To matplotlib's ``plot``, for the moving average.
+            Keyword arguments passed to matplotlib's ``plot`` for the moving average.
 
         Returns
         -------
         TrainingCurveDisplay
-            Itself.
+            The display.
         """
         check_matplotlib_support("TrainingCurveDisplay")
         import matplotlib.pyplot as plt

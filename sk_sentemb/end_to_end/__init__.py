@@ -1,4 +1,4 @@
-"""Encoder and head trained together: classes and numbers for rows with texts."""
+"""Classifier and regressor whose encoder and head are trained together."""
 
 from .classifier import SentenceClassifier
 from .regressor import SentenceRegressor

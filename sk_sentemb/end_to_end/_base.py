@@ -1,11 +1,10 @@
-"""What SentenceClassifier and SentenceRegressor share: an encoder and a head, trained together."""
+"""The base class of SentenceClassifier and SentenceRegressor."""
 
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -17,21 +16,21 @@ from sklearn.utils.validation import (
 )
 
 from .._base import BaseTextEstimator
-from .._inputs import TextColumns, read_text_columns, unique_texts, validate_feature_names
+from .._inputs import unique_texts, validate_feature_names
 from .._training import FineTuner, RawTrainingData, end_to_end_task
 from .._truncation import count_truncated
 from .._warn import warn
+from ..cache import DiskCache, MemoryCache
 from ..embedder import SentenceEmbedder
-from ..encoder import isolated
+from ..encoder import Encoder, isolated
 from ..exceptions import IgnoredParameterWarning
 from ..losses import DataFormat
-from .fusion import ACTIVATIONS, FUSIONS, Head, HeadSpec
-from .head_loss import HeadLoss
-from .head_state import assemble_head, dismantle_head
-from .table_reader import ROLES, TableReader, names_of
+from .fusion import FUSIONS
+from .head import ACTIVATIONS, Head, HeadFactory, HeadLoss, HeadSpec, head_from_state, head_to_state
+from .table_reader import ROLES, Columns, Table, TableColumns, TableReader
 
-# What an embedder of the tuned encoder has from its estimator.
-_OF_EMBEDDER = (
+# The parameters that `embedder_` has from the estimator.
+_SHARED_WITH_EMBEDDER = (
     "prompt",
     "prompt_name",
     "max_length",
@@ -43,25 +42,19 @@ _OF_EMBEDDER = (
     "store_weights_in_pickle",
 )
 
-# The parameters of a head that is not the user's, and their defaults.
-_OF_OWN_HEAD: dict[str, Any] = {"hidden_layer_sizes": (), "activation": "relu", "dropout": 0.1}
+# The parameters that have no effect with a custom head, and their defaults.
+_DEFAULT_LAYERS: dict[str, Any] = {"hidden_layer_sizes": (), "activation": "relu", "dropout": 0.1}
 
-# Rows that go through the head at once.
-_ROWS_AT_ONCE = 4096
+# Rows in one batch of the head.
+_BATCH_ROWS = 4096
 
 
 class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTextEstimator):
-    """An estimator with an encoder of texts and a head over them and the rest of a row."""
+    """An estimator that trains an encoder of texts and a head over all parts of a row."""
 
-    hidden_layer_sizes: Sequence[int]
-    activation: str
-    dropout: float
-    head: Callable[[int, int], torch.nn.Module] | None
-    fusion: str
-    image_embedder: Any
     head_: Head
-    _rows: TableReader
-    _reading: dict[str, str]
+    _reader: TableReader
+    _reading: dict[str, str]  # parameters by which X is read
     _spec: HeadSpec
 
     _missing_policies = ("empty", "error")
@@ -80,20 +73,79 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         "long_text": [StrOptions(set(_long_text_policies))],
     }
 
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Encoder = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        revision: str | None = None,
+        hidden_layer_sizes: Sequence[int] = (),
+        activation: str = "relu",
+        dropout: float = 0.1,
+        head: HeadFactory | None = None,
+        fusion: str = "concat",
+        text: Columns = "auto",
+        categorical: Columns = "auto",
+        numeric: Columns = "auto",
+        date: Columns = "auto",
+        image: Columns = "auto",
+        image_embedder: Any = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        max_length: int | None = None,
+        long_text: str = "truncate",
+        missing: str = "empty",
+        dtype: str = "float32",
+        device: str | None = None,
+        batch_tokens: int | str = "auto",
+        cache: str | bool | os.PathLike[str] | MemoryCache | DiskCache | None = "memory",
+        n_jobs: int | None = None,
+        fine_tuner: FineTuner | None = None,
+        warm_start: bool = False,
+        store_weights_in_pickle: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.revision = revision
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.head = head
+        self.fusion = fusion
+        self.text = text
+        self.categorical = categorical
+        self.numeric = numeric
+        self.date = date
+        self.image = image
+        self.image_embedder = image_embedder
+        self.prompt = prompt
+        self.prompt_name = prompt_name
+        self.max_length = max_length
+        self.long_text = long_text
+        self.missing = missing
+        self.dtype = dtype
+        self.device = device
+        self.batch_tokens = batch_tokens
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.fine_tuner = fine_tuner
+        self.warm_start = warm_start
+        self.store_weights_in_pickle = store_weights_in_pickle
+        self.verbose = verbose
+
     @property
     def embedder_(self) -> SentenceEmbedder:
-        """The tuned encoder as an embedder of texts, for other pipelines."""
+        """The trained encoder as a :class:`SentenceEmbedder`, for other pipelines."""
         check_is_fitted(self)
-        shared = {name: getattr(self, name) for name in _OF_EMBEDDER}
+        shared = {name: getattr(self, name) for name in _SHARED_WITH_EMBEDDER}
         return SentenceEmbedder(self.encoder_, **shared).fit([""])
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return what the head makes of the parts of each row before it decides.
+        """Compute the fused representation of each row, the input of the head's layers.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples,) or (n_samples, n_columns)
-            Rows as in ``fit``.
+            The same columns as in ``fit``.
 
         Returns
         -------
@@ -101,7 +153,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
             The fused representation.
         """
         check_is_fitted(self)
-        return self._through_head(X, self.head_.fuse)
+        return self._compute_outputs(X, self.head_.fuse)
 
     def _fit(
         self,
@@ -110,83 +162,81 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         sample_weight: Any,
         context: Any,
         *,
-        shape: DataFormat,
+        data_format: DataFormat,
         error: str,
         classes: np.ndarray | None = None,
     ) -> None:
-        """Train encoder and head; ``y`` is checked, and as the head shall learn it."""
-        go_on = self._is_warm_start()
-        # As text, since an embedder of images can be changed in place.
-        reading = {name: str(getattr(self, name)) for name in (*ROLES, "image_embedder")}
-        if go_on and (
-            changed := [name for name in reading if reading[name] != self._reading[name]]
-        ):
+        """Train encoder and head on a `y` that is validated and encoded."""
+        is_warm_start = self._is_warm_start()
+        self._check_reading(is_warm_start)
+        if not is_warm_start and not len(y):
             raise ValueError(
-                f"with warm_start, X is read as in the last fit, where {changed[0]} was "
-                f"{self._reading[changed[0]]}, and now it is {reading[changed[0]]}. Pass what it was, "
-                "or warm_start=False."
+                "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
-        if not go_on:
-            if not len(y):
-                raise ValueError(
-                    "Found array with 0 sample(s) while a minimum of 1 is required by fit."
-                )
-            roles = {role: getattr(self, role) for role in ROLES}
-            self._rows = TableReader.learn(X, images=self.image_embedder, **roles)
-            self._reading = reading
-        columns, features = self._validate_input(X, reset=not go_on)
+        columns = self._validate_input(X, reset=not is_warm_start)
         check_consistent_length(columns.missing, y)
         data = RawTrainingData(
             columns,
             y,
             self._validate_sample_weight(sample_weight, columns),
             classes=classes,
-            features=features,
-            held_out=self._held_out(),
+            features=columns.features,
+            held_out=self._read_validation_data(),
         )
-        spec = self._head_spec(columns.n_columns)
-        if go_on and spec != self._spec:
+        spec = self._make_head_spec(columns.n_columns)
+        if is_warm_start and spec != self._spec:
             raise ValueError(
-                f"with warm_start, the head goes on as it is, {self._spec}, and cannot become {spec}. "
-                "Pass the parameters of the last fit, or warm_start=False."
+                f"With warm_start, training continues with the head {self._spec}, which cannot become "
+                f"{spec}. Pass the parameters of the last fit, or warm_start=False."
             )
         self._spec = spec
-        loss = HeadLoss(spec, error, begun=self.head_ if go_on else None)
-        encoder = self._warm_encoder() if go_on else self._load()
+        loss = HeadLoss(spec, error, initial_head=self.head_ if is_warm_start else None)
+        encoder = self._warm_encoder() if is_warm_start else self._load()
         self.__dict__.pop("history_", None)
-        tuned = self._fine_tune(
-            encoder, data, end_to_end_task(loss, shape), self._training_callback(context, X, y)
-        )
-        self._set_head(tuned.head)
-        self._set_encoder(tuned.encoder)
+        task = end_to_end_task(loss, data_format)
+        result = self._fine_tune(encoder, data, task, self._training_callback(context, X, y))
+        self._set_head(result.head)
+        self._set_encoder(result.encoder)
 
-    def _head_spec(self, n_texts: int) -> HeadSpec:
-        """Check the parameters of the head, and put them together."""
+    def _check_reading(self, is_warm_start: bool) -> None:
+        """Keep the parameters by which X is read; raise if a warm start changes them."""
+        # As strings, since an image embedder can be changed in place.
+        reading = {name: str(getattr(self, name)) for name in (*ROLES, "image_embedder")}
+        for name, value in reading.items():
+            if is_warm_start and value != self._reading[name]:
+                raise ValueError(
+                    f"With warm_start, X is read as in the last fit, where {name} was "
+                    f"{self._reading[name]}, but now it is {value}. Pass the former value, or "
+                    "warm_start=False."
+                )
+        self._reading = reading
+
+    def _make_head_spec(self, n_texts: int) -> HeadSpec:
+        """Validate the parameters of the head, and collect them."""
         sizes = tuple(self.hidden_layer_sizes)
         if not all(isinstance(size, Integral) and size > 0 for size in sizes):
             raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass whole numbers above 0."
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r}: pass integers above 0."
             )
-        if self.head is not None:
-            given: dict[str, Any] = {
-                "hidden_layer_sizes": sizes,
-                "activation": self.activation,
-                "dropout": self.dropout,
-            }
-            if ignored := [name for name, value in given.items() if value != _OF_OWN_HEAD[name]]:
-                warn(
-                    f"{' and '.join(ignored)} have no effect with a head of your own; build them into "
-                    "it.",
-                    IgnoredParameterWarning,
-                )
+        layers = {
+            "hidden_layer_sizes": sizes,
+            "activation": self.activation,
+            "dropout": self.dropout,
+        }
+        ignored = [name for name, value in layers.items() if value != _DEFAULT_LAYERS[name]]
+        if self.head is not None and ignored:
+            warn(
+                f"{' and '.join(ignored)} have no effect with a custom head. Set them in the head.",
+                IgnoredParameterWarning,
+            )
         return HeadSpec(
-            n_texts,
-            self._rows.sizes,
-            self.fusion,
-            sizes,
-            self.activation,
-            self.dropout,
-            self.head,
+            n_texts=n_texts,
+            feature_sizes=self._reader.part_sizes,
+            fusion=self.fusion,
+            hidden_layer_sizes=sizes,
+            activation=self.activation,
+            dropout=self.dropout,
+            factory=self.head,
         )
 
     @property
@@ -197,93 +247,76 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         assert isinstance(head, Head)
         self.head_ = head
 
-    def _held_out(self) -> RawTrainingData | None:
+    def _read_validation_data(self) -> RawTrainingData | None:
+        """Read the validation data of the fine-tuner, if it has some."""
         given = self._effective_fine_tuner.validation_data
         if given is None:
             return None
         if len(given) != 2:
             raise ValueError(f"validation_data has {len(given)} items; pass (X, y).")
-        if given[1] is None:
-            raise ValueError("the y of validation_data is None; pass that of its rows.")
-        columns, features = self._validate_input(given[0], reset=False)
+        X, y = given
+        if y is None:
+            raise ValueError("validation_data[1] is None. Pass the targets of its rows.")
+        columns = self._validate_input(X, reset=False)
         self._check_missing(columns)
-        check_consistent_length(columns.missing, given[1])
-        return RawTrainingData(columns, self._encoded_target(given[1]), features=features)
+        check_consistent_length(columns.missing, y)
+        return RawTrainingData(columns, self._encode_target(y), features=columns.features)
 
-    def _encoded_target(self, y: Any) -> Any:
-        """Return other targets as those that the head learns."""
+    def _encode_target(self, y: Any) -> Any:
+        """Encode the targets of validation data like those of the training data."""
         raise NotImplementedError
 
-    def _validate_input(self, X: Any, *, reset: bool) -> tuple[TextColumns, np.ndarray]:
-        X = nw.to_native(X, pass_through=True)
-        names = names_of(X)
-        if names is None:
-            columns = read_text_columns(X)
-            n_columns = columns.n_columns
-            one_dimensional = n_columns == 1 and getattr(X, "ndim", 1) == 1
-        else:
-            n_columns, one_dimensional = len(names), False
-        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
-        if names is not None:
-            columns = self._rows.texts(X)
-        elif not self._rows.is_of_texts(n_columns):
-            raise ValueError(
-                f"X has no column names, and {type(self).__name__} was fitted on a data frame with "
-                "columns of several roles: pass one with the same columns."
+    def _validate_input(self, X: Any, *, reset: bool) -> TableColumns:
+        """Read a table; in `fit`, learn how to read it first."""
+        table = Table(X)
+        if reset:
+            self._reader, columns = TableReader.fit(
+                table,
+                image_embedder=self.image_embedder,
+                roles={role: getattr(self, role) for role in ROLES},
             )
-        return columns, self._rows.features(X, columns.missing)
+        validate_feature_names(
+            self, table.X, table.n_columns, reset=reset, one_dimensional=table.is_1d
+        )
+        if reset:
+            return columns
+        if not self._reader.can_read(table):
+            raise ValueError(
+                f"X has no column names, but {type(self).__name__} was fitted to a data frame with "
+                "columns of several roles. Pass a data frame with the same columns."
+            )
+        return self._reader.read(table)
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Return (n_rows, n_outputs), float32."""
-        check_is_fitted(self)
-        return self._through_head(X, self.head_)
-
-    def _through_head(self, X: Any, function: Callable[..., torch.Tensor]) -> np.ndarray:
-        columns, features = self._validate_input(X, reset=False)
+    def _compute_outputs(self, X: Any, function: Callable[..., torch.Tensor]) -> np.ndarray:
+        """Apply the head, or its fusion, to the embeddings and features of each row."""
+        columns = self._validate_input(X, reset=False)
         self._check_missing(columns)
-        distinct = unique_texts(columns, missing_is_empty=True)
-        found = self._encode(distinct)
+        unique = unique_texts(columns, missing_is_empty=True)
+        encoded = self._encode(unique)
         self._warn_truncated(
-            count_truncated(distinct.inverse, found.truncated),
+            count_truncated(unique.inverse, encoded.truncated),
             "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
         )
-        return _run_head(function, found.vectors, distinct.inverse, features, self.encoder_.device)
-
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the encoder as a folder that sentence-transformers and this class load.
-
-        The head and the reading of tables are not part of that format: a pickle has all of them.
-
-        Parameters
-        ----------
-        folder : str or path-like
-            A new folder, or one with a checkpoint. Its files are replaced; files that no earlier save
-            of this package wrote stay, such as a README.
-
-        Raises
-        ------
-        FileExistsError
-            If the folder holds no checkpoint but something else, or files of another program that
-            would be read as part of the saved model.
-        """
-        super().save_pretrained(folder)
+        return _run_head(
+            function, encoded.vectors, unique.inverse, columns.features, self.encoder_.device
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         if "head_" in state:
-            state["head_"] = dismantle_head(state["head_"])
-        for name in ("_spec", "_rows"):
+            state["head_"] = head_to_state(state["head_"])
+        for name in ("_spec", "_reader"):
             if name in state:
                 state[name] = dict(vars(state[name]))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for name, kind in (("_spec", HeadSpec), ("_rows", TableReader)):
+        for name, kind in (("_spec", HeadSpec), ("_reader", TableReader)):
             if name in state:
                 setattr(self, name, kind(**state[name]))
         if self._is_fitted():
-            head = assemble_head(state["head_"], self._spec, self.encoder_.embedding_dim)
+            head = head_from_state(state["head_"], self._spec, self.encoder_.embedding_dim)
             self.head_ = head.to(self.encoder_.device)
 
     @property
@@ -304,16 +337,16 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
 def _run_head(
     function: Callable[..., torch.Tensor],
     embeddings: np.ndarray,
-    which: np.ndarray,
+    inverse: np.ndarray,
     features: np.ndarray,
     device: torch.device,
 ) -> np.ndarray:
-    """Apply a head to the embeddings that each row has, and to its features."""
+    """Apply a head to the embeddings and features of each row, batch by batch."""
     on_device = torch.from_numpy(embeddings).to(device)
-    done = []
-    for start in range(0, max(1, len(features)), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        texts = torch.from_numpy(which[:, rows]).to(device)
+    outputs = []
+    for start in range(0, max(1, len(features)), _BATCH_ROWS):
+        rows = slice(start, start + _BATCH_ROWS)
+        texts = torch.from_numpy(inverse[:, rows]).to(device)
         others = torch.from_numpy(features[rows]).to(device)
-        done.append(function([on_device[column] for column in texts], others).cpu().numpy())
-    return np.concatenate(done)
+        outputs.append(function([on_device[column] for column in texts], others).cpu().numpy())
+    return np.concatenate(outputs)

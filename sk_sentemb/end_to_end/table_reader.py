@@ -1,7 +1,8 @@
-"""A table read as columns of text and, beside them, as numbers."""
+"""Read a table as text columns and, from all other columns, numbers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import narwhals.stable.v2 as nw
@@ -16,162 +17,203 @@ from .._warn import warn
 from ..exceptions import ColumnRoleWarning
 from ..preprocessing import column_roles, make_multimodal_transformer
 
-# The roles of columns, by the names of the parameters that say them.
+# The roles of columns, which are also the names of the parameters that set them.
 ROLES = ("text", "categorical", "numeric", "date", "image")
 
-# The names that pandas gives to the contents of columns of numbers, dates and the like.
-_NO_TEXT = {
+# The names that pandas gives to the contents of columns without text.
+_KINDS_WITHOUT_TEXT = {
     *("integer", "floating", "mixed-integer-float", "decimal", "complex", "boolean"),
     *("datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period"),
 }
 
-# Columns as a parameter says them: by name, or by the rules of `column_roles`.
+# The columns of a role: names, or "auto" for the rules of `column_roles`.
 Columns = str | Sequence[str]
+
+
+class Table:
+    """X, with its column names if all columns have a string as name."""
+
+    def __init__(self, X: Any) -> None:
+        self.X = nw.to_native(X, pass_through=True)
+        self.is_frame = is_into_dataframe(self.X)
+        self.names = self._find_names() if self.is_frame else None
+
+    def _find_names(self) -> list[str] | None:
+        is_pandas = is_pandas_dataframe(self.X)
+        names = list(self.X.columns) if is_pandas else nw.from_native(self.X).columns
+        return names if all(isinstance(name, str) for name in names) else None
+
+    @cached_property
+    def all_texts(self) -> TextColumns:
+        """All columns, read as text."""
+        return read_text_columns(self.X)
+
+    @property
+    def n_columns(self) -> int:
+        """The number of columns."""
+        return self.all_texts.n_columns if self.names is None else len(self.names)
+
+    @property
+    def is_1d(self) -> bool:
+        """Whether X is a single column without a name, such as a list of texts."""
+        return self.names is None and self.n_columns == 1 and getattr(self.X, "ndim", 1) == 1
+
+    def read_texts(self, names: list[str] | None) -> TextColumns:
+        """Read the named columns as text, or all of them."""
+        if names is None or self.names is None:
+            return self.all_texts
+        frame = nw.from_native(self.X, eager_only=True)
+        return read_text_columns(frame.select(names).to_native())
+
+
+@dataclass(frozen=True)
+class TableColumns(TextColumns):
+    """The text columns of a table, and its other columns as numbers."""
+
+    features: np.ndarray  # (n_rows, n_features), float32
 
 
 @dataclass(frozen=True)
 class TableReader:
-    """How a table is read, as it was learnt from one."""
+    """Reads tables as the one that it was fitted to."""
 
-    text: list[str] | None
-    told: np.ndarray
-    table: ColumnTransformer | None
-    order: np.ndarray
-    sizes: tuple[int, ...]
-
-    @classmethod
-    def learn(cls, X: Any, *, images: Any = None, **roles: Columns) -> Self:
-        """Learn how to read a table."""
-        X = nw.to_native(X, pass_through=True)
-        if names_of(X) is None:
-            return cls._of_texts_without_names(X, roles)
-        asked: dict[str, Any] = {
-            role: None if columns == "auto" else columns for role, columns in roles.items()
-        }
-        found = column_roles(X, **asked)
-        n_columns = sum(map(len, found.values()))
-        if n_columns == 1 and all(columns is None for columns in asked.values()):
-            # Short texts look like categories; but one column is what there is to read.
-            found["text"] = found["text"] or found["categorical"] or found["id"]
-        if not found["text"]:
-            raise ValueError(
-                f"X has no column of text: the roles of its columns are {_told(found)}. Name one as "
-                "text=[...], or take a model for tables."
-            )
-        reader = cls._of_texts(found["text"], X)
-        others: dict[str, Any] = {
-            role: [name for name in found[role] if name not in found["text"]]
-            for role in ROLES
-            if role != "text"
-        }
-        if not any(others.values()):
-            return reader
-        if images is not None:
-            others["image_embedder"] = images
-        table = make_multimodal_transformer(X, text=[], **others)
-        # Arrays, whatever scikit-learn is set to.
-        table = table.set_output(transform="default").fit(X)
-        places = table.output_indices_
-        pictures = [np.r_[place] for name, place in places.items() if name.startswith("image")]
-        n_numbers = max(place.stop for place in places.values())
-        rest = np.setdiff1d(np.arange(n_numbers), np.concatenate([np.arange(0), *pictures]))
-        sizes = (len(reader.told) + len(rest), *map(len, pictures))
-        order = np.concatenate([rest, *pictures]).astype(np.intp)
-        return replace(reader, table=table, order=order, sizes=tuple(n for n in sizes if n))
+    text: list[str] | None  # names of the text columns; None if the columns have no names
+    indicator_columns: np.ndarray  # indices of the text columns with a missing indicator
+    transformer: ColumnTransformer | None  # encodes the columns that are not text
+    output_order: np.ndarray  # columns of its output: those of the table, then of each image
+    part_sizes: tuple[int, ...]  # widths of the parts of the features: table, images
 
     @classmethod
-    def _of_texts_without_names(cls, X: Any, roles: dict[str, Columns]) -> Self:
-        """Return a reader for columns without names, all of which are text."""
-        given = [role for role, columns in roles.items() if columns != "auto"]
-        if given and not is_into_dataframe(X):
-            raise ValueError(
-                f"{given[0]}={roles[given[0]]!r}, but X has no column names: all its columns are "
-                "texts. Pass a data frame."
+    def fit(
+        cls, table: Table, *, image_embedder: Any = None, roles: Mapping[str, Columns]
+    ) -> tuple[Self, TableColumns]:
+        """Learn how to read a table, and read it."""
+        others: dict[str, Any] = {}
+        text = None
+        if table.names is not None:
+            others = _find_roles(table.X, roles)
+            text = others.pop("text")
+        columns = table.read_texts(text)
+        if table.names is None:
+            _check_unnamed(table, roles)
+        indicator_columns = np.flatnonzero(columns.missing.any(axis=0))
+        transformer, encoded = None, None
+        parts = [np.arange(0)]
+        if any(others.values()):
+            transformer = make_multimodal_transformer(
+                text=[], image_embedder=image_embedder, **others
             )
-        reader = cls._of_texts(None, X)
-        numbers = _find_numbers(X)
-        if is_into_dataframe(X) and (given or numbers):
-            named_columns(X)  # raises, and asks for names
-        if numbers:
-            place, kind = numbers[0]
-            warn(
-                f"X has no column names, so that all its columns are embedded as texts; but column "
-                f"{place} (counting from 0) holds cells of the kind {kind!r}. To use it as such, pass a "
-                "data frame with strings as column names.",
-                ColumnRoleWarning,
-            )
-        return reader
+            # Arrays, whatever scikit-learn is set to.
+            transformer.set_output(transform="default")
+            encoded = transformer.fit_transform(table.X)
+            parts = _split_output(transformer)
+        sizes = (len(indicator_columns) + len(parts[0]), *map(len, parts[1:]))
+        reader = cls(
+            text,
+            indicator_columns,
+            transformer,
+            np.concatenate(parts).astype(np.intp),
+            tuple(size for size in sizes if size),
+        )
+        return reader, reader._join(columns, encoded)
 
-    @classmethod
-    def _of_texts(cls, text: list[str] | None, X: Any) -> Self:
-        """Return what reads columns of text, and drops the others."""
-        told = np.flatnonzero(_text_columns(X, text).missing.any(axis=0))
-        return cls(text, told, None, np.arange(0), (len(told),) if len(told) else ())
+    def read(self, table: Table) -> TableColumns:
+        """Read a table."""
+        columns = table.read_texts(self.text)
+        encoded = None
+        # scikit-learn's transformers raise without rows.
+        if self.transformer is not None and columns.n_rows:
+            encoded = self.transformer.transform(table.X)
+        return self._join(columns, encoded)
 
-    def is_of_texts(self, n_columns: int) -> bool:
-        """Say whether rows of so many columns without names can be read: all of them are texts."""
-        return self.text is None or (self.table is None and len(self.text) == n_columns)
+    def can_read(self, table: Table) -> bool:
+        """Say whether a table has the names that are needed to tell text columns from others."""
+        return (
+            table.names is not None
+            or self.text is None
+            or (self.transformer is None and len(self.text) == table.n_columns)
+        )
 
-    def texts(self, X: Any) -> TextColumns:
-        """Read the columns of text."""
-        return _text_columns(X, self.text if names_of(X) is not None else None)
+    def _join(self, columns: TextColumns, encoded: Any) -> TableColumns:
+        """Put missing indicators and encoded columns side by side."""
+        if encoded is None:
+            encoded = np.zeros((columns.n_rows, len(self.output_order)))
+        encoded = encoded.toarray() if issparse(encoded) else np.asarray(encoded)
+        indicators = columns.missing[:, self.indicator_columns]
+        with np.errstate(over="ignore"):  # which raises below
+            features = np.hstack([indicators, encoded[:, self.output_order]]).astype(np.float32)
+        self._check_finite(features)
+        return TableColumns(columns.texts, columns.missing, columns.names, features)
 
-    def features(self, X: Any, missing: np.ndarray) -> np.ndarray:
-        """Read what there is beside the texts."""
-        features = [missing[:, self.told]]
-        if self.table is not None:
-            features.append(self._numbers(X, len(missing)))
-        with np.errstate(over="ignore"):  # said below
-            numbers = np.hstack(features).astype(np.float32)
-        self._check_finite(numbers)
-        return numbers
-
-    def _check_finite(self, numbers: np.ndarray) -> None:
-        odd = np.argwhere(~np.isfinite(numbers))
-        if not len(odd):
+    def _check_finite(self, features: np.ndarray) -> None:
+        where = np.argwhere(~np.isfinite(features))
+        if not len(where):
             return
-        assert self.table is not None
-        row, place = odd[0]
-        name = self.table.get_feature_names_out()[self.order][place - len(self.told)]
+        assert self.transformer is not None
+        row, column = where[0]
+        names = self.transformer.get_feature_names_out()[self.output_order]
         raise ValueError(
-            f"row {row} of X (counting from 0) has {numbers[row, place]} as {name!r}, and a head needs "
-            "finite numbers of float32. Pass smaller ones, and for missing images an ImageEmbedder with "
+            f"row {row} of X (counting from 0) has {features[row, column]} in "
+            f"{names[column - len(self.indicator_columns)]!r}, but features must be finite float32 "
+            "numbers. Pass smaller numbers, and for missing images an ImageEmbedder with "
             "missing='zero'."
         )
 
-    def _numbers(self, X: Any, n_rows: int) -> np.ndarray:
-        """Return what the table becomes."""
-        assert self.table is not None
-        if not n_rows:  # which scikit-learn's transformers do not take
-            return np.zeros((0, len(self.order)))
-        numbers = self.table.transform(X)
-        numbers = numbers.toarray() if issparse(numbers) else np.asarray(numbers)
-        return numbers[:, self.order]
+
+def _find_roles(X: Any, roles: Mapping[str, Columns]) -> dict[str, list[str]]:
+    """Find the columns of each role, at least one of them text."""
+    asked: dict[str, Any] = {
+        role: None if columns == "auto" else columns for role, columns in roles.items()
+    }
+    found = column_roles(X, **asked)
+    n_columns = sum(map(len, found.values()))
+    if n_columns == 1 and all(columns is None for columns in asked.values()):
+        # Short texts look like categories; but a single column must be the text.
+        found["text"] = found["text"] or found["categorical"] or found["id"]
+    if not found["text"]:
+        shown = ", ".join(f"{role} {names}" for role, names in found.items() if names)
+        raise ValueError(
+            f"X has no text column. The roles of its columns are: {shown}. Name the text columns with "
+            "text=[...], or use an estimator for tables."
+        )
+    return {
+        role: [name for name in found[role] if role == "text" or name not in found["text"]]
+        for role in ROLES
+    }
 
 
-def names_of(X: Any) -> list[str] | None:
-    """Return the names of a frame's columns; None where not all have a string for one."""
-    X = nw.to_native(X, pass_through=True)
-    if not is_into_dataframe(X):
-        return None
-    names = list(X.columns) if is_pandas_dataframe(X) else nw.from_native(X).columns
-    return names if all(isinstance(name, str) for name in names) else None
+def _check_unnamed(table: Table, roles: Mapping[str, Columns]) -> None:
+    """Raise if roles were given for columns without names, and warn of columns without text."""
+    given = [role for role, columns in roles.items() if columns != "auto"]
+    if given and not table.is_frame:
+        raise ValueError(
+            f"{given[0]}={roles[given[0]]!r} requires column names, but X has none. Pass a data frame."
+        )
+    others = _find_columns_without_text(table.X)
+    if table.is_frame and (given or others):
+        named_columns(table.X)  # raises, and asks for names
+    if others:
+        column, kind = others[0]
+        warn(
+            "X has no column names, so all its columns are embedded as texts, but column "
+            f"{column} (counting from 0) has cells of the kind {kind!r}. To use them as such, pass a "
+            "data frame with strings as column names.",
+            ColumnRoleWarning,
+        )
 
 
-def _text_columns(X: Any, names: list[str] | None) -> TextColumns:
-    """Read some of a frame's columns, or all that there is."""
-    if names is not None:
-        X = nw.from_native(X, eager_only=True).select(names).to_native()
-    return read_text_columns(X)
-
-
-def _find_numbers(X: Any) -> list[tuple[int, str]]:
-    """Return the indices and kinds of columns of numbers, dates and the like beside columns of text."""
+def _find_columns_without_text(X: Any) -> list[tuple[int, str]]:
+    """Return the indices and kinds of columns of numbers or dates next to columns of text."""
     columns, _ = read_cells(X)
     kinds = [infer_dtype(column, skipna=True) for column in columns]
-    numbers = [(place, kind) for place, kind in enumerate(kinds) if kind in _NO_TEXT]
-    return numbers if len(numbers) < len(kinds) else []
+    others = [(i, kind) for i, kind in enumerate(kinds) if kind in _KINDS_WITHOUT_TEXT]
+    return others if len(others) < len(kinds) else []
 
 
-def _told(roles: dict[str, list[str]]) -> str:
-    return ", ".join(f"{role} {names}" for role, names in roles.items() if names)
+def _split_output(transformer: ColumnTransformer) -> list[np.ndarray]:
+    """Return the output columns of the table, and those of each image column."""
+    slices = transformer.output_indices_
+    images = [np.r_[columns] for name, columns in slices.items() if name.startswith("image")]
+    n_outputs = max(columns.stop for columns in slices.values())
+    table = np.setdiff1d(np.arange(n_outputs), np.concatenate([np.arange(0), *images]))
+    return [table, *images]

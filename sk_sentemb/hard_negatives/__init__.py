@@ -1,4 +1,4 @@
-"""Hard negatives: pairs in, triplets to fine-tune on out."""
+"""Hard negative mining for fine-tuning."""
 
 from .mine import mine_hard_negatives
 

@@ -1,4 +1,4 @@
-"""mine_hard_negatives: texts that are near a query and do not belong to it."""
+"""`mine_hard_negatives`: from pairs of query and positive to triplets with hard negatives."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -18,9 +18,14 @@ from .._progress import progress_bar
 from .._random import draw_seed
 from .._warn import warn
 from ..exceptions import FewNegativesWarning
-from .corpus import NumberedTexts, number_texts
-from .neighbors import cosines_of, fitted, nearest, unit_vectors
-from .selection import Limits, ScoreFunction, Selection, pick, predicted
+from .corpus import Corpus, read_corpus
+from .neighbors import (
+    compute_similarities,
+    compute_unit_embeddings,
+    find_neighbors,
+    fit_if_needed,
+)
+from .selection import ScoreFunction, ScoreLimits, Selection, predict_scores, select_negatives
 
 _NUMBER_OR_NONE = [Interval(Real, None, None, closed="neither"), None]
 _AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
@@ -63,75 +68,89 @@ def mine_hard_negatives(
     random_state: int | np.random.RandomState | None = None,
     verbose: int = 0,
 ) -> pd.DataFrame:
-    """Find texts that are near a query and do not belong to it, to fine-tune on.
+    """Find hard negatives: texts near a query that are not its positives.
 
-    Texts are the same if their characters are: each counts once, none of a query's positives is its
-    negative in any row, and neither is the query itself.
+    Two texts are the same if all their characters are. Each distinct text counts once. A positive of a
+    query is not a negative of this query in any row, and neither is the query itself.
 
     Parameters
     ----------
-    embedder : SentenceEmbedder or other transformer of texts to vectors
-        Finds the nearest texts, by cosine. If it is not fitted, a clone is, to the corpus and the
-        positives.
+    embedder : SentenceEmbedder or other transformer
+        The transformer that embeds texts; neighbors are found by cosine similarity. If it is not
+        fitted, a clone is fitted to the corpus and the positives.
     queries : array-like of shape (n_rows,)
-        Texts. A query with several positives has several rows.
+        The queries. A query with several positives has several rows.
     positives : array-like of shape (n_rows,)
-        A text for each of them that belongs to it.
+        The positive of the query in each row.
     corpus : array-like of shape (n_texts,), default=None
-        Texts to take negatives from; None for the positives.
+        The texts from which negatives are taken. If None, the positives.
     query_embedder : transformer, default=None
-        Embeds the queries, for models that read them with another prompt; None for ``embedder``.
+        The transformer that embeds the queries, for models with a different prompt for queries. If
+        None, ``embedder``.
     scorer : estimator, default=None
-        Scores pairs: its ``predict`` takes an array of shape (n_pairs, 2), queries and texts. The
-        limits and the result have its scores instead of cosines; ranks are by cosine still.
+        An estimator that scores pairs: its ``predict`` takes an array of shape (n_pairs, 2), queries
+        and texts. The limits and the result then use its scores instead of cosine similarities; ranks
+        are still by cosine similarity.
     n_negatives : int, default=3
-        How many to find for each row.
+        Number of negatives per row.
     range_min : int, default=0
-        How many of the nearest texts to pass over, which may be positives that nobody has marked.
+        Number of nearest neighbors to skip; they may be unlabeled positives.
     range_max : int, default=100
-        How many of the nearest texts to look at, with those that are passed over. Positives and the
-        query itself do not count.
+        Number of nearest neighbors to consider, including the skipped ones. Positives and the query
+        itself do not count.
     max_score : float, default=None
-        The largest score of a negative.
+        Maximum score of a negative.
     min_score : float, default=None
-        The smallest.
+        Minimum score of a negative.
     absolute_margin : float, default=None
-        How much less than the score of the row's positive it must be, at least.
+        Minimum difference between the score of the row's positive and that of a negative.
     relative_margin : float, default=None
-        The same, as a share of the size of that score: 0.05 for 95% of a positive one, at most.
+        The same difference as a fraction of the absolute score of the positive: with 0.05, a negative
+        has at most 95% of a score above zero.
     sampling : {"top", "random"}, default="top"
-        Whether to take the nearest texts within the limits, or any.
+        How to select negatives from the neighbors within the limits.
+
+        - ``"top"``: the nearest ones;
+        - ``"random"``: a random sample.
     block_size : int, default=64
-        How many queries to compare with the corpus at once. It has no effect on what is found.
+        Number of queries that are compared with the corpus at once. It does not change the result.
     random_state : int, RandomState instance or None, default=None
-        Decides on random negatives. Global generators are never touched.
+        Controls the random sample. Pass an int for reproducible results. Global generators are not
+        used.
     verbose : int, default=0
-        Above 0, a progress bar on standard error.
+        If positive, show a progress bar on standard error.
 
     Returns
     -------
     DataFrame
-        A row for each negative, by row of ``queries`` and then by rank: ``query``, ``positive`` and
-        ``negative``, triplets to fit on; ``query_row``, counted from 0; ``rank``, 0 for the nearest;
-        ``positive_score`` and ``negative_score``. Where there are fewer than ``n_negatives``, a
-        warning counts the rows.
+        One row per negative, sorted by row of ``queries`` and then by rank:
+
+        - ``query``, ``positive``, ``negative``: a triplet to fine-tune on;
+        - ``query_row``: the row of ``queries``, counted from 0;
+        - ``rank``: the rank of the negative, 0 for the nearest;
+        - ``positive_score``, ``negative_score``: the scores, float64.
 
     Raises
     ------
     ValueError
-        If the columns of text have missing texts, no rows or different lengths; if the corpus has
-        nothing but positives; if a parameter is out of range.
+        If ``queries``, ``positives`` or ``corpus`` have missing texts, no rows or different lengths; if
+        the corpus contains nothing but positives; if a parameter is out of range.
+
+    Warns
+    -----
+    FewNegativesWarning
+        If rows have fewer than ``n_negatives`` negatives. It reports the number of rows.
 
     See Also
     --------
-    FineTuner : Learns from the triplets.
+    FineTuner : Train on the triplets.
 
     Notes
     -----
-    Limits and ranges are named as in ``sentence_transformers.util.mine_hard_negatives``, where
-    ``range_min`` counts texts within the limits, and here all of them. Of the ways to mine that [1]_
-    compares, a relative margin of 0.05 was the best. In memory are all vectors (twice, while they are
-    scaled) and ``block_size`` rows of cosines to the corpus.
+    Parameters are named as in ``sentence_transformers.util.mine_hard_negatives``. There ``range_min``
+    counts the texts within the limits; here it counts all texts. Of the mining methods compared in
+    [1]_, a relative margin of 0.05 was the best. All embeddings (twice, during normalization) and
+    ``block_size`` rows of similarities to the corpus are kept in memory.
 
     References
     ----------
@@ -157,40 +176,39 @@ def mine_hard_negatives(
     if range_max - range_min < n_negatives:
         raise ValueError(
             f"range_min={range_min} and range_max={range_max} leave {max(0, range_max - range_min)} "
-            f"texts for n_negatives={n_negatives}. Pass a larger range_max."
+            f"texts, but n_negatives={n_negatives}. Pass a larger range_max."
         )
     if min_score is not None and max_score is not None and min_score > max_score:
-        raise ValueError(
-            f"min_score={min_score} is more than max_score={max_score}; exchange them."
-        )
-    texts = number_texts(queries, positives, corpus)
-    never = texts.never_negative()
-    query_vectors, vectors = _embed(texts, embedder, query_embedder)
-    corpus_vectors = vectors[: texts.n_corpus]
-    judge: ScoreFunction = partial(cosines_of, query_vectors, vectors)
+        raise ValueError(f"min_score={min_score} is greater than max_score={max_score}. Swap them.")
+    texts = read_corpus(queries, positives, corpus)
+    excluded = texts.find_excluded()
+    query_embeddings, embeddings = _compute_embeddings(texts, embedder, query_embedder)
+    corpus_embeddings = embeddings[: texts.n_corpus]
+    score: ScoreFunction = partial(compute_similarities, query_embeddings, embeddings)
     if scorer is not None:
-        judge = partial(predicted, scorer, texts)
-    limits = Limits(max_score, min_score, absolute_margin, relative_margin)
-    draw = np.random.default_rng(draw_seed(random_state)) if sampling == "random" else None
+        score = partial(predict_scores, scorer, texts)
+    limits = ScoreLimits(max_score, min_score, absolute_margin, relative_margin)
+    rng = np.random.default_rng(draw_seed(random_state)) if sampling == "random" else None
     blocks = list(gen_batches(len(texts.queries), block_size))
-    picked = []
+    ranks = (range_min, range_max)
+    selections = []
     with progress_bar(len(blocks), shown=bool(verbose), work="mining", unit="block") as bar:
         for block in blocks:
-            near = nearest(query_vectors, corpus_vectors, never, block, (range_min, range_max))
-            picked.append(
-                pick(
+            neighbors = find_neighbors(query_embeddings, corpus_embeddings, excluded, block, ranks)
+            selections.append(
+                select_negatives(
                     texts,
                     block,
-                    near,
-                    judge=judge,
+                    neighbors,
+                    score=score,
                     limits=limits,
                     n_negatives=n_negatives,
-                    draw=draw,
+                    rng=rng,
                 )
             )
             bar.update()
-    mined = _as_frame(texts, picked)
-    n_found = np.bincount(mined["query_row"], minlength=len(texts.query))
+    mined = _make_frame(texts, selections)
+    n_found = np.bincount(mined["query_row"], minlength=len(texts.query_ids))
     n_few, n_none = ((n_found < n).sum() for n in (n_negatives, 1))
     if n_few:
         warn(
@@ -202,29 +220,29 @@ def mine_hard_negatives(
     return mined
 
 
-def _embed(texts: NumberedTexts, embedder: Any, query_embedder: Any) -> tuple[Any, Any]:
-    """Return the vectors of the queries and of the documents."""
-    embedder = fitted("embedder", embedder, texts.documents)
-    vectors = unit_vectors("embedder", embedder, texts.documents)
+def _compute_embeddings(texts: Corpus, embedder: Any, query_embedder: Any) -> tuple[Any, Any]:
+    """Compute the embeddings of the queries and of the documents."""
+    embedder = fit_if_needed("embedder", embedder, texts.documents)
+    embeddings = compute_unit_embeddings("embedder", embedder, texts.documents)
     if query_embedder is None:
-        return unit_vectors("embedder", embedder, texts.queries), vectors
-    query_embedder = fitted("query_embedder", query_embedder, texts.documents)
-    query_vectors = unit_vectors("query_embedder", query_embedder, texts.queries)
-    if query_vectors.shape[1] != vectors.shape[1]:
+        return compute_unit_embeddings("embedder", embedder, texts.queries), embeddings
+    query_embedder = fit_if_needed("query_embedder", query_embedder, texts.documents)
+    query_embeddings = compute_unit_embeddings("query_embedder", query_embedder, texts.queries)
+    if query_embeddings.shape[1] != embeddings.shape[1]:
         raise ValueError(
-            f"query_embedder gives vectors of {query_vectors.shape[1]} dimensions, and embedder of "
-            f"{vectors.shape[1]}. Pass two with the same model."
+            f"query_embedder returns embeddings of {query_embeddings.shape[1]} dimensions, but embedder "
+            f"of {embeddings.shape[1]}. Pass two embedders with the same model."
         )
-    return query_vectors, vectors
+    return query_embeddings, embeddings
 
 
-def _as_frame(texts: NumberedTexts, picked: list[Selection]) -> pd.DataFrame:
+def _make_frame(texts: Corpus, selections: list[Selection]) -> pd.DataFrame:
     row, document, rank, positive_score, negative_score = map(
-        np.concatenate, zip(*picked, strict=True)
+        np.concatenate, zip(*selections, strict=True)
     )
     columns = {
-        "query": [texts.queries[i] for i in texts.query[row]],
-        "positive": [texts.documents[i] for i in texts.positive[row]],
+        "query": [texts.queries[i] for i in texts.query_ids[row]],
+        "positive": [texts.documents[i] for i in texts.positive_ids[row]],
         "negative": [texts.documents[i] for i in document],
     }
     frame = pd.DataFrame(columns, dtype=str).assign(

@@ -1,4 +1,4 @@
-"""Which of the nearest texts are taken: scores, limits, and a choice among what is left."""
+"""Select negatives among the neighbors of each query: scores, limits and sampling."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .corpus import NumberedTexts
-from .neighbors import Near
+from .corpus import Corpus
+from .neighbors import Neighbors
 
-# Numbers of queries and of documents -> the score of each pair, float64.
+# Computes the float64 score of each pair from the indices of its query and its document.
 ScoreFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Selection(NamedTuple):
-    """Negatives, one after the other."""
+    """The selected negatives, one entry each."""
 
     row: np.ndarray
     document: np.ndarray
@@ -25,8 +25,8 @@ class Selection(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What scores negatives may have; see `mine_hard_negatives`."""
+class ScoreLimits:
+    """Limits of the scores of negatives; see `mine_hard_negatives`."""
 
     max_score: float | None
     min_score: float | None
@@ -36,8 +36,8 @@ class Limits:
     def __bool__(self) -> bool:
         return any(limit is not None for limit in vars(self).values())
 
-    def hold(self, scores: np.ndarray, positive_score: float) -> np.ndarray:
-        """Say for each score whether it is within the limits."""
+    def mask(self, scores: np.ndarray, positive_score: float) -> np.ndarray:
+        """Return a mask of the scores within the limits."""
         within = np.ones(len(scores), dtype=bool)
         if self.max_score is not None:
             within &= scores <= self.max_score
@@ -50,58 +50,59 @@ class Limits:
         return within
 
 
-def predicted(
-    scorer: Any, texts: NumberedTexts, query: np.ndarray, document: np.ndarray
+def predict_scores(
+    scorer: Any, corpus: Corpus, query: np.ndarray, document: np.ndarray
 ) -> np.ndarray:
-    """Return the scores that an estimator predicts for pairs."""
+    """Predict the scores of pairs with an estimator."""
     pairs = np.empty((len(query), 2), dtype=object)
-    pairs[:, 0] = [texts.queries[i] for i in query]
-    pairs[:, 1] = [texts.documents[i] for i in document]
+    pairs[:, 0] = [corpus.queries[i] for i in query]
+    pairs[:, 1] = [corpus.documents[i] for i in document]
     if not len(pairs):
         return np.empty(0)
-    # A scorer that was fitted on a frame wants its names again.
+    # A scorer that was fitted to a data frame requires its column names.
     names = getattr(scorer, "feature_names_in_", None)
-    asked = pairs if names is None else pd.DataFrame(pairs, columns=names)
-    scores = np.asarray(scorer.predict(asked))
+    X = pairs if names is None else pd.DataFrame(pairs, columns=names)
+    scores = np.asarray(scorer.predict(X))
     if scores.shape not in [(len(pairs),), (len(pairs), 1)] or scores.dtype.kind not in "fiub":
         raise ValueError(
-            f"scorer predicts an array of shape {scores.shape} and dtype {scores.dtype} for "
+            f"scorer predicted an array of shape {scores.shape} and dtype {scores.dtype} for "
             f"{len(pairs)} pairs. Pass one that predicts a number for each."
         )
     if not np.isfinite(scores).all():
         first = int(np.argmin(np.isfinite(scores)))
         raise ValueError(
-            f"scorer predicts {scores.ravel()[first]} for {pairs[first].tolist()}. Pass one that "
+            f"scorer predicted {scores.ravel()[first]} for {pairs[first].tolist()}. Pass one that "
             "predicts finite numbers."
         )
     return scores.ravel().astype(np.float64)
 
 
-def pick(
-    texts: NumberedTexts,
+def select_negatives(
+    corpus: Corpus,
     block: slice,
-    near: Near,
+    neighbors: Neighbors,
     *,
-    judge: ScoreFunction,
-    limits: Limits,
+    score: ScoreFunction,
+    limits: ScoreLimits,
     n_negatives: int,
-    draw: np.random.Generator | None,
+    rng: np.random.Generator | None,
 ) -> Selection:
-    """Pick the negatives of each row whose query is in a block."""
-    rows = texts.rows_of(block)
-    positive_scores = judge(texts.query[rows], texts.positive[rows])
-    # A scorer may be slow. Without limits, it sees no more than what is picked.
-    scores = judge(near.query, near.document) if limits else None
-    picked = []
-    starts, stops = (np.searchsorted(near.query, texts.query[rows] + i) for i in (0, 1))
+    """Select the negatives of each row whose query is in the block."""
+    rows = corpus.find_rows(block)
+    positive_scores = score(corpus.query_ids[rows], corpus.positive_ids[rows])
+    # A scorer may be slow. Without limits, it only scores the selected negatives.
+    scores = score(neighbors.query, neighbors.document) if limits else None
+    selected = []
+    starts, stops = (np.searchsorted(neighbors.query, corpus.query_ids[rows] + i) for i in (0, 1))
     for start, stop, positive_score in zip(starts, stops, positive_scores, strict=True):
-        places = np.arange(start, stop)
+        candidates = np.arange(start, stop)
         if scores is not None:
-            places = places[limits.hold(scores[start:stop], positive_score)]
-        if draw is not None and len(places) > n_negatives:
-            places = np.sort(draw.choice(places, n_negatives, replace=False))
-        picked.append(places[:n_negatives])
-    which = np.repeat(np.arange(len(rows)), [len(places) for places in picked])
-    query, document, rank = (values[np.concatenate(picked)] for values in near)
-    negative_scores = judge(query, document) if scores is None else scores[np.concatenate(picked)]
-    return Selection(rows[which], document, rank, positive_scores[which], negative_scores)
+            candidates = candidates[limits.mask(scores[start:stop], positive_score)]
+        if rng is not None and len(candidates) > n_negatives:
+            candidates = np.sort(rng.choice(candidates, n_negatives, replace=False))
+        selected.append(candidates[:n_negatives])
+    row = np.repeat(np.arange(len(rows)), [len(candidates) for candidates in selected])
+    indices = np.concatenate(selected)
+    query, document, rank = (values[indices] for values in neighbors)
+    negative_scores = score(query, document) if scores is None else scores[indices]
+    return Selection(rows[row], document, rank, positive_scores[row], negative_scores)

@@ -500,17 +500,17 @@ def test_the_range_stays_with_copies_and_goes_with_a_folder(tmp_path):
 
 def test_a_model_without_a_head_gets_one_and_says_so():
     with pytest.warns(
-        NewHeadWarning, match=r"has no head that reads pairs: it gets one with random"
+        NewHeadWarning, match=r"has no classification head. A new head is initialized with random"
     ):
         scorer = tuned(model=TINY)
     assert scorer.encoder_.head.out_dim == 1
-    with pytest.warns(NewHeadWarning, match="has a head for something else: it gets one"):
+    with pytest.warns(NewHeadWarning, match="has a head for another task. A new head"):
         assert tuned(model=TINY_NLI).encoder_.head.out_dim == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error", NewHeadWarning)
         tuned()
         classified()
-    with pytest.warns(NewHeadWarning, match="the model that was passed has no head"):
+    with pytest.warns(NewHeadWarning, match="The model that was passed has no class"):
         tuned(model=load_encoder(TINY).replace(source=None))
     for seed in (0, 1):
         alike = [tuned(model=TINY, random_state=seed).fingerprint_ for _ in range(2)]
@@ -897,7 +897,7 @@ def test_warm_start_of_a_classifier_keeps_its_classes():
         assert warm.classes_.tolist() == classes
         np.testing.assert_allclose(warm.decision_function(PAIRS), before, atol=1e-4)
     with pytest.raises(
-        ValueError, match=r"y has the classes \['a', 'b'\], and with warm_start they"
+        ValueError, match=r"y has the classes \['a', 'b'\], but with warm_start they"
     ):
         warm.fit(PAIRS, [*"ab"] * 12)
 
@@ -1105,7 +1105,7 @@ def test_a_head_for_these_classes_stays_whatever_their_order():
         named = dict(zip(of_place, NLI, strict=True))
         assert [named[label] for label in fitted.predict(PAIRS)] == as_it_is.predict(PAIRS).tolist()
     assert len(set(as_it_is.predict(PAIRS))) > 1
-    with pytest.warns(NewHeadWarning, match="a head for something else"):
+    with pytest.warns(NewHeadWarning, match="a head for another task"):
         other = classified(y=np.array([*"abc"] * 8), max_steps=1)
     assert other.encoder_.head.labels == [*"abc"]
     with pytest.warns(NewHeadWarning):
@@ -1207,7 +1207,7 @@ def test_triplets_are_learnt_from_and_pairs_predicted():
         assert scorer.score_range_ == (0.0, 1.0)
         with pytest.raises(ValueError, match="X has 3 features"):
             scorer.predict(TRIPLETS)
-        with pytest.raises(ValueError, match="X has 3 columns of text, and a pair has two"):
+        with pytest.raises(ValueError, match="X has 3 text columns, but a pair has two"):
             scorer.fit_transform(TRIPLETS, y)
     named = tuned()
     assert named.feature_names_in_.tolist() == ["a", "b"]
@@ -1251,7 +1251,7 @@ def test_a_scoring_monitor_sees_the_model_after_each_epoch(callback, kind):
 @pytest.mark.parametrize(
     ("X", "y", "how", "message"),
     [
-        (PAIRS, ["good"] * N, {}, "y has values such as 'good', and a score is a number"),
+        (PAIRS, ["good"] * N, {}, "requires a numeric y, got values such as 'good'"),
         (PAIRS, SCORES[:-1], {}, "inconsistent numbers of samples"),
         (PAIRS, [*SCORES[:-1], np.nan], {}, r"y\[23\] is missing"),
         (PAIRS, [*SCORES[:-1], np.inf], {}, "y contains infinity"),
@@ -1355,10 +1355,10 @@ def test_what_a_scorer_cannot_learn_is_named(X, y, how, message):
     [
         (PAIRS, SCORES, {}, "Unknown label type: continuous"),
         (PAIRS, None, {}, "requires y to be passed, but the target y is None: with a fine_tuner"),
-        (PAIRS, ["one"] * N, {}, "y has one class, .*one.*: there is nothing to tell apart"),
+        (PAIRS, ["one"] * N, {}, r"y contains one class \('one'\); at least two"),
         (PAIRS, [*CLASSES[:-1], None], {}, r"y\[23\] is missing"),
         (PAIRS, CLASSES[:-1], {}, "inconsistent numbers of samples"),
-        (TRIPLETS, CLASSES, {}, "X has 3 columns of text, and a pair has two"),
+        (TRIPLETS, CLASSES, {}, "X has 3 text columns, but a pair has two"),
         (
             PAIRS,
             CLASSES,

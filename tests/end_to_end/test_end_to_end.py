@@ -41,10 +41,11 @@ from sk_sentemb import (
     release_models,
 )
 from sk_sentemb.cache import MemoryCache
-from sk_sentemb.end_to_end.fusion import ACTIVATIONS, FUSIONS
+from sk_sentemb.end_to_end.fusion import FUSIONS
+from sk_sentemb.end_to_end.head import ACTIVATIONS
 from sk_sentemb.exceptions import MissingImageWarning, ModelNotFoundError, TruncationWarning
-from tests.checks.text_checks import CONTAINERS, MISSING
-from tests.checks.text_checks import TEXTS as SIX_TEXTS
+from tests.checks.data import CONTAINERS, MISSING
+from tests.checks.data import TEXTS as SIX_TEXTS
 from tests.helpers.images import PICTURES, TINY_VIT
 from tests.helpers.tiny_models import NO_DROPOUT, OTHER, PROMPTED, PROMPTS, TINY, assert_same_rows
 
@@ -192,7 +193,7 @@ def test_columns_go_by_scikit_learns_rules(of_shop, of_texts):
         of_shop.predict(SHOP.assign(more=1))
     with pytest.raises(ValueError, match="1 features, but SentenceClassifier is expecting 5"):
         of_shop.predict(TEXTS)
-    with pytest.raises(ValueError, match=r"has no column names, and .* columns of several roles"):
+    with pytest.raises(ValueError, match=r"has no column names, but .* columns of several roles"):
         of_shop.predict(SHOP.to_numpy())
     with pytest.raises(ValueError, match="5 features, but SentenceClassifier is expecting 1"):
         of_texts.predict(SHOP)
@@ -253,13 +254,13 @@ def test_a_frame_of_one_column_with_few_words_is_texts():
         (TEXTS[0], {}, ValueError, "string object received. Pass"),
         ([], {}, ValueError, "inconsistent numbers of samples"),
         (TEXTS[:-1], {}, ValueError, "inconsistent numbers of samples"),
-        (SHOP[["price", "size"]], {}, ValueError, r"no column of text: .* categorical \['size'\]"),
-        (SHOP[["price"]], {}, ValueError, r"no column of text: .* numeric \['price'\]"),
-        (SHOP, {"text": []}, ValueError, r"no column of text: .* other \['review'\]"),
+        (SHOP[["price", "size"]], {}, ValueError, r"no text column. .* categorical \['size'\]"),
+        (SHOP[["price"]], {}, ValueError, r"no text column. .* numeric \['price'\]"),
+        (SHOP, {"text": []}, ValueError, r"no text column. .* other \['review'\]"),
         (SHOP, {"text": ["title"]}, ValueError, "no column 'title'; its columns are"),
         (SHOP, {"text": ["review"], "numeric": ["review"]}, ValueError, "both 'text' and"),
         (SHOP, {"text": 3}, ValueError, "'text' parameter"),
-        (TEXTS, {"numeric": ["price"]}, ValueError, "but X has no column names"),
+        (TEXTS, {"numeric": ["price"]}, ValueError, "requires column names, but X has none"),
         (SHOP[["review", "review", "size"]], {}, ValueError, "more than one column of the name"),
         (SHOP.set_axis([*"abcd", 5], axis=1), {}, TypeError, "not strings, such as 5"),
         ({"review": TEXTS}, {}, TypeError, "X is of type dict"),
@@ -268,8 +269,8 @@ def test_a_frame_of_one_column_with_few_words_is_texts():
         (SHOP.assign(review=[b"x"] * 24), {"text": "review"}, TypeError, "bytes in row 0"),
         (TEXTS, {"fusion": "sum"}, ValueError, "'fusion' parameter"),
         (TEXTS, {"hidden_layer_sizes": 8}, ValueError, "'hidden_layer_sizes' parameter"),
-        (TEXTS, {"hidden_layer_sizes": [8, 0]}, ValueError, "pass whole numbers above 0"),
-        (TEXTS, {"hidden_layer_sizes": [2.5]}, ValueError, "pass whole numbers above 0"),
+        (TEXTS, {"hidden_layer_sizes": [8, 0]}, ValueError, "pass integers above 0"),
+        (TEXTS, {"hidden_layer_sizes": [2.5]}, ValueError, "pass integers above 0"),
         (TEXTS, {"activation": "sine"}, ValueError, "'activation' parameter"),
         (TEXTS, {"dropout": 1.0}, ValueError, "'dropout' parameter"),
         (TEXTS, {"missing": "zero"}, ValueError, "'missing' parameter"),
@@ -307,7 +308,7 @@ def test_a_row_does_not_depend_on_its_neighbours(of_shop):
 
 def test_more_rows_than_go_through_the_head_at_once(monkeypatch, of_shop):
     expected = of_shop.decision_function(SHOP)
-    monkeypatch.setattr("sk_sentemb.end_to_end._base._ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("sk_sentemb.end_to_end._base._BATCH_ROWS", 5)
     assert_same_rows(of_shop.decision_function(SHOP), expected)
     assert of_shop.predict_proba(SHOP[:20]).shape == (20, 2)
 
@@ -517,8 +518,8 @@ def test_a_constant_is_predicted():
         (regressor, None, "requires y to be passed, but the target y is None"),
         (classifier, LABELS[:-1], "inconsistent numbers of samples"),
         (regressor, NUMBERS[:-1], "inconsistent numbers of samples"),
-        (classifier, ["sea"] * 24, "y has one class, 'sea': there is nothing to tell apart"),
-        (classifier, np.zeros(24), "y has one class, 0.0"),
+        (classifier, ["sea"] * 24, r"y contains one class \('sea'\); at least two"),
+        (classifier, np.zeros(24), r"y contains one class \(0.0\)"),
         (classifier, NUMBERS, "Unknown label type: continuous"),
         (classifier, [*LABELS[:-1], None], r"y\[23\] is missing"),
         (classifier, [*range(23), np.nan], r"y\[23\] is missing"),
@@ -526,8 +527,8 @@ def test_a_constant_is_predicted():
         (regressor, [*NUMBERS[:-1], np.inf], "infinity"),
         (regressor, LABELS, "could not convert string to float"),
         (classifier, SEVERAL + np.arange(24)[:, None], "several columns of more than two classes"),
-        (classifier, SEVERAL * 2, r"several columns with \[0, 2\]: pass 0 and 1"),
-        (classifier, SEVERAL * 2 - 1, r"several columns with \[-1, 1\]: pass 0 and 1"),
+        (classifier, SEVERAL * 2, r"several columns with the values \[0, 2\]\. Pass 0 or 1"),
+        (classifier, SEVERAL * 2 - 1, r"several columns with the values \[-1, 1\]\. Pass 0 or 1"),
         (classifier, [["a"], ["b", "c"]] * 12, "MultiLabelBinarizer"),
         (regressor, np.zeros((24, 2, 2)), "dim 3"),
     ],
@@ -644,7 +645,7 @@ def test_heads_learn_and_have_no_dropout_in_predictions(fusion, sizes, activatio
     assert not any(module.training for module in fitted.head_.modules())
     assert not any(p.requires_grad for p in fitted.head_.parameters())
     np.testing.assert_array_equal(fitted.decision_function(SHOP), fitted.decision_function(SHOP))
-    linear = [m for m in fitted.head_.follower if isinstance(m, torch.nn.Linear)]
+    linear = [m for m in fitted.head_.layers if isinstance(m, torch.nn.Linear)]
     assert [m.out_features for m in linear] == [*sizes, 2]
     assert fitted.transform(SHOP).shape == (24, linear[0].in_features)
     assert fitted.transform(SHOP).shape[1] == (43 if fusion == "concat" else 32)
@@ -652,7 +653,7 @@ def test_heads_learn_and_have_no_dropout_in_predictions(fusion, sizes, activatio
 
 def test_the_outputs_are_what_the_follower_makes_of_the_fused():
     fitted = classifier(hidden_layer_sizes=(4,), activation="tanh").fit(SHOP, [*"abc"] * 8)
-    first, last = (m for m in fitted.head_.follower if isinstance(m, torch.nn.Linear))
+    first, last = (m for m in fitted.head_.layers if isinstance(m, torch.nn.Linear))
     W, b, V, c = (p.numpy() for m in (first, last) for p in (m.weight, m.bias))
     by_hand = np.tanh(fitted.transform(SHOP) @ W.T + b) @ V.T + c
     np.testing.assert_allclose(fitted.decision_function(SHOP), by_hand, atol=1e-5)
@@ -702,8 +703,8 @@ def test_a_query_attends_to_the_parts(parts):
 )
 def test_a_head_of_ones_own(head):
     fitted = classifier(head=head, fusion="gated").fit(SHOP, LABELS)
-    assert isinstance(fitted.head_.follower, (TwoLayers, torch.nn.Linear))
-    assert not fitted.head_.follower.training
+    assert isinstance(fitted.head_.layers, (TwoLayers, torch.nn.Linear))
+    assert not fitted.head_.layers.training
     np.testing.assert_array_equal(fitted.predict(SHOP), fitted.predict(SHOP))
     again = pickle.loads(pickle.dumps(fitted))
     assert_same_rows(again.decision_function(SHOP), fitted.decision_function(SHOP))
@@ -716,11 +717,11 @@ def test_a_head_of_ones_own(head):
 @pytest.mark.parametrize(
     ("head", "error", "message"),
     [
-        (torch.nn.Linear(32, 2), TypeError, "head is the module Linear.*Pass what makes one"),
+        (torch.nn.Linear(32, 2), TypeError, "head is the module Linear.*Pass a callable"),
         (lambda n_inputs, n_outputs: None, TypeError, r"head\(32, 2\) returned None"),
         (lambda n_in, n_out: torch.nn.Linear(n_in, n_out + 1), ValueError, r"shape \(8, 3\)"),
-        (lambda n_in, n_out: torch.nn.Linear(n_in, 1), ValueError, r"\(8, 2\) are needed"),
-        (lambda n_in, n_out: torch.nn.Flatten(0), ValueError, "2 for each row"),
+        (lambda n_in, n_out: torch.nn.Linear(n_in, 1), ValueError, r"expected \(8, 2\)"),
+        (lambda n_in, n_out: torch.nn.Flatten(0), ValueError, "2 numbers for each row"),
         ("linear", ValueError, "'head' parameter"),
     ],
 )
@@ -797,10 +798,10 @@ def test_numbers_that_are_not_finite_are_named():
     fitted = made.fit(X, LABELS)
     X["photo"] = [*X["photo"][:7], None, *X["photo"][8:]]
     for method in (fitted.predict, lambda X: clone(made).fit(X, LABELS)):
-        with pytest.raises(ValueError, match=r"row 7 of X .* has nan as 'image-photo__"):
+        with pytest.raises(ValueError, match=r"row 7 of X .* has nan in 'image-photo__"):
             method(X)
     of_shop = classifier(how=HEAD_ALONE).fit(SHOP, LABELS)
-    with pytest.raises(ValueError, match=r"row 3 of X .* has inf as 'numeric.*price'"):
+    with pytest.raises(ValueError, match=r"row 3 of X .* has inf in 'numeric.*price'"):
         of_shop.predict(SHOP.assign(price=[*SHOP["price"][:3], 1e300, *SHOP["price"][4:]]))
 
 

@@ -422,7 +422,7 @@ def test_an_embedders_soft_max_may_be_learnt_first():
         ({"loss": "softmax"}, "loss='softmax': the loss of an estimator with a head of its own"),
         ({"metric": "spearman", "validation_fraction": 0.2}, "is of pairs of texts"),
         ({"validation_data": (SHOP,)}, "validation_data has 1 items"),
-        ({"validation_data": (SHOP, None)}, "the y of validation_data is None"),
+        ({"validation_data": (SHOP, None)}, r"validation_data\[1\] is None"),
         ({"validation_data": (TEXTS, LABELS)}, "1 features, but SentenceClassifier is expecting 5"),
         ({"validation_data": (SHOP, LABELS[:3])}, "inconsistent numbers of samples"),
         (
@@ -441,9 +441,9 @@ def test_bad_parameters_are_named(how, message):
 
 
 def test_bad_validation_data_of_labels_and_numbers_are_named():
-    with pytest.raises(ValueError, match="y of validation_data has 2 labels, and y has 3"):
+    with pytest.raises(ValueError, match=r"validation_data\[1\] has 2 labels, but y has 3"):
         classifier(how={"validation_data": (SHOP, SEVERAL[:, :2])}).fit(SHOP, SEVERAL)
-    with pytest.raises(ValueError, match="y of validation_data has 3 columns, and the head has 1"):
+    with pytest.raises(ValueError, match=r"validation_data\[1\] has 3 columns, but the head has 1"):
         regressor(how={"validation_data": (SHOP, SEVERAL)}).fit(SHOP, NUMBERS)
     holes = SHOP.assign(review=[None, *TEXTS[1:]])
     with pytest.raises(ValueError, match="row 0, column 0 of X has no text"):
@@ -664,12 +664,17 @@ def test_a_warm_start_keeps_units_and_tables():
     [
         (TEXTS, LABELS, {}, "1 features, but SentenceClassifier is expecting 5"),
         (SHOP.drop(columns="size"), LABELS, {}, "feature names should match"),
-        (SHOP, [*"abc"] * 8, {}, r"classes \['a', 'b', 'c'\], and with warm_start"),
-        (SHOP, SEVERAL, {}, r"labels \[0, 1, 2\], and with warm_start they must be those of"),
-        (SHOP, LABELS, {"hidden_layer_sizes": (8,)}, "with warm_start, the head goes on as it is"),
-        (SHOP, LABELS, {"fusion": "gated"}, "with warm_start, the head goes on as it is"),
+        (SHOP, [*"abc"] * 8, {}, r"classes \['a', 'b', 'c'\], but with warm_start"),
+        (SHOP, SEVERAL, {}, r"labels \[0, 1, 2\], but with warm_start they must be those of"),
+        (
+            SHOP,
+            LABELS,
+            {"hidden_layer_sizes": (8,)},
+            "With warm_start, training continues with the head",
+        ),
+        (SHOP, LABELS, {"fusion": "gated"}, "With warm_start, training continues with the head"),
         (SHOP[:0], [], {}, "with warm_start"),
-        (SHOP, LABELS, {"categorical": []}, "where categorical was auto, and now it is"),
+        (SHOP, LABELS, {"categorical": []}, "where categorical was auto, but now it is"),
         (SHOP, LABELS, {"image_embedder": ImageEmbedder()}, "image_embedder was None"),
     ],
 )
@@ -681,7 +686,7 @@ def test_a_warm_start_with_something_else_is_named(X, y, params, message):
 
 def test_a_warm_start_with_other_outputs_is_named():
     warm = regressor(warm_start=True, how={"trainable": "head"}).fit(SHOP, NUMBERS)
-    with pytest.raises(ValueError, match="y has 2 columns, and the head has 1 outputs"):
+    with pytest.raises(ValueError, match="y has 2 columns, but the head has 1 outputs"):
         warm.fit(SHOP, np.c_[NUMBERS, NUMBERS])
     labels = classifier(warm_start=True, how={"trainable": "head"}).fit(SHOP, SEVERAL)
     with pytest.raises(ValueError, match="those of the last fit"):

@@ -208,7 +208,7 @@ def test_any_parameters_give_what_the_reference_gives(
     pool = set(corpus or positives)
     pairs = [*zip(queries, positives, strict=True), *zip(queries, queries, strict=True)]
     if all(pool <= {p for q, p in pairs if q == query} for query in queries):
-        with pytest.raises(ValueError, match="corpus has nothing but positives"):
+        with pytest.raises(ValueError, match="corpus has no possible negatives"):
             mine(embedder, queries, positives, corpus, **params)
         return
     found = mine(embedder, queries, positives, corpus, **params)
@@ -380,7 +380,7 @@ def test_a_scorer_sees_no_more_pairs_than_it_must(params, n_pairs):
         (lambda X: np.zeros((len(X), 3)), r"shape \(1, 3\) and dtype float64 for 1 pairs"),
         (lambda X: np.array(["yes"] * len(X)), r"shape \(1,\) and dtype <U3 for 1 pairs"),
         (lambda X: np.zeros(len(X) + 1), r"shape \(2,\)"),
-        (lambda X: np.full(len(X), np.nan), r"scorer predicts nan for \['ferry', 'pier'\]"),
+        (lambda X: np.full(len(X), np.nan), r"scorer predicted nan for \['ferry', 'pier'\]"),
     ],
 )
 def test_a_scorer_that_gives_no_number_for_each_pair_is_an_error(scores, message):
@@ -515,7 +515,7 @@ def test_an_embedder_that_would_be_fine_tuned_first_is_an_error():
 def test_embedders_of_different_dimensions_are_an_error():
     shorter = SentenceEmbedder(TINY, truncate_dim=8)
     with pytest.raises(
-        ValueError, match="query_embedder gives vectors of 8 dimensions, and embedder of 32"
+        ValueError, match="query_embedder returns embeddings of 8 dimensions, but embedder of 32"
     ):
         mine(SentenceEmbedder(TINY), QUERIES, POSITIVES, query_embedder=shorter)
 
@@ -523,7 +523,7 @@ def test_embedders_of_different_dimensions_are_an_error():
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
-        (lambda texts: np.ones((1, 3)), "embedder gives 1 vectors for 5 texts"),
+        (lambda texts: np.ones((1, 3)), "embedder returned 1 embeddings for 5 texts"),
         (lambda texts: np.full((len(texts), 3), np.nan), "the output of embedder contains NaN"),
     ],
 )
@@ -559,7 +559,7 @@ def test_texts_are_any_column(column):
 @pytest.mark.parametrize(
     ("queries", "positives", "corpus", "message"),
     [
-        (["ferry"] * 3, ["pier"] * 2, None, "queries has 3 rows and positives has 2"),
+        (["ferry"] * 3, ["pier"] * 2, None, "queries has 3 rows, but positives has 2"),
         (["ferry", None], ["ice", "net"], None, r"row 1 of queries has no text \(1 of 2 rows"),
         (["ferry", "gull"], ["ice", np.nan], None, r"row 1 of positives has no text"),
         (["ferry"], ["ice"], [pd.NA, "ice", None], r"row 0 of corpus has no text \(2 of 3 rows"),
@@ -568,14 +568,19 @@ def test_texts_are_any_column(column):
         (["ferry"], ["ice"], [["ice", "net"]], "corpus has 2 columns"),
         (["ferry"], "ice", None, "positives, here called X: .* string object received"),
         (["ferry"], ["ice"], {"ice"}, "corpus, here called X: X is of type set"),
-        (["ferry"], ["ice"], None, "corpus has nothing but positives: of its 1 distinct texts"),
+        (
+            ["ferry"],
+            ["ice"],
+            None,
+            "corpus has no possible negatives: each of its 1 distinct texts",
+        ),
         (
             ["ferry"] * 2,
             ["ice", "net"],
             ["net", "ferry", "ice"],
-            "corpus has nothing but positives",
+            "corpus has no possible negatives",
         ),
-        (["ferry", "gull"], ["gull", "ferry"], None, "corpus has nothing but positives"),
+        (["ferry", "gull"], ["gull", "ferry"], None, "corpus has no possible negatives"),
     ],
 )
 def test_texts_that_cannot_be_used_are_an_error(queries, positives, corpus, message):
@@ -589,9 +594,9 @@ def test_texts_that_cannot_be_used_are_an_error(queries, positives, corpus, mess
         ({"n_negatives": 0}, "'n_negatives' parameter of mine_hard_negatives .* Got 0"),
         ({"range_min": -1}, "'range_min' parameter of mine_hard_negatives .* Got -1"),
         ({"range_max": 1.5}, "'range_max' parameter"),
-        ({"range_min": 9, "range_max": 3}, "range_min=9 and range_max=3 leave 0 texts for n_neg"),
-        ({"range_max": 2}, "range_min=0 and range_max=2 leave 2 texts for n_negatives=3"),
-        ({"min_score": 0.5, "max_score": 0.4}, "min_score=0.5 is more than max_score=0.4"),
+        ({"range_min": 9, "range_max": 3}, "range_min=9 and range_max=3 leave 0 texts, but n_neg"),
+        ({"range_max": 2}, "range_min=0 and range_max=2 leave 2 texts, but n_negatives=3"),
+        ({"min_score": 0.5, "max_score": 0.4}, "min_score=0.5 is greater than max_score=0.4"),
         ({"max_score": "high"}, "'max_score' parameter"),
         ({"absolute_margin": np.nan}, "'absolute_margin' parameter"),
         ({"sampling": "best"}, "'sampling' parameter"),

@@ -11,10 +11,11 @@ from tests.helpers.vision_checkpoints import VISION, make_clip
 
 _SCRATCH = TemporaryDirectory(prefix="sk_sentemb-")
 atexit.register(_SCRATCH.cleanup)
+SCRATCH = Path(_SCRATCH.name)
 
-TINY_CLIP = make_clip(Path(_SCRATCH.name, "clip"), layout="old")
-OTHER_CLIP = make_clip(Path(_SCRATCH.name, "other-clip"), layout="old", seed=1)
-TINY_VIT = VISION["vit"](Path(_SCRATCH.name, "vit"))
+TINY_CLIP = make_clip(Path(SCRATCH, "clip"), layout="old")
+OTHER_CLIP = make_clip(Path(SCRATCH, "other-clip"), layout="old", seed=1)
+TINY_VIT = VISION["vit"](Path(SCRATCH, "vit"))
 
 # Height and width.
 SHAPES = [(40, 60), (24, 24), (1, 1), (1, 50), (3, 50), (50, 3), (7, 200), (100, 30)]
