@@ -42,7 +42,6 @@ class _TextCollector(HTMLParser):
         self.is_html = "<!--" in source
         self.hidden_tag = ""
         self.feed(source)
-        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._break_line(tag)
@@ -77,11 +76,10 @@ def html_to_text(text: str) -> str:
     if "<" in text:
         *parts, last = text.split("]]>")
         text = "".join([*map(_unwrap_cdata, parts), last])
-        # Parsers of different versions of Python drop or keep an incomplete tag at the end.
-        source, end, rest = _escape_other_markup(text).rpartition(">")
-        collector = _TextCollector(f"{source}{end}")
+        collector = _TextCollector(_escape_other_markup(text))
         if collector.is_html and not collector.hidden_tag:
-            text = "".join([*collector.shown, unescape(rest)])
+            # What the parser still holds is an incomplete tag, which is text; close() may drop it.
+            text = "".join([*collector.shown, unescape(collector.rawdata)])
     return _REFERENCE.sub(_resolve_reference, text) if "&" in text else text
 
 

@@ -45,6 +45,8 @@ HTML = {
     "<script>no</script>yes <script> too": "yes <script> too",
     "<script>'<script>'</script>yes": "yes",
     "<template>no<p>no</p>no</template>yes<TEMPLATE> too": "yes<TEMPLATE> too",
+    "<p>5 <a and <b href='x>y</b> z": "5 <a and <b href='x>y</b> z",
+    "<p>fish &amp; chips &ampx": "fish & chips &ampx",
     "<template>a<!-- </template> -->": "<template>a<!-- </template> -->",
     "<svg><path d='M0 0'/></svg>": "<path d='M0 0'/>",
     "<p>a <String/> b<br/>c</p>": "a <String/> b c",
