@@ -6,6 +6,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 
 from sphinx.util import logging as sphinx_logging
+from sphinx_gallery.sorting import ExplicitOrder
 
 project = "sk_sentemb"
 author = "The sk_sentemb developers"
@@ -31,6 +32,7 @@ html_title = "sk_sentemb"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_theme_options = {
+    "github_url": "https://github.com/sk-sentemb/sk_sentemb",
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
@@ -95,12 +97,30 @@ examples_without_data = {
     if not (DATA / dataset).is_dir()
 }
 
+ORDER = [
+    "quickstart.py",
+    "plot_grid_search.py",
+    "plot_tabular_and_text.py",
+    "plot_clustering.py",
+    "plot_fine_tuning.py",
+    "plot_few_shot.py",
+    "plot_fine_tuning_search.py",
+    "plot_matryoshka.py",
+    "plot_cross_encoder.py",
+    "plot_nli.py",
+    "plot_multimodal.py",
+    "plot_end_to_end.py",
+    "plot_image_and_text.py",
+    "*",
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": (
         rf"[/\\](?!({'|'.join(examples_without_data) or '$'})\.py)(plot_\w+|quickstart)\.py$"
     ),
+    "within_subsection_order": ExplicitOrder(ORDER),
     "remove_config_comments": True,
     "show_memory": False,
 }
