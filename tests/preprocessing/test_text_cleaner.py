@@ -405,6 +405,7 @@ def test_rows_keep_their_order(cells):
 
 @given(st.one_of(st.text(), markup), st.sampled_from(["NFC", "NFKC", "NFD", None]), st.booleans())
 def test_cleaning_is_idempotent(text, form, lowercase):
-    how = {"html": False, "unicode_form": form, "lowercase": lowercase, "url": "mask"}
+    # Not with addresses masked: removed characters and normalization can reveal others.
+    how = {"html": False, "unicode_form": form, "lowercase": lowercase}
     once = clean(text, **how)
     assert clean(once, **how) == once
