@@ -1,23 +1,24 @@
-"""What estimators that hold a model of texts share: load it, run it, fine-tune it."""
+"""Base classes of estimators around a pretrained model: load it, run it, fine-tune it, pickle it."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch import nn
 
 from ._docstrings import substitute_docstring
-from ._inputs import TextColumns, UniqueTexts, check_sample_weight
+from ._inputs import ImageColumns, TextColumns, UniqueTexts, check_sample_weight, warn_truncated
 from ._parallel import count_workers, parallel_encode
-from ._pretrained import PretrainedModelMixin
-from ._progress import SklearnCallbackAdapter, progress_reporter
+from ._progress import CallbackSupportMixin, SklearnCallbackAdapter, progress_reporter
 from ._training import (
     FineTuner,
     FineTuningResult,
@@ -27,24 +28,173 @@ from ._training import (
     max_epochs,
     requested_formats,
 )
-from ._truncation import CellCounts, warn_truncated
 from ._types import Text
 from ._warn import warn
 from .cache import DiskCache, MemoryCache, get_or_compute, namespace_for, open_cache
 from .encoder import (
     Embedded,
     Encoder,
+    encoder_from_state,
+    encoder_to_state,
+    l2_normalize,
     load_encoder,
     new_folder,
     warn_of_literal_prompt,
     write_encoder,
 )
-from .exceptions import IgnoredParameterWarning, TextTooLongError
+from .exceptions import IgnoredParameterWarning, InvalidRowError, TextTooLongError
 from .losses import DataFormat
 
 
+class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
+    """An estimator with a parameter ``model`` and the fitted attribute ``encoder_``.
+
+    Copies share the model; pickles store a reference to it, or its weights.
+    """
+
+    model: Any
+    revision: str | None
+    dtype: str
+    device: str | None
+    cache: Any
+    store_weights_in_pickle: bool
+    encoder_: Any
+
+    # The class of a loaded model, and the functions that pickle and unpickle it.
+    _model_class: ClassVar[type] = Encoder
+    _encoder_to_state: ClassVar[Any] = staticmethod(encoder_to_state)
+    _encoder_from_state: ClassVar[Any] = staticmethod(encoder_from_state)
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "revision": [str, None],
+        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
+        "device": [str, None],
+        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
+        "n_jobs": [Integral, None],
+        "store_weights_in_pickle": ["boolean"],
+        "verbose": ["verbose"],
+    }
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        open_cache(self.cache)  # raises for a str that does not specify a cache
+
+    def _load_encoder(self, load: Callable[..., Any], **kwargs: Any) -> Any:
+        """Load the model, unless it is loaded."""
+        if not isinstance(self.model, self._model_class):
+            return load(
+                self.model, revision=self.revision, device=self.device, dtype=self.dtype, **kwargs
+            )
+        # A default cannot be told from a choice: float32 and None leave the encoder as it is.
+        for name, default in {"revision": None, "device": None, "dtype": "float32"}.items():
+            if getattr(self, name) not in (default, str(getattr(self.model, name, default))):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect on a loaded model. Pass it to "
+                    f"{load.__name__}, or pass the model's name here."
+                )
+        return self.model
+
+    def _is_fitted(self) -> bool:
+        return hasattr(self, "encoder_")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._is_fitted()
+
+    def __copy__(self) -> Self:
+        return self._copy_with_state(self.__dict__)
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self._copy_with_state(deepcopy(self.__dict__, memo))
+
+    def _copy_with_state(self, state: dict[str, Any]) -> Self:
+        """Return a copy that shares the model, which by way of a pickle would be loaded again."""
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(state)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        for name in ("model", "encoder_"):
+            if isinstance(state.get(name), self._model_class):
+                state[name] = self._encoder_to_state(
+                    state[name], embed=self.store_weights_in_pickle
+                )
+        if isinstance(state.get("history_"), pd.DataFrame):  # which skops cannot write
+            state["history_"] = {name: rows.to_numpy() for name, rows in state["history_"].items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ("model", "encoder_"):
+            if isinstance(state.get(name), dict):
+                state = state | {name: self._encoder_from_state(state[name])}
+        if isinstance(state.get("history_"), dict):
+            state = state | {"history_": pd.DataFrame(state["history_"])}
+        super().__setstate__(state)
+
+
+class EmbeddingOutputMixin:
+    """Truncated embeddings as output, with a name for each dimension of each input column."""
+
+    truncate_dim: int | None
+    encoder_: Any
+    _series_name: str | None  # the name of a Series in fit, which has no feature names
+
+    def _set_embedding_dim(self, encoder: Any) -> None:
+        if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
+            raise ValueError(
+                f"truncate_dim={self.truncate_dim} exceeds the {encoder.embedding_dim} dimensions of "
+                "the model. Pass that many or fewer."
+            )
+        kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
+        self.embedding_dim_ = int(min(kept or encoder.embedding_dim, encoder.embedding_dim))
+
+    def _store_series_name(self, columns: TextColumns | ImageColumns) -> None:
+        self._series_name = columns.names[0] if columns.names and columns.is_1d else None
+
+    @property
+    def _is_truncated(self) -> bool:
+        return self.embedding_dim_ < self.encoder_.embedding_dim
+
+    def _truncate(self, embeddings: np.ndarray) -> np.ndarray:
+        """Return the first `embedding_dim_` dimensions, with unit norm if the model normalizes."""
+        if not self._is_truncated:
+            return embeddings
+        embeddings = embeddings[:, : self.embedding_dim_]
+        return l2_normalize(embeddings) if self.encoder_.normalizes else embeddings.copy()
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the output columns: ``<column>_0``, ``<column>_1`` and so on.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the input columns. If None, those seen in ``fit``, or ``x0``, ``x1`` and so on.
+
+        Returns
+        -------
+        ndarray of shape (n_columns * `embedding_dim_`,), object
+            One name per output column.
+        """
+        check_is_fitted(self)
+        if input_features is None and self._series_name is not None:
+            input_features = [self._series_name]
+        names = _check_feature_names_in(self, input_features)
+        dims = range(self.embedding_dim_)
+        return np.array([f"{name}_{i}" for name in names for i in dims], dtype=object)
+
+
 class BaseTextEstimator(PretrainedModelMixin):
-    """An estimator around a model, which it has as ``encoder_`` once it is fitted."""
+    """An estimator that runs a text model over cells or pairs, with a cache, and fine-tunes it."""
+
+    # Subclasses override these hooks, each with the signature it has here:
+    # - `_missing_policies`, `_long_text_policies`: the values of `missing` and `long_text`;
+    # - `_progress_label`, `_input_noun`: what a progress bar and warnings say;
+    # - `_effective_fine_tuner`: the fine_tuner that is used if the parameter is None;
+    # - `_describe_row`: the position of a cell in an error;
+    # - `_set_encoder`, `_set_head`, `_as_fitted`: what a fit stores;
+    # - `_saved_encoder`: what `save_pretrained` saves.
+    # Each subclass has a `_validate_input(X, *, reset)`, which returns its columns and stores the
+    # names of the input columns if `reset`.
 
     prompt: str | None
     prompt_name: str | None
@@ -52,41 +202,31 @@ class BaseTextEstimator(PretrainedModelMixin):
     long_text: str
     missing: str
     batch_tokens: int | str
-    cache: Any
     n_jobs: int | None
     fine_tuner: FineTuner | None
     warm_start: bool
     verbose: int
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
+        **PretrainedModelMixin._parameter_constraints,
         "model": [str, os.PathLike, Encoder],
-        "revision": [str, None],
         "prompt": [str, None],
         "prompt_name": [str, None],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
-        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
-        "device": [str, None],
         "batch_tokens": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
-        "n_jobs": [Integral, None],
         "fine_tuner": [FineTuner, None],
         "warm_start": ["boolean"],
-        "store_weights_in_pickle": ["boolean"],
-        "verbose": ["verbose"],
     }
 
-    # What there is to choose from, the likeliest first.
     _missing_policies: ClassVar[tuple[str, ...]]
     _long_text_policies: ClassVar[tuple[str, ...]]
-
-    # What a bar says is done, and with what.
     _progress_label: ClassVar[str] = "embedding"
     _input_noun: ClassVar[str] = "text"
 
-    # Whether it is fitted as part of a search, a cross-validation or the like, which fit clones.
+    # Whether it is a clone, which a search or a cross-validation fits.
     _is_clone: bool = False
 
-    # The numbers of `y` that stand for 0 and 1, once a fit learned from scores; warm starts keep them.
+    # The values of `y` that stand for 0 and 1 after a fit on scores; warm starts keep them.
     _y_range: tuple[float, float] | None = None
 
     # The parameters that the model was loaded with, which a warm start continues with.
@@ -99,12 +239,12 @@ class BaseTextEstimator(PretrainedModelMixin):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        state.pop("_is_clone", None)  # joblib hashes a clone as its original
+        state.pop("_is_clone", None)  # joblib hashes a clone like its original
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if not self._is_fitted():  # a clone that was sent to a worker, not a model that was saved
+        if not self._is_fitted():  # a clone that was sent to a worker, not a saved model
             self._is_clone = True
 
     @substitute_docstring
@@ -124,29 +264,20 @@ class BaseTextEstimator(PretrainedModelMixin):
             write_encoder(self._saved_encoder(), fresh)
 
     def _saved_encoder(self) -> Encoder:
-        """Return the encoder with the settings that a checkpoint can say."""
+        """Return the encoder with the settings that a checkpoint stores."""
         return self.encoder_.replace(
             max_length=self.encoder_.resolve_max_length(self.max_length),
             default_prompt=self.encoder_.resolve_prompt(self.prompt, self.prompt_name),
         )
 
     def _load(self, *, pairs: bool = False) -> Encoder:
+        """Load the model, and raise or warn if it does not fit the parameters."""
         encoder = self._load_encoder(load_encoder, pairs=pairs)
         self._loaded_with = self._loading_parameters()
-        encoder.resolve_max_length(
-            self.max_length
-        )  # says now whether the model has so many positions
-        encoder.resolve_prompt(self.prompt, self.prompt_name)  # raises for an unknown name
+        encoder.resolve_max_length(self.max_length)
+        encoder.resolve_prompt(self.prompt, self.prompt_name)
         warn_of_literal_prompt(encoder.prompts, self.prompt)
         return encoder
-
-    def _is_warm_start(self, go_on: bool = False) -> bool:
-        """Say whether a fit begins with the weights of the last one."""
-        return (
-            (go_on or self.warm_start)
-            and self._effective_fine_tuner is not None
-            and self._is_fitted()
-        )
 
     def _loading_parameters(self) -> dict[str, str | None]:
         """Return the parameters that decide which model is loaded, as plain values."""
@@ -156,16 +287,21 @@ class BaseTextEstimator(PretrainedModelMixin):
         others = {name: getattr(self, name) for name in ("revision", "dtype", "device")}
         return {"model": os.fspath(model), **others}
 
+    def _is_warm_start(self, is_partial_fit: bool = False) -> bool:
+        """Return whether a fit starts from the weights of the last one."""
+        continues = is_partial_fit or self.warm_start
+        return continues and self._effective_fine_tuner is not None and self._is_fitted()
+
     def _warm_encoder(self) -> Encoder:
-        """Return the encoder of the last fit, unless the parameters have come to name another model."""
+        """Return the encoder of the last fit, unless the parameters now name another model."""
         for name, value in self._loading_parameters().items():
             before = self._loaded_with.get(name, value)
             # A pickle may be loaded where there is another device.
-            is_there = name in ("dtype", "device") and value in (
+            is_available = name in ("dtype", "device") and value in (
                 None,
                 str(getattr(self.encoder_, name)),
             )
-            if value != before and not is_there:
+            if value != before and not is_available:
                 raise ValueError(
                     f"with warm_start or partial_fit, training continues from the model of the last "
                     f"fit, which was loaded with {name}={before!r}, and now it is {value!r}. Pass what "
@@ -173,10 +309,89 @@ class BaseTextEstimator(PretrainedModelMixin):
                 )
         return self.encoder_
 
+    def _check_missing(self, columns: TextColumns) -> None:
+        if self.missing == "error" and columns.missing.any():
+            row, column = (int(i) for i in np.argwhere(columns.missing)[0])
+            raise InvalidRowError(
+                row,
+                column,
+                f"has no text ({columns.missing.sum()} cells have none). Fill them, or pass "
+                f"missing={_other_than_error(self._missing_policies)}.",
+            )
+
+    def _encode(
+        self,
+        unique: UniqueTexts,
+        context: Any = None,
+        describe_row: Callable[[int], str] | None = None,
+    ) -> Embedded:
+        """Return what the fitted model computes for unique texts; an error names the row."""
+        try:
+            return self._encode_cached(self.encoder_, unique.texts, context)
+        except TextTooLongError as error:
+            row, column = unique.first_cell(error.position)
+            raise InvalidRowError(
+                row,
+                column,
+                f"has more than {error.max_length} tokens, and long_text='error'. Shorten it, or pass "
+                f"long_text={_other_than_error(self._long_text_policies)}.",
+                describe_row(row) if describe_row else f"{self._describe_row(row, column)} of X",
+            ) from None
+
+    def _encode_cached(
+        self, encoder: Encoder, texts: Sequence[Text], context: Any = None
+    ) -> Embedded:
+        """Return what a model computes for texts: from the cache, or from workers that run it."""
+        settings: dict[str, Any] = {
+            "prompt": encoder.resolve_prompt(self.prompt, self.prompt_name),
+            "max_length": self.max_length,
+            "long_text": self.long_text,
+        }
+        cache = open_cache(self.cache)
+        if encoder.unsaved and isinstance(cache, DiskCache):
+            cache = open_cache("memory")  # no other process can have these weights
+        workers = parallel_encode(
+            encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
+        )
+        progress = progress_reporter(
+            self,
+            len(texts),
+            bar=self.verbose > 0,
+            work=self._progress_label,
+            unit=self._input_noun,
+            context=context,
+        )
+        with progress as report, workers as compute:
+            if cache is None:
+                return compute(texts, report)
+            return get_or_compute(
+                cache,
+                namespace_for(encoder, **settings),
+                texts,
+                compute,
+                tokens_per_pass=encoder.resolve_batch_tokens(self.batch_tokens),
+                n_workers=count_workers(self.n_jobs),
+                on_progress=report,
+            )
+
+    def _describe_row(self, row: int, column: int) -> str:
+        return f"row {row}, column {column}"
+
+    def _warn_truncated(self, n_truncated: int, n_texts: int, advice: str) -> None:
+        limit = self.encoder_.resolve_max_length(self.max_length)
+        warn_truncated(n_truncated, n_texts, noun=self._input_noun, limit=limit, advice=advice)
+
     @property
     def _effective_fine_tuner(self) -> FineTuner | None:
-        """How the model is fine-tuned, if it is."""
         return self.fine_tuner
+
+    @property
+    def _n_epochs(self) -> int:
+        """The number of epochs that scikit-learn's callbacks should expect."""
+        return 0 if self._effective_fine_tuner is None else max_epochs(self._effective_fine_tuner)
+
+    def _training_callback(self, context: Any, X: Any, y: Any) -> SklearnCallbackAdapter | None:
+        return context and SklearnCallbackAdapter(self, context, X, y, self._as_fitted)
 
     def _validate_sample_weight(
         self, sample_weight: Any, columns: TextColumns
@@ -187,36 +402,24 @@ class BaseTextEstimator(PretrainedModelMixin):
         if not weight.any():
             raise ValueError("sample_weight is zero in all rows; pass one that is not.")
         if self._effective_fine_tuner is None:
-            warn(
-                "sample_weight has no effect without a fine_tuner: nothing is learnt from the rows.",
-                IgnoredParameterWarning,
-            )
+            warn("sample_weight has no effect without a fine_tuner.", IgnoredParameterWarning)
         return weight
-
-    def _check_missing(self, columns: TextColumns) -> None:
-        if self.missing == "error" and columns.missing.any():
-            row, column = np.argwhere(columns.missing)[0]
-            raise ValueError(
-                f"row {row}, column {column} of X has no text ({columns.missing.sum()} cells have "
-                f"none). Fill them, or pass missing={_others(self._missing_policies)}."
-            )
 
     def _fine_tune(
         self, encoder: Encoder, data: RawTrainingData, kind: Task, listener: Any
     ) -> FineTuningResult:
-        """Fine-tune, and keep the history."""
-        assert self._effective_fine_tuner is not None
+        """Fine-tune a copy of an encoder, and store the history."""
+        fine_tuner = self._effective_fine_tuner
+        assert fine_tuner is not None
         self._check_missing(data.columns)
-        learner = self._effective_fine_tuner
-        if self._y_range is not None and learner.score_range is None:
-            learner._validate_params()  # its loss among them
-            shapes = requested_formats(learner, kind)
-            # A loss of anything else than scores has no use for their range.
-            if shapes is None or DataFormat.SCORES in shapes:
-                learner = copy(learner)
-                learner.score_range = self._y_range
+        if self._y_range is not None and fine_tuner.score_range is None:
+            fine_tuner._validate_params()
+            formats = requested_formats(fine_tuner, kind)
+            if formats is None or DataFormat.SCORES in formats:
+                fine_tuner = copy(fine_tuner)
+                fine_tuner.score_range = self._y_range
         tuned = fine_tune(
-            learner,
+            fine_tuner,
             encoder,
             data,
             kind=kind,
@@ -231,102 +434,30 @@ class BaseTextEstimator(PretrainedModelMixin):
         self.history_ = tuned.history
         return tuned
 
-    def _training_callback(self, context: Any, X: Any, y: Any) -> SklearnCallbackAdapter | None:
-        return context and SklearnCallbackAdapter(self, context, X, y, self._as_fitted)
-
-    def _as_fitted(
-        self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
-    ) -> dict[str, Any]:
-        """Return the attributes of an estimator that has been fitted to that encoder and head."""
-        del score_range
-        fitted = self._copy_for_pickling(self.__dict__)
-        fitted._set_encoder(encoder)
-        fitted._set_head(head)
-        return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
-
     def _set_encoder(self, encoder: Encoder) -> None:
         self.encoder_ = encoder
         self.fingerprint_ = encoder.fingerprint
 
     def _set_head(self, head: nn.Module | None) -> None:
-        """Keep what was trained along, if that is needed."""
+        """Store a head that was trained with the encoder; without one, do nothing."""
 
-    @property
-    def _n_epochs(self) -> int:
-        """How many epochs scikit-learn's callbacks shall expect."""
-        return 0 if self._effective_fine_tuner is None else max_epochs(self._effective_fine_tuner)
-
-    def _encode(
-        self,
-        distinct: UniqueTexts,
-        context: Any = None,
-        place: Callable[[int], str] | None = None,
-    ) -> Embedded:
-        """Let the model read distinct texts, and say which row has one that is too long."""
-        try:
-            return self._encode_cached(self.encoder_, distinct.texts, context)
-        except TextTooLongError as error:
-            row, column = distinct.first_cell(error.position)
-            where = place(row) if place else f"{self._describe_row(row, column)} of X"
-            raise ValueError(
-                f"{where} has more than {error.max_length} tokens, and long_text='error'. Shorten it, "
-                f"or pass long_text={_others(self._long_text_policies)}."
-            ) from None
-
-    def _encode_cached(
-        self, encoder: Encoder, texts: Sequence[Text], context: Any = None
-    ) -> Embedded:
-        """Let a model read texts, those that the cache does not know."""
-        settings: dict[str, Any] = {
-            "prompt": encoder.resolve_prompt(self.prompt, self.prompt_name),
-            "max_length": self.max_length,
-            "long_text": self.long_text,
-        }
-        cache = open_cache(self.cache)
-        if encoder.unsaved and isinstance(cache, DiskCache):
-            cache = open_cache("memory")
-        workers = parallel_encode(
-            encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
-        )
-        shown = progress_reporter(
-            self,
-            len(texts),
-            bar=self.verbose > 0,
-            work=self._progress_label,
-            unit=self._input_noun,
-            context=context,
-        )
-        with shown as report, workers as embed:
-            if cache is None:
-                return embed(texts, report)
-            return get_or_compute(
-                cache,
-                namespace_for(encoder, **settings),
-                texts,
-                embed,
-                tokens_per_pass=encoder.resolve_batch_tokens(self.batch_tokens),
-                n_workers=count_workers(self.n_jobs),
-                on_progress=report,
-            )
-
-    def _describe_row(self, row: int, column: int) -> str:
-        return f"row {row}, column {column}"
-
-    def _warn_truncated(self, counts: CellCounts, todo: str) -> None:
-        warn_truncated(
-            counts,
-            unit=self._input_noun,
-            limit=self.encoder_.resolve_max_length(self.max_length),
-            advice=f"what is beyond was not read. {todo}",
-        )
+    def _as_fitted(
+        self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
+    ) -> dict[str, Any]:
+        """Return the fitted attributes of an estimator with this encoder and head."""
+        del score_range
+        fitted = self._copy_with_state(self.__dict__)
+        fitted._set_encoder(encoder)
+        fitted._set_head(head)
+        return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
 
 
-def has_a_fine_tuner(estimator: BaseTextEstimator) -> bool:
-    """Say whether an estimator learns, for what it has only then."""
+def has_fine_tuner(estimator: BaseTextEstimator) -> bool:
+    """Return whether an estimator has a fine_tuner, for methods that need one."""
     return estimator.fine_tuner is not None
 
 
-def _others(policies: tuple[str, ...]) -> str:
-    """Name what can be passed instead of "error"."""
+def _other_than_error(policies: tuple[str, ...]) -> str:
+    """Name the values that can be passed instead of "error"."""
     *but_last, last = (repr(policy) for policy in policies if policy != "error")
     return f"{', '.join(but_last)} or {last}" if but_last else last

@@ -1,4 +1,4 @@
-"""How far work has come: a bar on the terminal, and scikit-learn's callbacks."""
+"""Progress: a bar on the terminal, and scikit-learn's callbacks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,30 @@ from tqdm import tqdm
 
 from .encoder import ForkSafeLock
 
-# scikit-learn's callbacks count tasks, and an estimator has to say beforehand how many there will be.
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Replaces scikit-learn's class where it has no callbacks."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method unchanged."""
+        return method
+
+
+__all__ = [
+    "N_TASKS",
+    "CallbackSupportMixin",
+    "ProgressBar",
+    "SklearnCallbackAdapter",
+    "fit_task",
+    "progress_bar",
+    "progress_reporter",
+    "with_callbacks",
+]
+
+# scikit-learn's callbacks count tasks, and an estimator declares in advance how many there will be.
 N_TASKS = 20
 
 
@@ -85,6 +108,18 @@ def progress_reporter(
                 n_tasks += 1
 
         yield report
+
+
+@contextmanager
+def fit_task(estimator: Any, name: str, X: Any, y: Any, max_subtasks: int = 0) -> Iterator[Any]:
+    """Tell scikit-learn's callbacks, where they exist, about the beginning and the end of a fit."""
+    if not hasattr(estimator, "_init_callback_context"):
+        yield None
+        return
+    context = estimator._init_callback_context(task_name=name, max_subtasks=max_subtasks)
+    context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+    yield context
+    context.call_on_fit_task_end(estimator=estimator, X=X, y=y)
 
 
 class SklearnCallbackAdapter:

@@ -1,4 +1,4 @@
-"""SentenceEmbedder: columns of text in, columns of numbers out."""
+"""SentenceEmbedder: columns of text to columns of embeddings."""
 
 import os
 from collections.abc import Sequence
@@ -10,37 +10,32 @@ from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from ._atomic_fit import atomic_fit
-from ._base import BaseTextEstimator, has_a_fine_tuner
+from ._base import BaseTextEstimator, EmbeddingOutputMixin, has_fine_tuner
 from ._docstrings import substitute_docstring
 from ._inputs import TextColumns, read_text_columns, unique_texts, validate_feature_names
-from ._pretrained import with_callbacks
-from ._progress import N_TASKS
+from ._progress import N_TASKS, fit_task, with_callbacks
 from ._training import EMBEDDING, FineTuner, RawTrainingData
-from ._truncation import CellCounts, count_truncated
 from ._warn import warn
 from .cache import DiskCache, MemoryCache
-from .encoder import Encoder, l2_normalize
+from .encoder import Encoder
 from .exceptions import MissingTextWarning
 from .losses import DataFormat
 
 
 class EmbeddedRows(NamedTuple):
-    """Rows of vectors, and what has to be said about them."""
+    """The embeddings of rows, and counts of their cells for warnings."""
 
-    vectors: np.ndarray
+    rows: np.ndarray
     n_texts: int
     n_truncated: int
     n_missing: int
 
 
 @substitute_docstring
-class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
+class SentenceEmbedder(EmbeddingOutputMixin, TransformerMixin, BaseTextEstimator):
     """Sentence embeddings of text columns, from a pretrained transformer.
 
     Each distinct text is embedded once, without padding, and the embeddings are returned in the order of
@@ -227,7 +222,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         SentenceEmbedder
             The fitted embedder itself.
         """
-        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with fit_task(self, "fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(X, y, sample_weight, context=context)
         return self
 
@@ -249,10 +244,13 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         {embeddings}
         """
         n_tasks = self._n_epochs + N_TASKS
-        with self._progress_task("fit-transform", X, y, max_subtasks=n_tasks) as context:
-            return self._embed(self._fit(X, y, sample_weight, context=context), context)
+        with fit_task(self, "fit-transform", X, y, max_subtasks=n_tasks) as context:
+            columns = self._fit(X, y, sample_weight, context=context)
+            embedded = self._embed_columns(columns, context)
+            self._warn_about(embedded)
+            return embedded.rows
 
-    @available_if(has_a_fine_tuner)
+    @available_if(has_fine_tuner)
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     @substitute_docstring
@@ -272,7 +270,7 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         SentenceEmbedder
             The embedder itself.
         """
-        self._fit(X, y, sample_weight, go_on=True)
+        self._fit(X, y, sample_weight, is_partial_fit=True)
         return self
 
     @substitute_docstring
@@ -295,27 +293,34 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
             the token limit and ``missing`` or ``long_text`` is ``"error"``.
         """
         check_is_fitted(self)
-        return self._embed(self._validate_input(X, reset=False))
+        columns = self._validate_input(X, reset=False)
+        embedded = self._embed_columns(columns)
+        self._warn_about(embedded)
+        return embedded.rows
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the output columns: ``<column>_0``, ``<column>_1`` and so on.
+    def _embed_columns(self, columns: TextColumns, context: Any = None) -> EmbeddedRows:
+        """Embed validated columns; larger-than-memory data sums the counts of its parts."""
+        self._check_missing(columns)
+        unique = unique_texts(columns, missing_is_empty=self.missing == "empty")
+        encoded = self._encode(unique, context)  # cache -> workers -> encoder
+        embeddings = self._truncate(encoded.vectors)
+        n_truncated, n_texts = unique.count_truncated(encoded.truncated)
+        rows = unique.expand(embeddings, fill=np.nan if self.missing == "nan" else 0.0)
+        return EmbeddedRows(rows, n_texts, n_truncated, n_missing=int(columns.missing.sum()))
 
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Names of the input columns. If None, those seen in ``fit``, or ``x0``, ``x1`` and so on.
-
-        Returns
-        -------
-        ndarray of shape (n_columns * `embedding_dim_`,), object
-            One name per output column.
-        """
-        check_is_fitted(self)
-        if input_features is None and self._series_name is not None:
-            input_features = [self._series_name]
-        names = _check_feature_names_in(self, input_features)
-        dims = range(self.embedding_dim_)
-        return np.array([f"{name}_{i}" for name in names for i in dims], dtype=object)
+    def _warn_about(self, embedded: EmbeddedRows) -> None:
+        """Warn of missing values that became zeros, and of truncated texts."""
+        if embedded.n_missing and self.missing == "zero":
+            warn(
+                f"{embedded.n_missing} of {embedded.n_missing + embedded.n_texts} cells have no text "
+                "and became zeros. Fill them, or pass missing='nan', 'empty' or 'error'.",
+                MissingTextWarning,
+            )
+        self._warn_truncated(
+            embedded.n_truncated,
+            embedded.n_texts,
+            "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
+        )
 
     @substitute_docstring
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -335,8 +340,8 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         super().save_pretrained(folder)
 
     def _saved_encoder(self) -> Encoder:
-        kept = self.embedding_dim_ if self._truncates else None
-        return super()._saved_encoder().replace(truncate_dim=kept)
+        truncate_dim = self.embedding_dim_ if self._is_truncated else None
+        return super()._saved_encoder().replace(truncate_dim=truncate_dim)
 
     def _fit(
         self,
@@ -344,31 +349,27 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
-        go_on: bool = False,
+        is_partial_fit: bool = False,
         context: Any = None,
     ) -> TextColumns:
-        go_on = self._is_warm_start(go_on)
+        is_warm = self._is_warm_start(is_partial_fit)
         columns = self._validate_input(X, reset=True)
         if not columns.n_rows:
             raise ValueError(
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
-        encoder = self._warm_encoder() if go_on else self._load()
+        encoder = self._warm_encoder() if is_warm else self._load()
         encoder = encoder.with_pooling(pooling=self.pooling, normalize=self.normalize)
         self._check_max_length(encoder)
-        if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
-            raise ValueError(
-                f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
-                "dimensions; pass that many or fewer."
-            )
+        self._set_embedding_dim(encoder)
         sample_weight = self._validate_sample_weight(sample_weight, columns)
         self.__dict__.pop("history_", None)
-        if not go_on:
+        if not is_warm:
             self._y_range = None
         if self.fine_tuner is not None:
             data = RawTrainingData(columns, y, sample_weight)
-            listener = self._training_callback(context, X, y)
-            tuned = self._fine_tune(encoder, data, EMBEDDING, listener)
+            callback = self._training_callback(context, X, y)
+            tuned = self._fine_tune(encoder, data, EMBEDDING, callback)
             encoder = tuned.encoder
             if tuned.shape == DataFormat.SCORES:
                 self._y_range = tuned.score_range
@@ -377,11 +378,10 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
 
     def _set_encoder(self, encoder: Encoder) -> None:
         super()._set_encoder(encoder)
-        kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
-        self.embedding_dim_ = int(min(kept or encoder.embedding_dim, encoder.embedding_dim))
+        self._set_embedding_dim(encoder)
 
     def _check_max_length(self, encoder: Encoder) -> None:
-        """Raise if special tokens and prompt leave no room for text."""
+        """Raise if special tokens and prompt leave no tokens for text."""
         encoder.tokenizer(
             [""],
             prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
@@ -391,53 +391,12 @@ class SentenceEmbedder(TransformerMixin, BaseTextEstimator):
 
     def _validate_input(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
-        n_columns = columns.n_columns
-        one_dimensional = (
-            n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) == 1
-        )
         if reset:
-            self._series_name = columns.names[0] if columns.names and one_dimensional else None
-        elif self.fine_tuner is not None and n_columns == 1:
-            return columns  # what was fitted on pairs embeds single texts as well
-        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
+            self._store_series_name(columns)
+        elif self.fine_tuner is not None and columns.n_columns == 1:
+            return columns  # an embedder that was fitted on pairs embeds single texts, too
+        validate_feature_names(self, X, columns.n_columns, reset=reset, is_1d=columns.is_1d)
         return columns
-
-    def _embed(self, columns: TextColumns, context: Any = None) -> np.ndarray:
-        rows = self._rows(columns, context)
-        self._warn(rows)
-        return rows.vectors
-
-    def _rows(self, columns: TextColumns, context: Any = None) -> EmbeddedRows:
-        """Embed rows, and count what has to be said about them."""
-        self._check_missing(columns)
-        distinct = unique_texts(columns, missing_is_empty=self.missing == "empty")
-        embedded = self._encode(distinct, context)
-        vectors = embedded.vectors
-        if self._truncates:
-            vectors = vectors[:, : self.embedding_dim_]
-            vectors = l2_normalize(vectors) if self.encoder_.normalizes else vectors.copy()
-        return EmbeddedRows(
-            distinct.expand(vectors, fill=np.nan if self.missing == "nan" else 0.0),
-            *count_truncated(distinct.inverse, embedded.truncated),
-            n_missing=int(columns.missing.sum()),
-        )
-
-    @property
-    def _truncates(self) -> bool:
-        return self.embedding_dim_ < self.encoder_.embedding_dim
-
-    def _warn(self, rows: EmbeddedRows) -> None:
-        """Say how many cells became zeros and how many texts were cut."""
-        if rows.n_missing and self.missing == "zero":
-            warn(
-                f"{rows.n_missing} of {rows.n_missing + rows.n_texts} cells have no text and became "
-                "zeros. Fill them, or pass missing='nan', 'empty' or 'error'.",
-                MissingTextWarning,
-            )
-        self._warn_truncated(
-            CellCounts(rows.n_texts, rows.n_truncated),
-            "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
-        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

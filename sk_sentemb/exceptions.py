@@ -17,6 +17,7 @@ __all__ = [
     "FewNegativesWarning",
     "FineTuningWarning",
     "IgnoredParameterWarning",
+    "InvalidRowError",
     "MissingImageWarning",
     "MissingTextWarning",
     "ModelChangedError",
@@ -76,6 +77,30 @@ class TextTooLongError(SentenceEmbeddingError, ValueError):
 
     def __str__(self) -> str:
         return f"text {self.position} is longer than {self.max_length} tokens"
+
+
+class InvalidRowError(SentenceEmbeddingError, ValueError):
+    """A row of X has a missing value or too many tokens, and the parameters ask for an error.
+
+    Attributes
+    ----------
+    row : int
+        The position of the row in X, counting from 0.
+    column : int
+        The position of the column, counting from 0.
+    problem : str
+        What is wrong with the cell, and what to do.
+    """
+
+    def __init__(self, row: int, column: int, problem: str, where: str | None = None) -> None:
+        super().__init__(row, column, problem, where)
+        self.row = row
+        self.column = column
+        self.problem = problem
+        self.where = where or f"row {row}, column {column} of X"
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.problem}"
 
 
 class CorruptImageError(SentenceEmbeddingError, ValueError):

@@ -64,7 +64,7 @@ def test_clone_shares_an_encoder():
 @pytest.mark.parametrize("name", ["revision", "device"])
 def test_what_an_encoder_has_settled_already_is_an_error(name):
     embedder = SentenceEmbedder(load_encoder(TINY, device="cpu"), **{name: "other"})
-    with pytest.raises(ValueError, match=f"{name}='other' has no effect on a model that is loaded"):
+    with pytest.raises(ValueError, match=f"{name}='other' has no effect on a loaded model"):
         embedder.fit(TEXTS)
 
 
@@ -169,7 +169,7 @@ def test_truncate_dim_shows_in_the_attributes():
 
 
 def test_truncate_dim_beyond_the_vectors_is_an_error():
-    with pytest.raises(ValueError, match=f"truncate_dim=33, but the model gives {HIDDEN} dim"):
+    with pytest.raises(ValueError, match=f"truncate_dim=33 exceeds the {HIDDEN} dim"):
         SentenceEmbedder(TINY, truncate_dim=33).fit(TEXTS)
     assert embed(TEXTS, pooling=["cls", "max"], truncate_dim=33).shape == (3, 33)
 
@@ -215,7 +215,7 @@ def test_a_text_of_the_very_length_is_not_truncated():
 def test_truncation_is_counted_with_duplicates_and_without_missing_cells():
     X = pd.DataFrame({"a": [MARKS, MARKS, "?"], "b": ["?", MARKS + "!", None]})
     message = (
-        r"^3 of 5 texts are longer than 12 tokens, and what is beyond was not read\. Pass "
+        r"^3 of 5 texts exceed the limit of 12 tokens and were truncated\. Pass "
         r"long_text='chunk' to use whole texts, or a model with a larger limit\.$"
     )
     with pytest.warns(TruncationWarning, match=message):

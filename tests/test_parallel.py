@@ -151,7 +151,7 @@ def test_each_worker_reads_the_model_once(fresh_model, logs):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_truncated_texts_are_counted_wherever_they_were_cut(backend, cache, model, tmp_path, logs):
     cache = CACHES[cache](tmp_path)
-    with pytest.warns(TruncationWarning, match=r"^5 of 8 texts are longer than 12 tokens"):
+    with pytest.warns(TruncationWarning, match=r"^5 of 8 texts exceed the limit of 12 tokens"):
         embed([*LONG, LONG[0], "pier"], model, backend=backend, cache=cache, max_length=12)
 
 
@@ -358,7 +358,7 @@ def test_dask_carries_an_encoder_without_a_name(fresh_model, client, logs):
 
 
 def test_dask_brings_counts_and_errors_back(model, client):
-    with pytest.warns(TruncationWarning, match=r"^4 of 6 texts are longer than 12 tokens"):
+    with pytest.warns(TruncationWarning, match=r"^4 of 6 texts exceed the limit of 12 tokens"):
         embed(LONG, model, backend="dask", max_length=12)
     with pytest.raises(ValueError, match=r"^row 60, column 0 of X has more than 20 tokens"):
         embed(

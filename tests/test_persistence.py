@@ -232,7 +232,7 @@ def test_skops_takes_an_encoder_that_is_a_parameter():
 def test_sentence_transformers_loads_what_is_saved(tmp_path):
     st = pytest.importorskip("sentence_transformers")
     embedder = SentenceEmbedder(TINY, **SETTINGS).fit(TEXTS)
-    with pytest.warns(UserWarning, match="longer than 9 tokens"):
+    with pytest.warns(UserWarning, match="exceed the limit of 9 tokens"):
         expected = embedder.transform(TEXTS)
     embedder.save_pretrained(tmp_path / "saved")
     peer = st.SentenceTransformer(str(tmp_path / "saved"), device="cpu", local_files_only=True)

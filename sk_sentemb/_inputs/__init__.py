@@ -1,11 +1,18 @@
-"""From any X to columns: lists, arrays and data frames of texts or images."""
+"""Any X to columns: lists, arrays and data frames of texts or images."""
 
-from .containers import list_cells, make_sliceable
-from .feature_names import validate_feature_names
-from .frames import columns_of, is_missing, named_columns, validate_table
+from .frames import (
+    columns_of,
+    is_missing,
+    list_cells,
+    make_sliceable,
+    named_columns,
+    read_cells,
+    validate_feature_names,
+    validate_table,
+)
 from .images import ImageColumns, read_image_columns
-from .text import TextColumns, read_argument, read_cells, read_text_columns
-from .unique import MISSING, UniqueTexts, make_pairs, unique_texts
+from .text import TextColumns, read_text_columns
+from .unique import MISSING, UniqueTexts, make_pairs, unique_texts, warn_truncated
 from .validation import check_no_missing, check_query_id, check_sample_weight
 
 __all__ = [
@@ -22,11 +29,11 @@ __all__ = [
     "make_pairs",
     "make_sliceable",
     "named_columns",
-    "read_argument",
     "read_cells",
     "read_image_columns",
     "read_text_columns",
     "unique_texts",
     "validate_feature_names",
     "validate_table",
+    "warn_truncated",
 ]

@@ -1,24 +1,23 @@
-"""Reads any X that scikit-learn users hold into columns of images and a mask of missing cells."""
+"""Columns of images, and which cells are missing, from any X; no file is opened."""
 
-import numbers
 import os
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from .containers import advise_container, list_cells
-from .text import _columns_of_frame, is_pil
+from .frames import Cells, is_missing, read_cells, to_frame_or_sequence
+from .text import describe_cell, is_pillow_image
 
 
 @dataclass(frozen=True)
 class ImageColumns:
     """The images of X, column by column."""
 
-    cells: list[list[Any]]
+    cells: list[list[Any]]  # None where a cell is missing
     missing: np.ndarray  # bool of shape (n_rows, n_columns)
     names: list[str] | None
+    is_1d: bool
 
     @property
     def n_rows(self) -> int:
@@ -32,152 +31,78 @@ class ImageColumns:
 
 
 def read_image_columns(X: Any) -> ImageColumns:
-    """Read X into columns of images; no file is opened.
-
-    None, NaN, NaT, ``pandas.NA``, null, blank strings and what a masked array masks are missing.
-    """
-    columns, names = _columns_of(X)
-    if not columns:
+    """Return X as columns of images; blank strings are missing, too."""
+    if isinstance(X, (str, bytes, bytearray, memoryview, os.PathLike)) or is_pillow_image(X):
         raise ValueError(
-            f"Found array with 0 feature(s) (shape=({len(X)}, 0)) while a minimum of 1 is "
-            "required. Pass X with at least one column of images."
+            f"X is a single {type(X).__name__}, and not a column of images. Pass [X] to embed one."
         )
-    cells = []
-    missing = np.zeros((len(columns[0]), len(columns)), dtype=bool)
-    for j, column in enumerate(columns):
-        where = ""
-        if names or len(columns) > 1:
-            where = f", column {(names[j] if names else j)!r}"
-        checked = [_image_in(cell, i, where) for i, cell in enumerate(column)]
-        missing[:, j] = [cell is None for cell in checked]
-        cells.append(checked)
-    return ImageColumns(cells, missing, names)
+    X = to_frame_or_sequence(X, "X", "image")
+    if isinstance(X, np.ndarray) and X.dtype.kind in "biufc":
+        columns, names, is_1d = _split_pixels(X)
+    else:
+        columns, names, is_1d = read_cells(X, noun="image")
+    cells = [
+        [_validate_cell(cell, describe_cell(i, j, columns, names)) for i, cell in enumerate(column)]
+        for j, column in enumerate(columns)
+    ]
+    missing = np.array([[cell is None for cell in column] for column in cells], dtype=bool)
+    return ImageColumns(cells, missing.T, names, is_1d)
 
 
-def _image_in(cell: Any, row: int, where: str) -> Any:
-    """Return a cell, or None where it is missing."""
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
-        return None
-    if isinstance(cell, (str, bytes, bytearray, memoryview, os.PathLike)):
-        return cell
+def _validate_cell(cell: Any, where: str) -> Any:
+    """Return the image in a cell, or None where it is missing."""
     if hasattr(cell, "as_py"):  # a pyarrow scalar
-        return _image_in(cell.as_py(), row, where)
-    if is_pil(cell):
-        return cell
-    place = f"row {row} (counting from 0){where}"
+        cell = cell.as_py()
     if isinstance(cell, np.ndarray) and cell.ndim:
         masked = np.ma.is_masked(cell) and np.ma.getmaskarray(cell).all()
-        return None if masked else _array_in(cell, place)
-    if cell is np.ma.masked or type(cell).__name__ in ("NAType", "NaTType"):
+        return None if masked else _validate_array(cell, where)
+    if is_missing(cell):
         return None
-    if isinstance(cell, (np.datetime64, np.timedelta64)) and np.isnat(cell):
-        return None
-    if isinstance(cell, Decimal) and cell.is_nan():  # a signaling NaN cannot be compared
-        return None
-    if isinstance(cell, numbers.Number) and cell != cell:  # NaN
-        return None
+    is_file = isinstance(cell, (str, bytes, bytearray, memoryview, os.PathLike))
+    if is_file or is_pillow_image(cell):
+        return cell
     raise TypeError(
-        f"X has {cell!r:.80} of type {type(cell).__name__} in {place}, which is no image. Pass a path, "
-        "the bytes of a file, an image of PIL, or an array of shape (height, width), or (height, width, "
-        "3) or (height, width, 4)."
+        f"X has {cell!r:.80} of type {type(cell).__name__} in {where}, which is not an image. Pass a "
+        "path, the bytes of a file, an image of Pillow, or an array of shape (height, width), (height, "
+        "width, 3) or (height, width, 4)."
     )
 
 
-def _array_in(pixels: np.ndarray, place: str) -> np.ndarray:
+def _validate_array(pixels: np.ndarray, where: str) -> np.ndarray:
     if np.ma.is_masked(pixels):
         raise ValueError(
-            f"X has an array in {place} of which some pixels are masked. Fill them, or mask the whole "
-            "image for a missing one."
+            f"X has an array in {where} with some masked pixels. Fill them, or mask all pixels of a "
+            "missing image."
         )
     if pixels.dtype.kind not in "biuf":
         raise TypeError(
-            f"X has an array of {pixels.dtype} in {place}; an image is of integers, floats or booleans."
+            f"X has an array of {pixels.dtype} in {where}. Pass integers, floats or booleans."
         )
     if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4)):
         return pixels
     hint = ""
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4):
-        hint = " Its colours stand first: pass array.transpose(1, 2, 0)."
+        hint = " Its colors come first: pass array.transpose(1, 2, 0)."
     raise ValueError(
-        f"X has an array of shape {pixels.shape} in {place}; an image is of shape (height, width), "
+        f"X has an array of shape {pixels.shape} in {where}. The shape of an image is (height, width), "
         f"(height, width, 3) or (height, width, 4).{hint}"
     )
 
 
-def _columns_of(X: Any) -> tuple[list[list[Any]], list[str] | None]:
-    if isinstance(X, (str, bytes, bytearray, memoryview, os.PathLike)) or is_pil(X):
-        raise ValueError(
-            f"X is a single {type(X).__name__}, and not a column of images. Pass [X] to embed one."
-        )
-    if not isinstance(X, (list, tuple, np.ndarray)):
-        X = _as_frame_or_array(X)
-    if isinstance(X, (list, tuple)):
-        return _columns_of_rows(X), None
-    if isinstance(X, np.ndarray):
-        return _columns_of_array(X), None
-    return _columns_of_frame(X)
-
-
-def _columns_of_rows(rows: list[Any] | tuple[Any, ...]) -> list[list[Any]]:
-    if not any(isinstance(row, (list, tuple)) for row in rows):
-        return [list(rows)]
-    width = len(rows[0]) if isinstance(rows[0], (list, tuple)) else None
-    for i, row in enumerate(rows):
-        if not isinstance(row, (list, tuple)) or len(row) != width:
-            raise ValueError(
-                f"X mixes rows of different lengths, or rows and single cells: row 0 is "
-                f"{rows[0]!r:.60}, row {i} (counting from 0) is {row!r:.60}. Give every row the same "
-                "number of images, with None for those that are missing."
-            )
-    return [[row[j] for row in rows] for j in range(width or 0)]
-
-
-def _columns_of_array(X: np.ndarray) -> list[list[Any]]:
-    if X.dtype.kind in "biuf" and X.ndim == 3 and X.shape[2] in (3, 4):
-        raise ValueError(
-            f"X is a single image of shape {X.shape}, and not a column of images. Pass [X] to embed "
-            "one; images of grey that are so narrow go in a list."
-        )
-    if X.dtype.kind in "biuf" and X.ndim in (3, 4):
-        return [list(X)]
+def _split_pixels(X: np.ndarray) -> Cells:
+    """Return the images in one array of numbers, as one column."""
     if X.dtype.kind == "c":
         raise ValueError(
-            f"Complex data not supported: X is an array of {X.dtype}, and images are of integers, "
-            "floats or booleans."
+            f"Complex data not supported: X is an array of {X.dtype}. Pass integers, floats or booleans."
         )
-    if X.dtype.kind in "biuf" and X.size:
+    if X.ndim == 3 and X.shape[2] in (3, 4):
         raise ValueError(
-            f"X is an array of numbers of shape {X.shape}. Images in one array have the shape (n, "
-            "height, width), (n, height, width, 3) or (n, height, width, 4); pass [X] to embed one."
+            f"X is a single image of shape {X.shape}, and not a column of images. Pass [X] to embed "
+            "one, or a list for grayscale images that are so narrow."
         )
-    if X.ndim not in (1, 2):
+    if X.ndim not in (3, 4) and X.size:
         raise ValueError(
-            f"Found array with dim {X.ndim}, while dim <= 2 is required: X has shape {X.shape}. "
-            "Pass an array of shape (n,) or (n, k)."
+            f"X is an array of numbers of shape {X.shape}. Pass images in one array as (n, height, "
+            "width), (n, height, width, 3) or (n, height, width, 4), or [X] to embed one."
         )
-    # Cell by cell: tolist would take arrays apart that are cells.
-    columns = X.T if X.ndim == 2 else X[None]
-    plain = X.dtype.kind in "US"
-    return [column.tolist() if plain else list(column) for column in columns]
-
-
-def _as_frame_or_array(X: Any) -> Any:
-    import narwhals.stable.v2 as nw
-    from narwhals.stable.v2.dependencies import is_into_dataframe, is_into_series
-
-    X = nw.to_native(X, pass_through=True)
-    if is_into_dataframe(X) or is_into_series(X):
-        return X
-    if hasattr(X, "to_pylist"):  # an array of pyarrow that is no series to narwhals
-        return np.array([*X.to_pylist(), None], dtype=object)[:-1]
-    if hasattr(X, "__array__") and not isinstance(X, np.generic):
-        return np.asarray(X)
-    if (cells := list_cells(X)) is not None:
-        return cells
-    kind = type(X).__name__
-    if hasattr(X, "toarray"):  # scipy's own, told without loading scipy
-        raise TypeError(f"X is a sparse {kind}, which cannot hold images. Pass a list of images.")
-    todo = advise_container(X) or "a list of images, an array or a data frame"
-    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
-        todo = "X.collect(), or X.compute() for Dask"
-    raise TypeError(f"X is of type {kind}, which is not a sequence of images. Pass {todo}.")
+    return Cells([list(X)], None, True) if X.ndim in (3, 4) else read_cells(X, noun="image")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs import TextColumns, check_no_missing, read_argument
+from .._inputs import TextColumns, check_no_missing, read_text_columns
 from .._warn import warn
 from ..exceptions import FineTuningWarning, IgnoredParameterWarning
 from ..losses import DataFormat, Loss
@@ -90,7 +90,7 @@ def requested_formats(fine_tuner: FineTuner, kind: Task) -> tuple[DataFormat, ..
 
 
 def _read_validation_data(X: Any, y: Any) -> RawTrainingData:
-    columns = read_argument(X, "the X of validation_data")
+    columns = read_text_columns(X, "the X of validation_data")
     if y is not None:
         check_no_missing(y, "validation_data[1]")
         if (n_targets := len(y)) != columns.n_rows:

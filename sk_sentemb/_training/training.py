@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from .._inputs import UniqueTexts, warn_truncated
 from .._progress import progress_bar
 from .._random import draw_seed
-from .._truncation import count_truncated, warn_truncated
 from .._types import Text
 from .._warn import warn
 from ..encoder import Encoder, TokenizedTexts, isolated, l2_normalize
@@ -208,11 +208,10 @@ def _tokenize(
         ) from None
     if warn:
         warn_truncated(
-            count_truncated(cells, tokens.truncated),
-            unit="text" if encoder.head is None else "pair",
+            *UniqueTexts(examples.texts, cells).count_truncated(tokens.truncated),
+            noun="text" if encoder.head is None else "pair",
             limit=limit,
-            advice="nothing is learnt from what is beyond. Split them into rows, or take a model with a "
-            "larger limit.",
+            advice="Split them into rows, or pass a model with a larger limit.",
         )
     return tokens
 

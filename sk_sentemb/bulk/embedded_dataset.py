@@ -169,7 +169,7 @@ def embed_dataset(
         manifest = begin(writer, rows, settings, overwrite=overwrite)
         manifest, n_resumed = embed_rest(embedder, rows, manifest, writer, progress=progress)
     totals = manifest.totals()
-    embedder._warn(EmbeddedRows(np.empty(0), *totals[1:]))
+    embedder._warn_about(EmbeddedRows(np.empty(0), *totals[1:]))
     return EmbeddedDataset(
         path=path,
         n_rows=totals.n_rows,

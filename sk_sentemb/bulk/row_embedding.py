@@ -1,7 +1,6 @@
 """Embed tables of rows with the embedder of a run."""
 
 import copy
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +9,7 @@ import pyarrow as pa
 from .._inputs import read_text_columns
 from ..cache import MemoryCache, load_fitted
 from ..embedder import EmbeddedRows, SentenceEmbedder
-
-_ROW = re.compile(r"\brow (\d+)")
+from ..exceptions import InvalidRowError
 
 
 def prepare_embedder(embedder: SentenceEmbedder, column: str | Sequence[str]) -> SentenceEmbedder:
@@ -26,8 +24,8 @@ def prepare_embedder(embedder: SentenceEmbedder, column: str | Sequence[str]) ->
     ready = load_fitted(embedder, sample)
     if ready is embedder:
         ready = copy.copy(embedder)
-        ready._validate_input(sample, reset=False)
     ready.verbose = 0
+    ready.transform(sample[:0])  # raises if the columns differ from those seen in fit
     if ready.cache == "memory" or isinstance(ready.cache, MemoryCache):
         ready.cache = None
     return ready
@@ -57,11 +55,8 @@ def embed_rows(
 ) -> EmbeddedRows:
     """Embed consecutive rows of a dataset."""
     try:
-        return embedder._rows(read_text_columns(texts))
-    except ValueError as error:
-        found = _ROW.search(str(error))
-        if not found:
-            raise
-        row = first_row + int(found[1])
-        message = _ROW.sub(f"row {row}", str(error), count=1)
-        raise ValueError(f"{message} It is {place_of(row)}, counting from 0.") from None
+        return embedder._embed_columns(read_text_columns(texts))
+    except InvalidRowError as error:
+        row = first_row + error.row
+        problem = f"{error.problem} It is {place_of(row)}, counting from 0."
+        raise InvalidRowError(row, error.column, problem) from None

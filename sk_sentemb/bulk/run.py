@@ -81,7 +81,7 @@ def embed_rest(
             embedded = embed_rows(
                 embedder, texts, first, partial(rows.describe_row, manifest.n_rows)
             )
-            shard = Shard(number, first, table.select(writer.kept.names), embedded.vectors)
+            shard = Shard(number, first, table.select(writer.kept.names), embedded.rows)
             # In this order, every renamed shard is in the manifest, and everything in the manifest
             # is on the disk.
             digest = writer.write(shard)

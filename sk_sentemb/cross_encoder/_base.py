@@ -1,6 +1,7 @@
 """The base class of estimators around a cross-encoder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,6 @@ from sklearn.utils.validation import _check_feature_names, check_consistent_leng
 from .._base import BaseTextEstimator
 from .._inputs import TextColumns, check_no_missing, read_text_columns, unique_texts
 from .._random import draw_seed, torch_seed
-from .._truncation import count_truncated
 from .._warn import warn
 from ..encoder import Encoder, SequenceHead
 from ..exceptions import NewHeadWarning, NoHeadError
@@ -43,7 +43,7 @@ class BaseCrossEncoder(BaseTextEstimator):
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
         if not n_rows and n_columns == 1:  # [], which has no columns to count
-            return TextColumns([[], []], np.zeros((0, 2), dtype=bool), None)
+            return TextColumns([[], []], np.zeros((0, 2), dtype=bool))
         if n_columns != 2 and not reset:
             raise ValueError(
                 f"X has {n_columns} features, but {type(self).__name__} is expecting 2 features as "
@@ -106,7 +106,7 @@ class BaseCrossEncoder(BaseTextEstimator):
         encoded = self._encode(unique, context, describe_row)
         # Both orders of a pair have the same length, so only the first is counted.
         self._warn_truncated(
-            count_truncated(unique.inverse[:1], encoded.truncated),
+            *replace(unique, inverse=unique.inverse[:1]).count_truncated(encoded.truncated),
             "Pass a model with a larger limit, or shorten the texts.",
         )
         n_orders, n_rows = unique.inverse.shape

@@ -13,7 +13,7 @@ from .._atomic_fit import atomic_fit
 from .._docstrings import substitute_docstring
 from .._inputs import make_pairs
 from .._logits_classifier import LogitsClassifierMixin
-from .._pretrained import with_callbacks
+from .._progress import fit_task, with_callbacks
 from .._training import PAIR_CLASSIFICATION, FineTuner, RawTrainingData
 from ..cache import DiskCache, MemoryCache
 from ..encoder import Encoder
@@ -175,7 +175,7 @@ class CrossEncoderClassifier(LogitsClassifierMixin, BaseCrossEncoder):
             ``fine_tuner``, if the model has no classification head or does not know a class; with one,
             if ``y`` contains a single class.
         """
-        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with fit_task(self, "fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(X, y, sample_weight, context)
         return self
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from narwhals.stable.v2.dependencies import is_into_dataframe
 
-from .._inputs import TextColumns, read_argument
+from .._inputs import TextColumns, read_text_columns
 
 # The description of a row in error messages.
 DescribeRow = Callable[[int], str]
@@ -70,7 +70,7 @@ def read_column(X: Any, name: str, *, allow_missing: bool) -> TextColumns:
     """Read queries or documents."""
     if isinstance(X, str):
         raise TypeError(f"{name} is a single str. Pass a list of texts.")
-    column = read_argument(X, name)
+    column = read_text_columns(X, name)
     if (n_columns := column.n_columns) != 1:
         raise ValueError(f"{name} has {n_columns} columns. Pass one column of texts.")
     if column.missing.any() and not allow_missing:

@@ -21,8 +21,7 @@ from torch import nn
 from .._atomic_fit import atomic_fit
 from .._docstrings import substitute_docstring
 from .._inputs import TextColumns, check_query_id, make_pairs
-from .._pretrained import with_callbacks
-from .._progress import N_TASKS
+from .._progress import N_TASKS, fit_task, with_callbacks
 from .._training import PAIR_REGRESSION, FineTuner, RawTrainingData, Task
 from .._warn import warn
 from ..cache import DiskCache, MemoryCache
@@ -201,7 +200,7 @@ class CrossEncoderScorer(
             If ``X`` does not have two text columns, ``y`` does not consist of finite numbers, or,
             without a ``fine_tuner``, the model does not have a head with one logit.
         """
-        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with fit_task(self, "fit", X, y, max_subtasks=self._n_epochs) as context:
             triplets = self.fine_tuner is not None
             self._fit(X, y, sample_weight, query_id, context, allow_triplets=triplets)
         return self
@@ -230,7 +229,7 @@ class CrossEncoderScorer(
             The scores.
         """
         n_tasks = self._n_epochs + N_TASKS
-        with self._progress_task("fit-transform", X, y, max_subtasks=n_tasks) as context:
+        with fit_task(self, "fit-transform", X, y, max_subtasks=n_tasks) as context:
             columns = self._fit(X, y, sample_weight, query_id, context, allow_triplets=False)
             return self._score_pairs(columns, context=context)[0][:, None]
 

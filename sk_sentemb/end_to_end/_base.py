@@ -18,7 +18,6 @@ from sklearn.utils.validation import (
 from .._base import BaseTextEstimator
 from .._inputs import unique_texts, validate_feature_names
 from .._training import FineTuner, RawTrainingData, end_to_end_task
-from .._truncation import count_truncated
 from .._warn import warn
 from ..cache import DiskCache, MemoryCache
 from ..embedder import SentenceEmbedder
@@ -275,9 +274,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
                 image_embedder=self.image_embedder,
                 roles={role: getattr(self, role) for role in ROLES},
             )
-        validate_feature_names(
-            self, table.X, table.n_columns, reset=reset, one_dimensional=table.is_1d
-        )
+        validate_feature_names(self, table.X, table.n_columns, reset=reset, is_1d=table.is_1d)
         if reset:
             return columns
         if not self._reader.can_read(table):
@@ -294,7 +291,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
         unique = unique_texts(columns, missing_is_empty=True)
         encoded = self._encode(unique)
         self._warn_truncated(
-            count_truncated(unique.inverse, encoded.truncated),
+            *unique.count_truncated(encoded.truncated),
             "Pass long_text='chunk' to use whole texts, or a model with a larger limit.",
         )
         return _run_head(

@@ -12,7 +12,7 @@ from .._atomic_fit import atomic_fit
 from .._docstrings import substitute_docstring
 from .._inputs import check_no_missing
 from .._logits_classifier import LogitsClassifierMixin
-from .._pretrained import with_callbacks
+from .._progress import fit_task, with_callbacks
 from ..losses import DataFormat
 from ._base import BaseEndToEndModel
 
@@ -110,7 +110,7 @@ class SentenceClassifier(LogitsClassifierMixin, BaseEndToEndModel):
             If ``X`` has no text column, or ``y`` does not consist of at least two classes.
         """
         target = self._validate_y(y)
-        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with fit_task(self, "fit", X, y, max_subtasks=self._n_epochs) as context:
             if self._n_labels:
                 how: dict[str, Any] = {
                     "data_format": DataFormat.ROW_VALUES,

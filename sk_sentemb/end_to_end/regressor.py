@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._atomic_fit import atomic_fit
 from .._docstrings import substitute_docstring
 from .._inputs import check_no_missing, check_sample_weight
-from .._pretrained import with_callbacks
+from .._progress import fit_task, with_callbacks
 from ..losses import DataFormat
 from ._base import BaseEndToEndModel
 
@@ -99,7 +99,7 @@ class SentenceRegressor(RegressorMixin, BaseEndToEndModel):
             raise ValueError("SentenceRegressor requires y to be passed, but the target y is None.")
         target = _validate_numbers(y)
         self._fit_scaler(target, sample_weight)
-        with self._progress_task("fit", X, y, max_subtasks=self._n_epochs) as context:
+        with fit_task(self, "fit", X, y, max_subtasks=self._n_epochs) as context:
             self._fit(
                 X,
                 self._encode_target(target),

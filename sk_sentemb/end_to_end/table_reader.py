@@ -1,7 +1,7 @@
 """Read a table as text columns and, from all other columns, numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -56,7 +56,7 @@ class Table:
     @property
     def is_1d(self) -> bool:
         """Whether X is a single column without a name, such as a list of texts."""
-        return self.names is None and self.n_columns == 1 and getattr(self.X, "ndim", 1) == 1
+        return self.names is None and self.all_texts.is_1d
 
     def read_texts(self, names: list[str] | None) -> TextColumns:
         """Read the named columns as text, or all of them."""
@@ -70,7 +70,7 @@ class Table:
 class TableColumns(TextColumns):
     """The text columns of a table, and its other columns as numbers."""
 
-    features: np.ndarray  # (n_rows, n_features), float32
+    features: np.ndarray = field(kw_only=True)  # (n_rows, n_features), float32
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class TableReader:
         with np.errstate(over="ignore"):  # which raises below
             features = np.hstack([indicators, encoded[:, self.output_order]]).astype(np.float32)
         self._check_finite(features)
-        return TableColumns(columns.texts, columns.missing, columns.names, features)
+        return TableColumns(columns.texts, columns.missing, columns.names, features=features)
 
     def _check_finite(self, features: np.ndarray) -> None:
         where = np.argwhere(~np.isfinite(features))
@@ -204,7 +204,7 @@ def _check_unnamed(table: Table, roles: Mapping[str, Columns]) -> None:
 
 def _find_columns_without_text(X: Any) -> list[tuple[int, str]]:
     """Return the indices and kinds of columns of numbers or dates next to columns of text."""
-    columns, _ = read_cells(X)
+    columns = read_cells(X).columns
     kinds = [infer_dtype(column, skipna=True) for column in columns]
     others = [(i, kind) for i, kind in enumerate(kinds) if kind in _KINDS_WITHOUT_TEXT]
     return others if len(others) < len(kinds) else []

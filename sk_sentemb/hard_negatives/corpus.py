@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._inputs import TextColumns, read_argument, unique_texts
+from .._inputs import TextColumns, read_text_columns, unique_texts
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_corpus(queries: Any, positives: Any, corpus: Any) -> Corpus:
 
 
 def _read(name: str, X: Any) -> list[str]:
-    columns = read_argument(X, name)
+    columns = read_text_columns(X, name)
     n_rows, n_columns = columns.n_rows, columns.n_columns
     if n_columns != 1:
         raise ValueError(f"{name} has {n_columns} columns. Pass one column of texts.")
@@ -71,6 +71,6 @@ def _read(name: str, X: Any) -> list[str]:
 
 def _index(texts: list[str]) -> tuple[list[str], np.ndarray]:
     """Return the unique texts, and the index of each text among them."""
-    columns = TextColumns([texts], np.zeros((len(texts), 1), dtype=bool), None)
+    columns = TextColumns([texts], np.zeros((len(texts), 1), dtype=bool))
     unique = unique_texts(columns, missing_is_empty=True)
     return unique.texts, unique.inverse[0]

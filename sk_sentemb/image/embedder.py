@@ -1,29 +1,27 @@
-"""ImageEmbedder: columns of images in, columns of numbers out."""
+"""ImageEmbedder: columns of images to columns of embeddings."""
 
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
+from .._base import EmbeddingOutputMixin, PretrainedModelMixin
 from .._docstrings import substitute_docstring
 from .._inputs import ImageColumns, read_image_columns, validate_feature_names
 from .._parallel import count_workers
-from .._pretrained import PretrainedModelMixin, with_callbacks
-from .._progress import N_TASKS, progress_reporter
+from .._progress import N_TASKS, fit_task, progress_reporter, with_callbacks
 from .._warn import warn
 from ..cache import (
     CHARACTERS_PER_TOKEN,
+    Cache,
     DiskCache,
     MemoryCache,
     get_or_compute,
@@ -36,25 +34,24 @@ from ..encoder import (
     ImageEncoder,
     image_encoder_from_state,
     image_encoder_to_state,
-    l2_normalize,
     load_image_encoder,
     new_folder,
     require_pillow,
     write_image_encoder,
 )
-from ..exceptions import CorruptImageWarning, MissingImageWarning
+from ..exceptions import CorruptImageWarning, InvalidRowError, MissingImageWarning
 from .decoding import DIGEST_CHARACTERS, READING
 from .unique_images import SkipCorruptCache, UniqueImages
 
-# `get_or_compute` cuts its turns by the lengths of texts.
-_TOKENS = DIGEST_CHARACTERS // CHARACTERS_PER_TOKEN
+# `get_or_compute` sizes its claims by the lengths of texts, which here are digests.
+_TOKENS_PER_DIGEST = DIGEST_CHARACTERS // CHARACTERS_PER_TOKEN
 
-# What Pillow itself takes for harmless.
+# Pillow's own limit.
 _MAX_PIXELS = 89_478_485
 
 
 @substitute_docstring
-class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
+class ImageEmbedder(EmbeddingOutputMixin, TransformerMixin, PretrainedModelMixin):
     """Embeddings of image columns, from a pretrained vision model.
 
     Each distinct image is embedded once, wherever its file is, and the embeddings are returned in the
@@ -187,26 +184,20 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
     [False, True]
     """
 
-    _model_noun = ImageEncoder
+    _model_class = ImageEncoder
     _encoder_to_state = staticmethod(image_encoder_to_state)
     _encoder_from_state = staticmethod(image_encoder_from_state)
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
+        **PretrainedModelMixin._parameter_constraints,
         "model": [str, os.PathLike, ImageEncoder],
-        "revision": [str, None],
         "pooling": [StrOptions({"auto", *IMAGE_POOLINGS})],
         "normalize": ["boolean", StrOptions({"auto"})],
         "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
         "missing": [StrOptions({"zero", "nan", "error"})],
         "corrupt": [StrOptions({"error", "missing"})],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
-        "dtype": [StrOptions({"float32", "bfloat16", "float16", "auto"})],
-        "device": [str, None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "cache": [str, os.PathLike, "boolean", MemoryCache, DiskCache, None],
-        "n_jobs": [Integral, None],
-        "store_weights_in_pickle": ["boolean"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -262,7 +253,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         ImageEmbedder
             The fitted embedder itself.
         """
-        with self._progress_task("fit", X, y):
+        with fit_task(self, "fit", X, y):
             self._fit(X)
         return self
 
@@ -283,8 +274,8 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
         -------
         {embeddings}
         """
-        with self._progress_task("fit-transform", X, y, max_subtasks=N_TASKS) as context:
-            return self._embed(self._fit(X), context)
+        with fit_task(self, "fit-transform", X, y, max_subtasks=N_TASKS) as context:
+            return self._embed_columns(self._fit(X), context)
 
     @substitute_docstring
     def transform(self, X: Any) -> np.ndarray:
@@ -308,27 +299,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
             ``missing`` is ``"error"``.
         """
         check_is_fitted(self)
-        return self._embed(self._validate_input(X, reset=False))
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the output columns: ``<column>_0``, ``<column>_1`` and so on.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Names of the input columns. If None, those seen in ``fit``, or ``x0``, ``x1`` and so on.
-
-        Returns
-        -------
-        ndarray of shape (n_columns * `embedding_dim_`,), object
-            One name per output column.
-        """
-        check_is_fitted(self)
-        if input_features is None and self._series_name is not None:
-            input_features = [self._series_name]
-        names = _check_feature_names_in(self, input_features)
-        dims = range(self.embedding_dim_)
-        return np.array([f"{name}_{i}" for name in names for i in dims], dtype=object)
+        return self._embed_columns(self._validate_input(X, reset=False))
 
     @substitute_docstring
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -349,7 +320,7 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
             If the model is a CLIP model and ``pooling`` is not ``"auto"``.
         """
         check_is_fitted(self)
-        kept = self.embedding_dim_ if self._truncates else None
+        kept = self.embedding_dim_ if self._is_truncated else None
         with new_folder(Path(folder).expanduser()) as fresh:
             write_image_encoder(self.encoder_.replace(truncate_dim=kept), fresh)
 
@@ -360,111 +331,100 @@ class ImageEmbedder(TransformerMixin, PretrainedModelMixin):
                 "Found array with 0 sample(s) while a minimum of 1 is required by fit."
             )
         require_pillow()
-        encoder = self._load().with_pooling(pooling=self.pooling, normalize=self.normalize)
-        if self.truncate_dim is not None and self.truncate_dim > encoder.embedding_dim:
-            raise ValueError(
-                f"truncate_dim={self.truncate_dim}, but the model gives {encoder.embedding_dim} "
-                "dimensions; pass that many or fewer."
-            )
-        self.encoder_ = encoder
+        encoder = self._load_encoder(load_image_encoder)
+        self.encoder_ = encoder.with_pooling(pooling=self.pooling, normalize=self.normalize)
         self.fingerprint_ = encoder.fingerprint
-        kept = encoder.truncate_dim if self.truncate_dim is None else self.truncate_dim
-        self.embedding_dim_ = int(min(kept or encoder.embedding_dim, encoder.embedding_dim))
+        self._set_embedding_dim(self.encoder_)
         return columns
-
-    def _load(self) -> ImageEncoder:
-        return self._load_encoder(load_image_encoder)
 
     def _validate_input(self, X: Any, *, reset: bool) -> ImageColumns:
         columns = read_image_columns(X)
-        n_columns = columns.n_columns
-        one_dimensional = (
-            n_columns == 1 and not hasattr(X, "columns") and getattr(X, "ndim", 1) != 2
-        )
         if reset:
-            self._series_name = columns.names[0] if columns.names and one_dimensional else None
-        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
+            self._store_series_name(columns)
+        validate_feature_names(self, X, columns.n_columns, reset=reset, is_1d=columns.is_1d)
         return columns
 
-    @property
-    def _truncates(self) -> bool:
-        return self.embedding_dim_ < self.encoder_.embedding_dim
-
-    def _embed(self, columns: ImageColumns, context: Any = None) -> np.ndarray:
-        if self.missing == "error" and columns.missing.any():
-            row, column = np.argwhere(columns.missing)[0]
-            raise ValueError(
-                f"row {row}, column {column} of X has no image ({columns.missing.sum()} cells have "
-                "none). Fill them, or pass missing='zero' or 'nan'."
-            )
-        contents = UniqueImages(
+    def _embed_columns(self, columns: ImageColumns, context: Any = None) -> np.ndarray:
+        """Embed validated columns, and warn of corrupt and missing images."""
+        self._check_missing(columns)
+        unique = UniqueImages(
             columns,
             max_pixels=self.max_pixels,
-            resized=self.encoder_.pixels_after_resizing,
+            count_resized_pixels=self.encoder_.pixels_after_resizing,
             n_threads=count_workers(self.n_jobs),
-            # Where nothing may be missing, nothing can be taken as missing.
-            refuse="error" in (self.corrupt, self.missing),
+            # Where nothing may be missing, a corrupt image cannot be treated as missing.
+            raise_corrupt="error" in (self.corrupt, self.missing),
         )
-        vectors, is_corrupt = self._encode(contents, context)
-        if self._truncates:
-            vectors = vectors[:, : self.embedding_dim_]
-            vectors = l2_normalize(vectors) if self.encoder_.normalizes else vectors.copy()
+        encoded = self._encode(unique, context)  # cache -> threads that decode -> encoder
+        embeddings = self._truncate(encoded.vectors)
         fill = np.nan if self.missing == "nan" else 0.0
-        vectors[is_corrupt] = fill
-        self._warn(contents)
-        return contents.distinct.expand(vectors, fill=fill)
+        embeddings[encoded.truncated] = fill
+        self._warn_corrupt(unique)
+        self._warn_missing(columns)
+        return unique.digests.expand(embeddings, fill=fill)
 
-    def _encode(self, contents: UniqueImages, context: Any) -> Embedded:
-        """Embed the distinct images that the cache does not know; marked are those that are damaged."""
-        digests: Sequence[Any] = contents.distinct.texts
+    def _check_missing(self, columns: ImageColumns) -> None:
+        if self.missing == "error" and columns.missing.any():
+            row, column = (int(i) for i in np.argwhere(columns.missing)[0])
+            raise InvalidRowError(
+                row,
+                column,
+                f"has no image ({columns.missing.sum()} cells have none). Fill them, or pass "
+                "missing='zero' or 'nan'.",
+            )
+
+    def _encode(self, unique: UniqueImages, context: Any) -> Embedded:
+        """Return the embeddings of unique images; those of corrupt images are marked."""
         encoder, cache = self.encoder_, open_cache(self.cache)
+        digests: Sequence[Any] = unique.digests.texts
 
-        def embed(some: Sequence[Any], on_progress: Callable[[int], None]) -> Embedded:
-            vectors = encoder.encode(
+        def compute(some: Sequence[Any], on_progress: Callable[[int], None]) -> Embedded:
+            embeddings = encoder.encode(
                 some,
-                read=contents.image,
+                read=unique.decode,
                 batch_size=self.batch_size,
                 n_threads=count_workers(self.n_jobs),
                 on_progress=on_progress,
             )
-            return Embedded(vectors, np.isnan(vectors).any(axis=1))
+            return Embedded(embeddings, np.isnan(embeddings).any(axis=1))
 
-        shown = progress_reporter(
+        progress = progress_reporter(
             self, len(digests), bar=self.verbose > 0, unit="image", context=context
         )
-        with shown as report:
+        with progress as report:
             if cache is None:
-                return embed(digests, report)
+                return compute(digests, report)
             return get_or_compute(
-                SkipCorruptCache(cache),
+                cast(Cache, SkipCorruptCache(cache)),
                 namespace_for_params(encoder, encoder.encoding_params() | {"reading": READING}),
                 digests,
-                embed,
-                tokens_per_pass=encoder.images_per_batch(self.batch_size) * _TOKENS,
+                compute,
+                tokens_per_pass=encoder.images_per_batch(self.batch_size) * _TOKENS_PER_DIGEST,
                 on_progress=report,
             )
 
-    def _warn(self, contents: UniqueImages) -> None:
-        """Say how many cells became zeros, and which could not be read."""
-        became = "zeros" if self.missing == "zero" else "NaN"
-        if corrupt := contents.corrupt:
+    def _warn_corrupt(self, unique: UniqueImages) -> None:
+        if corrupt := unique.find_corrupt():
             row, column, reason = corrupt[0]
             warn(
-                f"{len(corrupt)} of {contents.n_images} images cannot be read and became {became}. The "
-                f"first is in {contents.place(row, column)}: {reason}.",
+                f"{len(corrupt)} of {unique.n_images} images cannot be decoded and became "
+                f"{'zeros' if self.missing == 'zero' else 'NaN'}. The first is in "
+                f"{unique.describe_cell(row, column)}: {reason}.",
                 CorruptImageWarning,
             )
-        n_missing = int(contents.columns.missing.sum())
+
+    def _warn_missing(self, columns: ImageColumns) -> None:
+        n_missing = int(columns.missing.sum())
         if n_missing and self.missing == "zero":
             warn(
-                f"{n_missing} of {contents.columns.missing.size} cells have no image and became zeros. "
-                "Fill them, or pass missing='nan' or 'error'.",
+                f"{n_missing} of {columns.missing.size} cells have no image and became zeros. Fill "
+                "them, or pass missing='nan' or 'error'.",
                 MissingImageWarning,
             )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        # Tables of numbers are no images.
+        # A table of numbers does not hold images.
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         tags.input_tags.allow_nan = self.missing != "error"

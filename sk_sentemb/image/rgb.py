@@ -1,4 +1,4 @@
-"""Any pixels to eight bits of red, green and blue, upright and without transparency."""
+"""Any pixels to 8-bit RGB, in the right orientation and without transparency."""
 
 import struct
 from typing import TYPE_CHECKING, Any
@@ -8,37 +8,25 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# The tag of EXIF that says which side of a picture is up, and what the values mean to Pillow.
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
-
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
 class InvalidPixelsError(ValueError):
-    """Pixels have values that no colour has."""
+    """Pixels have values that are not colors."""
 
 
-def in_rgb(image: "Image") -> "Image":
-    """Convert an image to RGB."""
+def convert_to_rgb(image: "Image") -> "Image":
+    """Return an image in RGB."""
     from PIL import Image
 
     image.load()
-    if image.format == "PPM" and image.mode == "I":  # which Pillow has scaled to sixteen bits
-        return Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16))).convert("RGB")
-    image = _upright(image)
+    if image.format == "PPM" and image.mode == "I":  # Pillow has scaled it to 16 bits
+        return Image.fromarray(scale_to_8_bits(np.asarray(image).astype(np.uint16))).convert("RGB")
+    image = _apply_orientation(image)
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
+        return Image.fromarray(scale_to_8_bits(np.asarray(image))).convert("RGB")
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -46,32 +34,26 @@ def in_rgb(image: "Image") -> "Image":
     return image.convert("RGB")
 
 
-def rgb_of_array(pixels: np.ndarray) -> "Image":
-    """Make an image of an array."""
+def array_to_rgb(pixels: np.ndarray) -> "Image":
+    """Return an array as an image in RGB."""
     from PIL import Image
 
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if not pixels.size:
-        raise InvalidPixelsError("it has no pixels")
-    return in_rgb(Image.fromarray(np.ascontiguousarray(eight_bits(pixels))))
+        raise InvalidPixelsError("no pixels")
+    return convert_to_rgb(Image.fromarray(np.ascontiguousarray(scale_to_8_bits(pixels))))
 
 
-def eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """Scale pixels to the range from 0 to 255.
-
-    Booleans are black and white. Unsigned integers of 16 bits, and other integers that reach beyond 255
-    but not beyond 65535, are divided by 257; integers from 0 to 255 stay as they are. Floats from 0 to
-    1 are multiplied by 255, and floats from 0 to 255 rounded. Greys of any other range are stretched,
-    from the lowest to the highest; colours are refused.
-    """
+def scale_to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Scale pixels to the range from 0 to 255, as the notes of `ImageEmbedder` describe."""
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == bool:
         return pixels * np.uint8(255)
     low, high = float(pixels.min()), float(pixels.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InvalidPixelsError("it has pixels that are no finite numbers")
+        raise InvalidPixelsError("pixels that are infinite or NaN")
     floats = pixels.dtype.kind == "f"
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         scale = (0.0, 65535.0)
@@ -83,10 +65,10 @@ def eight_bits(pixels: np.ndarray) -> np.ndarray:
         scale = (low, high)
     else:
         raise InvalidPixelsError(
-            f"its colours go from {low:g} to {high:g}, and not from 0 to 255, or 0 to 1 as floats"
+            f"colors from {low:g} to {high:g}, instead of 0 to 255, or 0 to 1 as floats"
         )
     low, high = scale
-    # Half the memory, where no range is so high or so narrow that it takes more.
+    # float32 halves the memory, unless a high or narrow range needs more precision.
     precision = np.float64 if pixels.ndim == 2 and low else np.float32
     scaled: Any = pixels.astype(precision)
     scaled -= low
@@ -94,13 +76,11 @@ def eight_bits(pixels: np.ndarray) -> np.ndarray:
     return np.rint(scaled).astype(np.uint8)
 
 
-def _upright(image: "Image") -> "Image":
-    """Turn an image as its EXIF says; one that cannot be read says nothing."""
-    from PIL import Image
+def _apply_orientation(image: "Image") -> "Image":
+    """Rotate or flip an image as its EXIF data say; damaged data are ignored."""
+    from PIL import ImageOps
 
     try:
-        orientation: Any = image.getexif().get(_ORIENTATION)
+        return ImageOps.exif_transpose(image)
     except (EOFError, KeyError, OSError, SyntaxError, TypeError, ValueError, struct.error):
         return image
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(Image.Transpose[turn])

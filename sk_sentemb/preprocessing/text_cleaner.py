@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._atomic_fit import atomic_fit
 from .._docstrings import substitute_docstring
-from .._inputs import TextColumns, list_cells, read_text_columns, validate_feature_names
+from .._inputs import TextColumns, read_text_columns, validate_feature_names
 from .html import html_to_text
 from .patterns import EMAIL, URL
 from .text_output import TextOutputMixin
@@ -197,7 +197,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
             cleaned[:, j] = [clean[text] for text in texts]
         if self.missing == "keep":
             cleaned[columns.missing] = None
-        return self._to_container(cleaned, X, one_dimensional=_is_one_dimensional(X, columns))
+        return self._to_container(cleaned, X, is_1d=columns.is_1d)
 
     def _clean(self, text: str) -> str:
         if self.html:
@@ -217,8 +217,7 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     def _read(self, X: Any, *, reset: bool) -> TextColumns:
         columns = read_text_columns(X)
-        n_columns, one_dimensional = columns.n_columns, _is_one_dimensional(X, columns)
-        validate_feature_names(self, X, n_columns, reset=reset, one_dimensional=one_dimensional)
+        validate_feature_names(self, X, columns.n_columns, reset=reset, is_1d=columns.is_1d)
         return columns
 
     def __sklearn_tags__(self) -> Tags:
@@ -228,12 +227,3 @@ class TextCleaner(TextOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _is_one_dimensional(X: Any, columns: TextColumns) -> bool:
-    if columns.n_columns > 1 or hasattr(X, "columns"):
-        return False
-    if hasattr(X, "ndim"):
-        return X.ndim == 1
-    cells = list_cells(X)
-    return not (cells and isinstance(cells[0], (list, tuple, np.ndarray)))

@@ -43,24 +43,24 @@ class TextOutputMixin:
             self._sklearn_output_config = {"transform": transform}
         return self
 
-    def _to_container(self, cells: np.ndarray, X: Any, *, one_dimensional: bool) -> Any:
+    def _to_container(self, cells: np.ndarray, X: Any, *, is_1d: bool) -> Any:
         """Return strings and None in a container of the shape of X."""
         library = _get_output_config("transform", self)["dense"]
         if library == "default":
-            return cells[:, 0] if one_dimensional else cells
+            return cells[:, 0] if is_1d else cells
         names = self.get_feature_names_out()
         name = getattr(X, "name", None) if is_into_series(X) else None
         if name == "":  # a polars Series without a name
             name = None
         if library == "pandas":
             index = X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None
-            if one_dimensional:
+            if is_1d:
                 return pd.Series(cells[:, 0], index=index, name=name)
             return pd.DataFrame(cells, index=index, columns=names)
         import polars as pl
 
         # With the dtype, because polars infers Null for a column of missing values.
-        if one_dimensional:
+        if is_1d:
             return pl.Series("" if name is None else str(name), cells[:, 0].tolist(), pl.String)
         schema = dict.fromkeys(map(str, names), pl.String)
         return pl.DataFrame(cells.tolist(), schema=schema, orient="row")

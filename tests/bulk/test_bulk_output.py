@@ -133,7 +133,7 @@ def test_embed_dataset_warns_once_per_dataset(target, recwarn):
     said = [str(warning.message) for warning in recwarn]
     assert len(said) == 2
     assert said[0].startswith("4 of 12 cells have no text")
-    assert said[1].startswith("4 of 8 texts are longer than 8 tokens")
+    assert said[1].startswith("4 of 8 texts exceed the limit of 8 tokens")
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ def test_cache_hits_count_truncated_texts(cache):
     X = pd.DataFrame({"a": [MARKS, MARKS, "?"], "b": ["?", MARKS + "!", None]})
     embedder = SentenceEmbedder(TINY, max_length=12, missing="nan", cache=cache).fit(X)
     for _ in range(3):
-        with pytest.warns(TruncationWarning, match="^3 of 5 texts are longer than 12 tokens"):
+        with pytest.warns(TruncationWarning, match="^3 of 5 texts exceed the limit of 12 tokens"):
             embedder.transform(X)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

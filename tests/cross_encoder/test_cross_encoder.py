@@ -211,7 +211,7 @@ LONG = [("?" * 40, "!"), ("!", "?" * 40), ("?", "!"), ("?" * 40, "!")]
 def test_pairs_that_are_cut_are_counted_by_rows(estimator, symmetric):
     fitted = clone(estimator).set_params(max_length=12, symmetric=symmetric).fit(PAIRS)
     with pytest.warns(
-        TruncationWarning, match=r"^3 of 4 pairs are longer than 12 tokens"
+        TruncationWarning, match=r"^3 of 4 pairs exceed the limit of 12 tokens"
     ) as caught:
         rows = fitted.decision_function(LONG)
     assert len(caught) == 1
@@ -224,7 +224,7 @@ def test_pairs_that_are_cut_are_counted_by_rows(estimator, symmetric):
 
 def test_cut_pairs_are_counted_without_those_that_are_missing():
     scorer = CrossEncoderScorer(TINY_SCORER, max_length=12, missing="nan").fit(PAIRS)
-    with pytest.warns(TruncationWarning, match="^1 of 2 pairs are longer"):
+    with pytest.warns(TruncationWarning, match="^1 of 2 pairs exceed"):
         scores = scorer.predict([("?" * 40, None), ("?" * 40, "!"), ("?", "!")])
     np.testing.assert_array_equal(np.isnan(scores), [True, False, False])
 
@@ -445,7 +445,7 @@ def test_missing_documents_are_last_or_empty_or_named():
         (
             lambda s: s.rerank(["a"], [None]),
             TypeError,
-            r"candidates\[0\], here called X: X is of type",
+            r"candidates\[0\] is of type",
         ),
         (lambda s: s.rerank(["a", "b"], {0: ["a"]}), TypeError, "candidates is of type dict"),
         (
@@ -453,7 +453,7 @@ def test_missing_documents_are_last_or_empty_or_named():
             TypeError,
             "candidates is of type DataFrame",
         ),
-        (lambda s: s.rank("a", None), TypeError, "documents, here called X: X is of type NoneType"),
+        (lambda s: s.rank("a", None), TypeError, "documents is of type NoneType"),
         (lambda s: s.rank("a", ["b"], top_k=True), ValueError, "top_k=True: pass an int"),
         (
             lambda s: (

@@ -881,9 +881,9 @@ def test_the_embedder_has_the_settings_that_it_was_trained_with(params):
 
 
 def test_texts_that_are_too_long():
-    with pytest.warns(TruncationWarning, match="24 of 24 texts are longer than 6 tokens"):
+    with pytest.warns(TruncationWarning, match="24 of 24 texts exceed the limit of 6 tokens"):
         fitted = classifier(max_length=6).fit(TEXTS, LABELS)
-    with pytest.warns(TruncationWarning, match="1 of 2 texts are longer than 6 tokens"):
+    with pytest.warns(TruncationWarning, match="1 of 2 texts exceed the limit of 6 tokens"):
         fitted.predict(["?", TEXTS[0]])
     strict = classifier(long_text="error", max_length=30).fit(TEXTS, LABELS)
     with pytest.raises(ValueError, match="row 1, column 0 of X has more than 30 tokens"):
@@ -1108,7 +1108,7 @@ def test_a_loaded_model_and_prompts_are_taken(of_texts):
     encoder = load_encoder(TINY)
     fitted = classifier(encoder).fit(TEXTS, LABELS)
     np.testing.assert_array_equal(fitted.predict_proba(TEXTS), of_texts.predict_proba(TEXTS))
-    with pytest.raises(ValueError, match="has no effect on a model that is loaded"):
+    with pytest.raises(ValueError, match="has no effect on a loaded model"):
         classifier(encoder, dtype="bfloat16").fit(TEXTS, LABELS)
     named, given = (
         classifier(PROMPTED, **prompt).fit(TEXTS, LABELS)

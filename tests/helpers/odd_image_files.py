@@ -306,7 +306,7 @@ def _huge_gif() -> bytes:
     )
 
 
-_UNKNOWN = "no image in a format that Pillow knows"
+_UNKNOWN = "not an image in a format that Pillow supports"
 _TOO_MANY = "more than max_pixels|exceeds limit"
 CORRUPT: dict[str, tuple[Callable[[Path], Any], str]] = {
     "zero bytes.png": (_content(b""), _UNKNOWN),
@@ -342,24 +342,27 @@ CORRUPT: dict[str, tuple[Callable[[Path], Any], str]] = {
         _TOO_MANY,
     ),
     "bomb.tiff": (_content(_huge_tiff()), _TOO_MANY),
-    "bomb when enlarged.png": (_content(_png(10_000_000, 1)), "so elongated that the model"),
-    "postscript.eps": (_content(_postscript()), "EPS is not read: Pillow runs another program"),
-    "holes.tiff": (_content(_holes_in_floats()), "no finite numbers"),
-    "folder.png": (Path.mkdir, "it is a folder"),
-    "not there.png": (lambda path: None, "there is no such file"),
-    "link to nowhere.png": (lambda path: path.symlink_to("nowhere"), "there is no such file"),
+    "bomb when enlarged.png": (_content(_png(10_000_000, 1)), "which the model would resize"),
+    "postscript.eps": (
+        _content(_postscript()),
+        "EPS is not supported, because Pillow runs an external program",
+    ),
+    "holes.tiff": (_content(_holes_in_floats()), "infinite or NaN"),
+    "folder.png": (Path.mkdir, "a folder"),
+    "not there.png": (lambda path: None, "the file does not exist"),
+    "link to nowhere.png": (lambda path: path.symlink_to("nowhere"), "the file does not exist"),
     "link to itself.png": (lambda path: path.symlink_to(path.name), "Too many levels"),
-    "pipe.png": (os.mkfifo, "it is no regular file"),
+    "pipe.png": (os.mkfifo, "not a regular file"),
 }
 
 # Paths that lead nowhere, whatever the folder.
 NO_PATHS = {
-    "nowhere.png": "there is no such file",
-    "/dev/zero": "it is no regular file",
+    "nowhere.png": "the file does not exist",
+    "/dev/zero": "not a regular file",
     "x" * 5000: "too long",
     "with a \x00.png": "null",
-    "https://example.org/picture.png": "is an address, and nothing is downloaded",
-    "~nobody-of-that-name/picture.png": "there is no such file",
+    "https://example.org/picture.png": "a URL, which is not downloaded",
+    "~nobody-of-that-name/picture.png": "the file does not exist",
 }
 
 

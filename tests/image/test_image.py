@@ -30,7 +30,7 @@ from sk_sentemb._progress import N_TASKS
 from sk_sentemb.cache import MemoryCache, open_cache
 from sk_sentemb.encoder import ImageEncoder, load_image_encoder
 from sk_sentemb.exceptions import CorruptImageError, CorruptImageWarning, MissingImageWarning
-from sk_sentemb.image.rgb import eight_bits
+from sk_sentemb.image.rgb import scale_to_8_bits
 from tests.helpers.images import OTHER_CLIP, PICTURES, TINY_CLIP, TINY_VIT, noise, save_all, shaded
 from tests.helpers.odd_image_files import CORRUPT, NO_PATHS, READ, write_odd_files
 from tests.helpers.tiny_models import assert_other_rows, assert_same_rows
@@ -178,19 +178,27 @@ def test_columns_stand_side_by_side(paths, embedder):
         (
             np.ma.masked_equal([[[0, 1], [2, 3]]], 2),
             ValueError,
-            "row 0 (counting from 0) of which some pixels are masked",
+            "row 0 (counting from 0) with some masked pixels",
         ),
         (np.zeros((2, 2, 2, 2, 2)), ValueError, "of shape (2, 2, 2, 2, 2)"),
         (np.zeros((1, 9, 9), dtype=complex), ValueError, "Complex data not supported"),
         (np.full((1, 1, 1), "a.png"), ValueError, "Found array with dim 3"),
-        ([1.5], TypeError, "X has 1.5 of type float in row 0 (counting from 0), which is no image"),
+        (
+            [1.5],
+            TypeError,
+            "X has 1.5 of type float in row 0 (counting from 0), which is not an image",
+        ),
         ([None, {"a": 1}], TypeError, "of type dict in row 1"),
         ([torch.zeros(3, 9, 9)], TypeError, "of type Tensor in row 0"),
         ([noise(9, 9).transpose(2, 0, 1)], ValueError, "pass array.transpose(1, 2, 0)"),
         ([noise(9, 9)[None]], ValueError, "X has an array of shape (1, 9, 9, 3) in row 0"),
         ([np.zeros((9, 9), dtype=complex)], TypeError, "X has an array of complex128 in row 0"),
         ([["a.png", "b.png"], ["a.png"]], ValueError, "rows of different lengths"),
-        (["a.png", ["a.png"]], ValueError, "rows and single cells"),
+        (
+            ["a.png", ["a.png"]],
+            TypeError,
+            "of type list in row 1 (counting from 0), which is not an image",
+        ),
         ({"a": ["a.png"]}, TypeError, "X is of type dict"),
         ((path for path in ["a.png"]), TypeError, "Pass list(X)"),
         (pl.LazyFrame({"a": ["a.png"]}), TypeError, "Pass X.collect()"),
@@ -234,11 +242,13 @@ def test_an_odd_file_is_read(name, odd, embedder):
 @pytest.mark.parametrize("name", CORRUPT)
 def test_a_corrupt_file_follows_the_policy(name, odd):
     fitted = ImageEmbedder(TINY_CLIP).fit([odd[name]])
-    place = re.escape(f"the image in row 1, column 0 ({odd[name]}) of X cannot be read: ")
+    place = re.escape(f"the image in row 1, column 0 ({odd[name]}) of X cannot be decoded: ")
     with pytest.raises(CorruptImageError, match=f"{place}.*(?:{CORRUPT[name][1]})"):
         fitted.transform([PICTURES[0], odd[name]])
     fitted.set_params(corrupt="missing")
-    with pytest.warns(CorruptImageWarning, match="1 of 2 images cannot be read and became zeros"):
+    with pytest.warns(
+        CorruptImageWarning, match="1 of 2 images cannot be decoded and became zeros"
+    ):
         rows = fitted.transform([PICTURES[0], odd[name]])
     assert_same_rows(rows[0], expected_rows(PICTURES[:1], TINY_CLIP)[0])
     assert not rows[1].any()
@@ -250,7 +260,7 @@ def test_paths_that_lead_nowhere_follow_the_policy(path, embedder):
     with pytest.raises(CorruptImageError, match=NO_PATHS[path]):
         fitted.transform([path])
     fitted.set_params(corrupt="missing", missing="nan")
-    with pytest.warns(CorruptImageWarning, match="1 of 1 images cannot be read and became NaN"):
+    with pytest.warns(CorruptImageWarning, match="1 of 1 images cannot be decoded and became NaN"):
         assert np.isnan(fitted.transform([path])).all()
 
 
@@ -276,7 +286,7 @@ def test_odd_files_all_together(n_jobs, odd):
     assert settings() == before
     corrupt = [i for i, name in enumerate(names) if name in CORRUPT]
     (message,) = [str(w.message) for w in caught if w.category is CorruptImageWarning]
-    assert message.startswith(f"{len(CORRUPT)} of {len(odd)} images cannot be read")
+    assert message.startswith(f"{len(CORRUPT)} of {len(odd)} images cannot be decoded")
     assert f"The first is in row {corrupt[0]}, column 0 ({odd[names[corrupt[0]]]}): " in message
     assert [i for i in range(len(rows)) if not rows[i].any()] == corrupt
     assert np.isfinite(rows).all()
@@ -288,7 +298,7 @@ def test_odd_files_all_together(n_jobs, odd):
 def test_corrupt_images_in_memory_follow_the_policy(odd, embedder):
     half = odd["half.png"].read_bytes()
     cells = [half, Image.open(io.BytesIO(half)), np.full((9, 9, 3), 70000), np.zeros((0, 9))]
-    reasons = ["truncated", "truncated", "colours go from 70000 to 70000", "it has no pixels"]
+    reasons = ["truncated", "truncated", "colors from 70000 to 70000", "no pixels"]
     whats = [f"{len(half)} bytes", "PngImageFile", "ndarray", "ndarray"]
     fitted = embedder.fit(cells)
     for cell, reason, what in zip(cells, reasons, whats, strict=True):
@@ -323,7 +333,7 @@ def test_max_pixels(paths, embedder):
     fitted = embedder.fit(X)
     fitted.transform(X)
     fitted.set_params(max_pixels=24 * 24, corrupt="missing")
-    with pytest.warns(CorruptImageWarning, match="it has 60 x 40 pixels, more than max_pixels=576"):
+    with pytest.warns(CorruptImageWarning, match="60 x 40 pixels, more than max_pixels=576"):
         rows = fitted.transform(X)
     assert rows.any(axis=1).tolist() == [False, True, False, False]
     assert fitted.set_params(max_pixels=40 * 60).transform(X).any(axis=1).all()
@@ -333,7 +343,7 @@ def test_elongated_images_are_measured_as_the_model_enlarges_them(embedder):
     picture = np.zeros((1, 500, 3), dtype=np.uint8)
     assert embedder.set_params(max_pixels=1000).fit_transform([picture]).any()  # squeezed
     clip = ImageEmbedder(TINY_CLIP, max_pixels=1000)
-    words = "it is 500 x 1, so elongated that the model would make 288000 pixels of it"
+    words = "500 x 1 pixels, which the model would resize to 288000 pixels"
     with pytest.raises(CorruptImageError, match=words):
         clip.fit_transform([picture])
     assert clip.set_params(max_pixels=288_000).fit_transform([picture]).any()
@@ -342,15 +352,15 @@ def test_elongated_images_are_measured_as_the_model_enlarges_them(embedder):
 def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, embedder):
     from sk_sentemb.image import unique_images as contents
 
-    path, read = tmp_path / "a.png", contents.image_of
+    path, read = tmp_path / "a.png", contents.decode_image
     PICTURES[0].save(path)
 
     def changed(*arguments):
         PICTURES[1].save(path)
         return read(*arguments)
 
-    monkeypatch.setattr(contents, "image_of", changed)
-    with pytest.raises(CorruptImageError, match="it changed while it was read"):
+    monkeypatch.setattr(contents, "decode_image", changed)
+    with pytest.raises(CorruptImageError, match="the file changed while it was read"):
         embedder.fit_transform([path])
 
 
@@ -374,8 +384,8 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, embedder):
         (np.array([[[0.0, 0.5, 1.0]]], dtype=np.float32), [[[0, 128, 255]]]),
     ],
 )
-def test_pixels_become_eight_bits(pixels, expected):
-    found = eight_bits(pixels)
+def test_pixels_become_scale_to_8_bits(pixels, expected):
+    found = scale_to_8_bits(pixels)
     assert found.dtype == np.uint8
     assert found.tolist() == expected
 
@@ -384,7 +394,7 @@ def test_pixels_become_eight_bits(pixels, expected):
 def test_values_that_no_colour_has(value, embedder):
     picture = np.full((9, 9, 3), 0.5)
     picture[3, 3] = value
-    with pytest.raises(CorruptImageError, match=r"no finite numbers|its colours go from"):
+    with pytest.raises(CorruptImageError, match=r"infinite or NaN|colors from"):
         embedder.fit_transform([picture])
 
 
@@ -687,9 +697,7 @@ def test_parameters_are_checked(paths, embedder):
         with pytest.raises(ValueError, match="parameter of ImageEmbedder must be"):
             clone(embedder).set_params(**wrong).fit(paths)
     loaded = load_image_encoder(TINY_VIT, device="cpu")
-    with pytest.raises(
-        ValueError, match="dtype='bfloat16' has no effect on a model that is loaded"
-    ):
+    with pytest.raises(ValueError, match="dtype='bfloat16' has no effect on a loaded model"):
         ImageEmbedder(loaded, dtype="bfloat16").fit(paths)
     texts = SentenceEmbedder(TINY_CLIP).fit(["a"]).encoder_
     assert isinstance(texts, Encoder)
@@ -697,7 +705,7 @@ def test_parameters_are_checked(paths, embedder):
         ImageEmbedder(texts).fit(paths)
     with pytest.raises(ValueError, match="'model' parameter of SentenceEmbedder must be"):
         SentenceEmbedder(loaded).fit(["a"])
-    with pytest.raises(ValueError, match="truncate_dim=99, but the model gives 32 dimensions"):
+    with pytest.raises(ValueError, match="truncate_dim=99 exceeds the 32 dimensions"):
         ImageEmbedder(TINY_VIT, truncate_dim=99).fit(paths)
 
 

@@ -51,7 +51,7 @@ def test_records_are_refused():
 
 @pytest.mark.parametrize("cell", [len, int, lambda text: text, TEXTS[0].upper], ids=repr)
 def test_functions_and_classes_are_refused(cell):
-    with pytest.raises(TypeError, match=r"in row 1 \(counting from 0\), which is no text"):
+    with pytest.raises(TypeError, match=r"in row 1 \(counting from 0\), which is not text"):
         SentenceEmbedder(TINY).fit(["a", cell])
 
 

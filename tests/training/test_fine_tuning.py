@@ -522,7 +522,7 @@ def test_max_steps_ends_in_the_middle_of_an_epoch_and_is_validated():
 
 
 def test_texts_that_are_cut_are_said():
-    with pytest.warns(TruncationWarning, match="1 of 24 texts are longer than 20 tokens"):
+    with pytest.warns(TruncationWarning, match="1 of 24 texts exceed the limit of 20 tokens"):
         tuned([*TEXTS[1:], "ferry " * 30], embedder={"max_length": 20})
 
 

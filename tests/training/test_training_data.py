@@ -287,9 +287,9 @@ def test_cells_that_are_cut_are_counted_as_predictions_count_them():
     embedder = SentenceEmbedder(
         TINY, max_length=20, fine_tuner=FineTuner(epochs=1, batch_size=8, random_state=0)
     )
-    with pytest.warns(TruncationWarning, match="^3 of 48 texts are longer than 20 tokens"):
+    with pytest.warns(TruncationWarning, match="^3 of 48 texts exceed the limit of 20 tokens"):
         embedder.fit(X)
-    with pytest.warns(TruncationWarning, match="^3 of 48 texts are longer than 20 tokens"):
+    with pytest.warns(TruncationWarning, match="^3 of 48 texts exceed the limit of 20 tokens"):
         embedder.transform(X)
     # A row with a missing text is not learnt from.
     X.loc[0, "b"] = None
@@ -301,7 +301,7 @@ def test_pairs_that_are_cut_are_counted_without_the_negatives_that_are_drawn():
     X = pd.DataFrame({"a": ["ferry " * 30, *TEXTS[1:]], "b": TEXTS})
     tuner = FineTuner(epochs=1, batch_size=8, random_state=0)
     scorer = CrossEncoderScorer(TINY_SCORER, max_length=40, fine_tuner=tuner)
-    with pytest.warns(TruncationWarning, match="^1 of 24 pairs are longer than 40 tokens"):
+    with pytest.warns(TruncationWarning, match="^1 of 24 pairs exceed the limit of 40 tokens"):
         scorer.fit(X)
 
 
