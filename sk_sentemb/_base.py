@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy, deepcopy
 from numbers import Integral
 from pathlib import Path
@@ -353,14 +354,12 @@ class BaseTextEstimator(PretrainedModelMixin):
         workers = parallel_encode(
             encoder, n_jobs=self.n_jobs, batch_tokens=self.batch_tokens, **settings
         )
-        progress = progress_reporter(
-            self,
-            len(texts),
-            bar=self.verbose > 0,
-            work=self._progress_label,
-            unit=self._input_noun,
-            context=context,
-        )
+        progress: Any = nullcontext(lambda n_done: None)
+        if self.verbose > 0 or context is not None:
+            label, noun = self._progress_label, self._input_noun
+            progress = progress_reporter(
+                self, len(texts), bar=self.verbose > 0, work=label, unit=noun, context=context
+            )
         with progress as report, workers as compute:
             if cache is None:
                 return compute(texts, report)

@@ -11,8 +11,15 @@ from .frames import (
     validate_table,
 )
 from .images import ImageColumns, read_image_columns
-from .text import TextColumns, read_text_columns
-from .unique import MISSING, UniqueTexts, make_pairs, unique_texts, warn_truncated
+from .text import (
+    MISSING,
+    TextColumns,
+    UniqueTexts,
+    make_pairs,
+    read_text_columns,
+    unique_texts,
+    warn_truncated,
+)
 from .validation import check_no_missing, check_query_id, check_sample_weight
 
 __all__ = [

@@ -1,5 +1,7 @@
 """In-memory cache, shared by all embedders of the process."""
 
+import os
+import threading
 import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +10,6 @@ from typing import Any, Self
 from weakref import WeakSet, WeakValueDictionary
 
 from ..encoder import ForkSafeLock
-from .leases import Leases
 from .namespace import Namespace, get_prefix
 from .statistics import CacheStatistics, NamespaceUse, matches_model
 
@@ -54,7 +55,7 @@ class MemoryCache:
     def __init__(self, max_bytes: int = 1_000_000_000) -> None:
         self._set_id(uuid.uuid4().hex)
         self._lock = ForkSafeLock()
-        self._leases = Leases()
+        self._leases = _Leases()
         self._records: OrderedDict[bytes, bytes] = OrderedDict()
         self._namespaces: dict[bytes, Namespace] = {}
         self._n_bytes = self._hits = self._misses = 0
@@ -201,6 +202,54 @@ class MemoryCache:
     def _set_id(self, name: str) -> None:
         self._id = name
         _caches_by_id[name] = self
+
+
+class _Leases:
+    """The keys that threads of this process are computing, so that no two compute the same one."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
+        self._released = threading.Condition()
+        self._owners: dict[bytes, int] = {}
+
+    def _condition(self) -> threading.Condition:
+        # A forked child inherits the leases of threads that it does not have.
+        if self._process != os.getpid():
+            self._reset()
+        return self._released
+
+    def acquire(self, keys: Iterable[bytes], limit: int) -> list[bytes]:
+        """Acquire the first `limit` keys that no other thread holds."""
+        me = threading.get_ident()
+        mine: list[bytes] = []
+        with self._condition():
+            for key in keys:
+                if len(mine) == limit:
+                    break
+                # What this thread holds is left over from an interrupted call, or from one around this.
+                if self._owners.get(key, me) == me:
+                    mine.append(key)
+            self._owners.update(dict.fromkeys(mine, me))
+        return mine
+
+    def release(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Release the keys that this thread holds, and return them."""
+        me = threading.get_ident()
+        with self._condition():
+            mine = [key for key in keys if self._owners.get(key) == me]
+            for key in mine:
+                del self._owners[key]
+            self._released.notify_all()
+        return mine
+
+    def wait(self, keys: Iterable[bytes]) -> None:
+        """Wait until one of the keys is free."""
+        keys = set(keys)
+        with self._condition():
+            self._released.wait_for(lambda: not keys <= self._owners.keys())
 
 
 def validate_max_bytes(max_bytes: int) -> int:
