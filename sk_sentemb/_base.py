@@ -21,6 +21,7 @@ from ._inputs import ImageColumns, TextColumns, UniqueTexts, check_sample_weight
 from ._parallel import count_workers, parallel_encode
 from ._progress import CallbackSupportMixin, SklearnCallbackAdapter, progress_reporter
 from ._training import (
+    EncodingOptions,
     FineTuner,
     FineTuningResult,
     RawTrainingData,
@@ -405,7 +406,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         return weight
 
     def _fine_tune(
-        self, encoder: Encoder, data: RawTrainingData, kind: Task, listener: Any
+        self, encoder: Encoder, data: RawTrainingData, task: Task, callback: Any
     ) -> FineTuningResult:
         """Fine-tune a copy of an encoder, and store the history."""
         fine_tuner = self._effective_fine_tuner
@@ -413,7 +414,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         self._check_missing(data.columns)
         if self._y_range is not None and fine_tuner.score_range is None:
             fine_tuner._validate_params()
-            formats = requested_formats(fine_tuner, kind)
+            formats = requested_formats(fine_tuner, task)
             if formats is None or DataFormat.SCORES in formats:
                 fine_tuner = copy(fine_tuner)
                 fine_tuner.score_range = self._y_range
@@ -421,13 +422,15 @@ class BaseTextEstimator(PretrainedModelMixin):
             fine_tuner,
             encoder,
             data,
-            kind=kind,
-            prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
-            max_length=self.max_length,
-            long_text=self.long_text,
-            missing_is_empty=self.missing == "empty",
-            embed=lambda texts: self._encode_cached(encoder, texts).vectors,
-            listener=listener,
+            task,
+            EncodingOptions(
+                prompt=encoder.resolve_prompt(self.prompt, self.prompt_name),
+                max_length=self.max_length,
+                long_text=self.long_text,
+                missing_is_empty=self.missing == "empty",
+                embed=lambda texts: self._encode_cached(encoder, texts).vectors,
+            ),
+            callback=callback,
             keep_interrupted=not self._is_clone,
         )
         self.history_ = tuned.history

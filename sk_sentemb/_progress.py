@@ -131,24 +131,23 @@ class SklearnCallbackAdapter:
         self.estimator, self.context, self.as_fitted = estimator, context, as_fitted
         self.data = {"X": X, "y": y}
 
-    def begin_epoch(self, n_steps: int) -> None:
-        """Begin a task of so many tasks."""
+    def on_epoch_begin(self, n_steps: int) -> None:
+        """Begin a task of `n_steps` subtasks."""
         self.epoch = self.context.subcontext(task_name="epoch", max_subtasks=n_steps)
         self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
-    def end_step(self) -> None:
+    def on_step_end(self, state: Any) -> None:
         """Begin and end a task."""
         step = self.epoch.subcontext(task_name="step")
         step.call_on_fit_task_begin(estimator=self.estimator)
         step.call_on_fit_task_end(estimator=self.estimator)
 
-    def end_epoch(self, snapshot: Callable[[], tuple[Any, ...]]) -> bool:
-        """End the task, and say whether a callback wants to stop."""
-        return bool(
-            self.epoch.call_on_fit_task_end(
-                estimator=self.estimator,
-                **self.data,
-                # As a function: most callbacks do not ask, and a copy of the model takes long.
-                reconstruction_attributes=lambda: self.as_fitted(*snapshot()),
-            )
-        )
+    def on_epoch_end(self, state: Any, snapshot: Callable[[], tuple[Any, ...]]) -> None:
+        """End the task, and stop training if a callback requests it."""
+        if self.epoch.call_on_fit_task_end(
+            estimator=self.estimator,
+            **self.data,
+            # A function, because most callbacks do not call it, and a copy of the model takes long.
+            reconstruction_attributes=lambda: self.as_fitted(*snapshot()),
+        ):
+            state.stopped = True

@@ -371,7 +371,7 @@ class SentenceEmbedder(EmbeddingOutputMixin, TransformerMixin, BaseTextEstimator
             callback = self._training_callback(context, X, y)
             tuned = self._fine_tune(encoder, data, EMBEDDING, callback)
             encoder = tuned.encoder
-            if tuned.shape == DataFormat.SCORES:
+            if tuned.format == DataFormat.SCORES:
                 self._y_range = tuned.score_range
         self._set_encoder(encoder)
         return columns

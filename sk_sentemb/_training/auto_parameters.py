@@ -1,4 +1,4 @@
-"""What ``epochs="auto"`` decides: the length of training, and the interpolation of the weights."""
+"""The length of training and the interpolation of weights with ``epochs="auto"``."""
 
 from copy import copy
 
@@ -9,15 +9,15 @@ from .dataset import TrainingDataset
 from .fine_tuner import FineTuner
 from .task import EMBEDDING, Task
 
-# An encoder: some steps are needed to learn anything, however few the rows; ten epochs are enough.
+# An encoder needs some steps even for few rows; ten epochs are enough for any.
 _STEPS, _EPOCHS = 500, 10
 
-# A head alone, whose steps cost next to nothing: until it has converged.
-_STEPS_OF_HEAD, _EPOCHS_OF_HEAD = 2000, 200
+# The steps of a head alone cost next to nothing: enough of them to converge.
+_HEAD_STEPS, _HEAD_EPOCHS = 2000, 200
 
 # Parameters without effect on a solved head. Early stopping would only take rows away from the solution,
 # and the weights before it are random.
-_OF_STEPS = (
+_STEP_PARAMETERS = (
     "head_learning_rate",
     "weight_decay",
     "max_steps",
@@ -26,18 +26,18 @@ _OF_STEPS = (
     "early_stopping",
 )
 
-# With so many rows, the weights that are kept are halfway from those before training to those after it:
+# With this many rows, the weights that are kept are halfway between those before and after training:
 # few rows say little about other texts, and pairs without grades less than pairs with grades. Chosen on
 # parts of Banking77, docstrings, clothing reviews, SICK and the STS benchmark; benchmarks/defaults.py
 # measures on others.
-_HALFWAY_OF_CLASS, _HALFWAY_WITH_Y, _HALFWAY_WITHOUT_Y = 6, 256, 1000
+_HALFWAY_PER_CLASS, _HALFWAY_WITH_Y, _HALFWAY_WITHOUT_Y = 6, 256, 1000
 
 
 def max_epochs(fine_tuner: FineTuner) -> int:
     """Return the largest number of epochs that a training can have."""
     if fine_tuner.epochs != "auto":
         return int(fine_tuner.epochs)
-    return _EPOCHS_OF_HEAD if fine_tuner.trainable == "head" else _EPOCHS
+    return _HEAD_EPOCHS if fine_tuner.trainable == "head" else _EPOCHS
 
 
 def compute_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
@@ -45,7 +45,7 @@ def compute_length(fine_tuner: FineTuner, n_batches: int) -> tuple[int, int]:
     per_epoch = steps_per_epoch(fine_tuner, n_batches)
     n_epochs = max_epochs(fine_tuner)
     if fine_tuner.epochs == "auto":
-        n_wanted = _STEPS_OF_HEAD if fine_tuner.trainable == "head" else _STEPS
+        n_wanted = _HEAD_STEPS if fine_tuner.trainable == "head" else _STEPS
         n_epochs = min(n_epochs, max(1, -(-n_wanted // per_epoch)))
     n_steps = n_epochs * per_epoch
     return n_epochs, min(n_steps, fine_tuner.max_steps or n_steps)
@@ -65,9 +65,9 @@ def starts_from_solution(fine_tuner: FineTuner, loss: Loss) -> bool:
 
 
 def without_steps(fine_tuner: FineTuner) -> FineTuner:
-    """Return a copy without parameters of steps, which a solved head does not have, and name them."""
+    """Return a copy with defaults for parameters that a solver ignores, and warn of them."""
     defaults = FineTuner().get_params(deep=False)
-    given = [name for name in _OF_STEPS if getattr(fine_tuner, name) != defaults[name]]
+    given = [name for name in _STEP_PARAMETERS if getattr(fine_tuner, name) != defaults[name]]
     if given:
         warn(
             f"{' and '.join(given)} {'have' if len(given) > 1 else 'has'} no effect: with "
@@ -79,25 +79,19 @@ def without_steps(fine_tuner: FineTuner) -> FineTuner:
 
 
 def compute_interpolation_ratio(
-    fine_tuner: FineTuner, kind: Task, loss: Loss, examples: TrainingDataset
+    fine_tuner: FineTuner, task: Task, loss: Loss, dataset: TrainingDataset
 ) -> float:
     """Return the weight of the model after training in the interpolation."""
     if fine_tuner.interpolation != "auto":
         return float(fine_tuner.interpolation)
-    # A head that begins with random weights is worth nothing before training.
-    has_start = kind is EMBEDDING or loss.solves_head
-    if fine_tuner.epochs != "auto" or fine_tuner.trainable == "head" or not has_start:
+    # A head with random weights is useless before training, and a teacher's embeddings are far away.
+    has_start = task is EMBEDDING or loss.solves_head
+    is_distilled = dataset.format == DataFormat.EMBEDDINGS
+    is_auto = fine_tuner.epochs == "auto" and fine_tuner.trainable != "head"
+    if is_distilled or not (is_auto and has_start):
         return 1.0
-    if examples.shape == DataFormat.EMBEDDINGS:
-        # The vectors of a teacher are not near those before training.
-        return 1.0
-    n_rows: float = len(examples)
-    halfway = _HALFWAY_WITHOUT_Y if examples.target is None else _HALFWAY_WITH_Y
-    if examples.classes is not None:
-        n_rows, halfway = n_rows / examples.n_outputs, _HALFWAY_OF_CLASS
+    n_rows: float = len(dataset)
+    halfway = _HALFWAY_WITHOUT_Y if dataset.target is None else _HALFWAY_WITH_Y
+    if dataset.classes is not None:
+        n_rows, halfway = n_rows / dataset.n_outputs, _HALFWAY_PER_CLASS
     return n_rows / (n_rows + halfway)
-
-
-def choose_loss(fine_tuner: FineTuner, kind: Task, examples: TrainingDataset) -> Loss:
-    """Return the loss for the parameter `loss` and the data."""
-    return kind.resolve_loss(fine_tuner.loss, examples.shape, examples.n_outputs)

@@ -1,4 +1,4 @@
-"""The parts of a training: the model, its trainable weights, the head, optimizer and validator."""
+"""Build the training step: the model, its trainable weights, the head and the optimizer."""
 
 from typing import Any
 
@@ -10,57 +10,44 @@ from .._random import torch_seed
 from .._warn import warn
 from ..encoder import Encoder, PartialEmbedding, TokenizedTexts, TrainableEncoder, select_dtype
 from ..exceptions import FineTuningWarning
-from ..losses import DataFormat, Loss
-from .batching import draw_batches
+from ..losses import DataFormat, Loss, require
 from .dataset import TrainingDataset
-from .evaluation import Evaluator
 from .fine_tuner import FineTuner
-from .optimizer import choose_trainable, lora, make_optimizer, make_scheduler
+from .optimizer import build_optimizer, build_scheduler, lora_config, select_trainable
 from .step import TrainingStep
-from .task import Task
 
-# By how much two cosines can differ.
-_MAX_MARGIN = 2
+# The largest possible difference of two cosine similarities.
+_MAX_COSINE_MARGIN = 2
 
 
 def build_training_step(
     fine_tuner: FineTuner,
     encoder: Encoder,
     loss: Loss,
-    examples: TrainingDataset,
+    dataset: TrainingDataset,
     tokens: TokenizedTexts,
     guide: np.ndarray | None,
     seed: int,
     n_steps: int,
     *,
-    solves: bool = False,
+    solves: bool,
 ) -> TrainingStep:
-    """Make it."""
+    """Return a training step with a copy of the encoder."""
     with torch_seed(seed):
-        model, head = _make_model(fine_tuner, encoder, loss, examples, tokens)
-    optimizer = make_optimizer(
-        model,
-        head,
-        learning_rate=fine_tuner.learning_rate,
-        head_learning_rate=fine_tuner.head_learning_rate,
-        layer_decay=fine_tuner.layer_decay,
-        weight_decay=fine_tuner.weight_decay,
-    )
+        model, head = _build_model(fine_tuner, encoder, loss, dataset, tokens)
+    optimizer = build_optimizer(fine_tuner, model, head)
+    dtype = select_dtype(fine_tuner.dtype, encoder.device)
     return TrainingStep(
         model=model,
         head=head,
         loss=loss,
-        examples=examples,
+        dataset=dataset,
         tokens=tokens,
         optimizer=optimizer,
-        scheduler=make_scheduler(
-            optimizer,
-            fine_tuner.schedule,
-            warmup_ratio=fine_tuner.warmup_ratio,
-            n_steps=n_steps,
-        ),
+        scheduler=build_scheduler(fine_tuner, optimizer, n_steps),
         seed=seed,
-        dtype=_number_format(fine_tuner.dtype, encoder.device),
+        # float16 would require a scaled loss.
+        dtype=torch.float32 if dtype == torch.float16 else dtype,
         max_grad_norm=fine_tuner.max_grad_norm,
         gradient_accumulation=fine_tuner.gradient_accumulation,
         forward_batch_size=fine_tuner.forward_batch_size,
@@ -70,50 +57,26 @@ def build_training_step(
     )
 
 
-def make_validator(
-    fine_tuner: FineTuner,
-    kind: Task,
-    loss: Loss,
-    examples: TrainingDataset | None,
-    tokens: TokenizedTexts,
-    guide: np.ndarray | None,
-) -> Evaluator | None:
-    """Make what validates the model after each epoch."""
-    if examples is None:
-        return None
-    draw = np.random.default_rng(0)
-    batches = draw_batches("auto", fine_tuner.batch_size, kind, loss, examples, draw, spread=True)
-    return Evaluator(
-        examples=examples,
-        tokens=tokens,
-        metric=fine_tuner.metric,
-        loss=loss,
-        kind=kind,
-        batches=batches,
-        guide=guide,
-    )
-
-
-def _make_model(
+def _build_model(
     fine_tuner: FineTuner,
     encoder: Encoder,
     loss: Loss,
-    examples: TrainingDataset,
+    dataset: TrainingDataset,
     tokens: TokenizedTexts,
 ) -> tuple[TrainableEncoder, nn.Module | None]:
-    """Return a copy of the encoder with what shall change, and the head of the loss."""
+    """Return a copy of the encoder with its trainable weights selected, and the head of the loss."""
     model = TrainableEncoder(encoder, trainable=fine_tuner.trainable != "head")
     _check_layers(fine_tuner, model)
-    _warn_of_margins(encoder, examples)
-    head = loss.make_head(model.dim, examples.n_outputs, len(examples.columns))
+    _warn_unreachable_margins(encoder, dataset)
+    head = loss.make_head(model.dim, dataset.n_outputs, len(dataset.text_ids))
     if head is None and (fine_tuner.freeze_epochs or not model.trainable):
         raise ValueError(
             f"trainable={fine_tuner.trainable!r} and freeze_epochs={fine_tuner.freeze_epochs} leave "
-            f"nothing to train: {loss} trains nothing along. Pass trainable='all' and freeze_epochs=0."
+            f"nothing to train, because {loss} has no head. Pass trainable='all' and freeze_epochs=0."
         )
-    _check_normalization(head, min(fine_tuner.batch_size, len(examples)))
+    _check_batch_normalization(head, min(fine_tuner.batch_size, len(dataset)))
     if model.trainable:
-        _choose(fine_tuner, model, tokens)
+        _select_weights(fine_tuner, model, tokens)
         if head is None and not any(True for _ in model.named_parameters()):
             without = "" if fine_tuner.train_embeddings else " with train_embeddings=False"
             raise ValueError(
@@ -124,65 +87,59 @@ def _make_model(
 
 
 def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
-    """Raise for an option that needs the layers of a transformer, if the model has none."""
+    """Raise for a parameter that requires transformer layers, if the model has none."""
     if not model.trainable:
         return
-    needing: dict[str, Any] = {"layer_decay": 1.0}
-    what = "does not say which its layers are"
+    unavailable: dict[str, Any] = {"layer_decay": 1.0}
+    reason = "does not expose its layers"
     if model.is_static:
-        needing |= {"gradient_checkpointing": False, "lora_rank": None}
-        what = "is a table of token embeddings without a transformer"
+        unavailable |= {"gradient_checkpointing": False, "lora_rank": None}
+        reason = "is a table of token embeddings without a transformer"
     elif len(model.layers):
         return
-    for name, without in needing.items():
-        if (value := getattr(fine_tuner, name)) != without:
-            raise ValueError(f"{name}={value!r}, but the model {what}. Pass {name}={without!r}.")
+    for name, default in unavailable.items():
+        if (value := getattr(fine_tuner, name)) != default:
+            raise ValueError(f"{name}={value!r}, but the model {reason}. Pass {name}={default!r}.")
     if not isinstance(fine_tuner.trainable, str) and fine_tuner.trainable > 0:
         raise ValueError(
-            f"trainable={fine_tuner.trainable}, but the model {what}. Pass trainable='all'."
+            f"trainable={fine_tuner.trainable}, but the model {reason}. Pass trainable='all'."
         )
 
 
-def _warn_of_margins(encoder: Encoder, examples: TrainingDataset) -> None:
-    """Warn of margins that L2-normalized embeddings cannot reach."""
-    if examples.shape != DataFormat.MARGINS or encoder.head is not None or not encoder.normalizes:
+def _warn_unreachable_margins(encoder: Encoder, dataset: TrainingDataset) -> None:
+    """Warn of margins that the dot products of L2-normalized embeddings cannot reach."""
+    is_embedding_margin = dataset.format == DataFormat.MARGINS and encoder.head is None
+    if not (is_embedding_margin and encoder.normalizes):
         return
-    assert examples.target is not None
-    n_beyond = int((np.abs(examples.target) > _MAX_MARGIN).sum())
-    if n_beyond:
+    margins = np.abs(require(dataset.target, "y"))
+    if n_beyond := int((margins > _MAX_COSINE_MARGIN).sum()):
         warn(
-            f"{n_beyond} of {len(examples)} margins in y are beyond {_MAX_MARGIN}, and the dot products "
-            "of L2-normalized embeddings differ by that at most. Scale the teacher's scores, or pass "
-            "normalize=False.",
+            f"{n_beyond} of {len(dataset)} margins in y are beyond {_MAX_COSINE_MARGIN}, the largest "
+            "difference between dot products of L2-normalized embeddings. Scale the teacher's scores, "
+            "or pass normalize=False.",
             FineTuningWarning,
         )
 
 
-def _check_normalization(head: nn.Module | None, n_rows: int) -> None:
-    """Raise for a normalization over the rows of a batch, if there is a batch of one row."""
+def _check_batch_normalization(head: nn.Module | None, n_rows: int) -> None:
+    """Raise for batch normalization with a batch of one row."""
     if head is None or n_rows > 1:
         return
     for module in head.modules():
         if isinstance(module, nn.BatchNorm1d):
             raise ValueError(
-                f"the head has {type(module).__name__}, which needs two rows in a batch, and there is "
-                "one. Pass more rows and a batch_size of 2 or more, or LayerNorm."
+                f"the head has {type(module).__name__}, which requires two rows in a batch, got one. "
+                "Pass more rows and a batch_size of 2 or more, or use LayerNorm."
             )
 
 
-def _choose(fine_tuner: FineTuner, model: TrainableEncoder, tokens: TokenizedTexts) -> None:
-    """Choose the weights that change, and prepare them for that."""
-    choose_trainable(model, fine_tuner.trainable, train_embeddings=fine_tuner.train_embeddings)
+def _select_weights(fine_tuner: FineTuner, model: TrainableEncoder, tokens: TokenizedTexts) -> None:
+    """Select the trainable weights, and wrap what is trained in another way."""
+    select_trainable(model, fine_tuner.trainable, train_embeddings=fine_tuner.train_embeddings)
     if fine_tuner.lora_rank is not None:
-        model.add_lora(lora(fine_tuner.lora_rank, fine_tuner.lora_alpha, fine_tuner.lora_targets))
+        model.add_lora(lora_config(fine_tuner))
     table = model.table
     if type(table) is nn.Embedding and table.weight.requires_grad:
         model.table = PartialEmbedding(table, np.unique(tokens.ids))
     if fine_tuner.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-
-
-def _number_format(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the format that matrices are multiplied in; float16 would need its loss scaled."""
-    picked = select_dtype(dtype, device)
-    return torch.float32 if picked == torch.float16 else picked

@@ -1,4 +1,4 @@
-"""A training on the disk, so that it can go on after a kill."""
+"""Checkpoints of a training, from which it is resumed after an interruption."""
 
 import hashlib
 import io
@@ -28,51 +28,42 @@ from .training_digest import FUNCTIONS, compute_digest
 
 _FILE = "training.pt"
 _UNFINISHED = f".{_FILE}-"
-_SEAL_BYTES = hashlib.sha256().digest_size
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
 
-# Parameters that do not change what a training is: it can be gone on with others. The rows of
-# `validation_data` are among the examples.
-_NOT_PART = {"checkpoint_dir", "checkpoint_steps", "validation_data", "verbose"}
+# Parameters that may change when a training is resumed. The dataset has the rows of `validation_data`.
+_EXCLUDED = {"checkpoint_dir", "checkpoint_steps", "validation_data", "verbose"}
 
 
-def folder_of(
+def checkpoint_folder(
     fine_tuner: FineTuner,
     encoder: Encoder,
-    examples: TrainingDataset,
-    *,
-    prompt: str,
-    max_length: int | None,
-    long_text: str,
-    **others: Any,
+    dataset: TrainingDataset,
+    encoding_params: dict[str, Any],
+    *others: Any,
 ) -> Path:
-    """Return the folder of one training, by all that it depends on."""
-    settings = {k: v for k, v in fine_tuner.get_params().items() if k not in _NOT_PART}
+    """Return the folder of a training, named by a digest of everything that it depends on."""
+    settings = {k: v for k, v in fine_tuner.get_params().items() if k not in _EXCLUDED}
     if not isinstance(fine_tuner.random_state, Integral):
-        settings["random_state"] = None  # it goes on with the seed that was drawn
+        settings["random_state"] = None  # the seed that was drawn is in the checkpoint
     if callable(settings["metric"]) and not isinstance(settings["metric"], FUNCTIONS):
-        # An object may count its calls, which makes no other training.
-        settings["metric"] = type(settings["metric"]), _repr_of(settings["metric"])
-    recipe = encoder.encoding_params(prompt=prompt, max_length=max_length, long_text=long_text)
-    texts: Any = [text_to_bytes(text) for text in examples.texts]
-    digest = compute_digest([settings, recipe, replace(examples, texts=texts), others])
-    assert fine_tuner.checkpoint_dir is not None
-    return Path(fine_tuner.checkpoint_dir).expanduser() / digest[:32]
+        # An object may count its calls, which does not make another training.
+        without_address = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(settings["metric"]))
+        settings["metric"] = type(settings["metric"]), without_address
+    texts: Any = [text_to_bytes(text) for text in dataset.texts]
+    params = encoder.encoding_params(**encoding_params)
+    digest = compute_digest([settings, params, replace(dataset, texts=texts), others])
+    return Path(fine_tuner.checkpoint_dir or "").expanduser() / digest[:32]
 
 
-def _repr_of(value: Any) -> str:
-    """Return a value's repr without addresses in memory."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def save_checkpoint(folder: Path, trainer: TrainingStep, progress: TrainingState) -> None:
-    """Write all that is needed to go on, in one step; where that fails, say so and train on."""
+def save_checkpoint(folder: Path, step: TrainingStep, state: TrainingState) -> None:
+    """Write a checkpoint atomically, with a warning instead of an error if that fails."""
     content = {
         "versions": _versions(),
-        "seed": trainer.seed,
-        "weights": weights_of(trainer),
-        "optimizer": trainer.optimizer.state_dict(),
-        "scheduler": trainer.scheduler.state_dict(),
-        "progress": asdict(progress),
+        "seed": step.seed,
+        "weights": step.copy_weights(),
+        "optimizer": step.optimizer.state_dict(),
+        "scheduler": step.scheduler.state_dict(),
+        "state": asdict(state),
     }
     unfinished = None
     try:
@@ -80,60 +71,61 @@ def save_checkpoint(folder: Path, trainer: TrainingStep, progress: TrainingState
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
         os.close(descriptor)
         unfinished = Path(name)
-        # As plain numbers, because `weights_only` reads nothing else.
+        # As Python scalars, because `weights_only` reads no others.
         torch.save(to_python_scalar(content), unfinished)
-        _seal(unfinished)
+        _append_checksum(unfinished)
         unfinished.replace(folder / _FILE)
     except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
         if unfinished is not None:
             with suppress(OSError):
                 unfinished.unlink()
         warn(
-            f"step {progress.step} could not be kept in checkpoint_dir: {error}. Training goes on.",
+            f"the checkpoint of step {state.step} could not be saved in checkpoint_dir: {error}. "
+            "Training continues.",
             FineTuningWarning,
         )
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read what `save_checkpoint` wrote, if it did; nothing is unpickled but tensors and numbers."""
+    """Load a checkpoint if there is one; only tensors and Python scalars are unpickled."""
     file = folder / _FILE
     if not file.exists():
         return None
     try:
-        content = torch.load(_unsealed(file), map_location=device, weights_only=True)
+        content = torch.load(_verify_checksum(file), map_location=device, weights_only=True)
         if content["versions"] != _versions():
-            raise ValueError(f"it is of other versions: {content['versions']}")
+            raise ValueError(f"it was saved with other versions: {content['versions']}")
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        warn(f"{file} cannot be read, and the training starts again: {error}", FineTuningWarning)
+        warn(f"{file} cannot be loaded, and training starts again: {error}", FineTuningWarning)
         return None
     return content
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Remove what `save_checkpoint` wrote, and its folder if nothing else is in it."""
+    """Remove a checkpoint, and its folder if there is nothing else in it."""
     with suppress(OSError):
         for file in (folder / _FILE, *folder.glob(f"{_UNFINISHED}*")):
             file.unlink(missing_ok=True)
         folder.rmdir()
 
 
-def resume(trainer: TrainingStep, content: dict[str, Any]) -> TrainingState:
-    """Restore the state of a training; if it does not fit, warn and start again."""
-    if not _fits(trainer, content):
+def restore(step: TrainingStep, content: dict[str, Any]) -> TrainingState:
+    """Restore a training from a checkpoint; if the shapes differ, warn and start again."""
+    if not _fits(step, content):
         warn(
-            "what checkpoint_dir holds of this training has tensors of other shapes, and the training "
-            "starts again.",
+            "the checkpoint of this training in checkpoint_dir has tensors of other shapes, and "
+            "training starts again.",
             FineTuningWarning,
         )
         return TrainingState()
-    set_weights(trainer, content["weights"])
-    trainer.optimizer.load_state_dict(content["optimizer"])
-    trainer.scheduler.load_state_dict(content["scheduler"])
-    return TrainingState(**content["progress"])
+    step.set_weights(content["weights"])
+    step.optimizer.load_state_dict(content["optimizer"])
+    step.scheduler.load_state_dict(content["scheduler"])
+    return TrainingState(**content["state"])
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of all that may change the results or the format of the file."""
+    """Return the versions that may change the results or the format of the file."""
     return {
         "sk_sentemb": __version__,
         "torch": str(torch.__version__),
@@ -142,55 +134,34 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _seal(file: Path) -> None:
-    """Append a checksum to a file."""
+def _append_checksum(file: Path) -> None:
     with file.open("r+b") as stream:
         checksum = hashlib.file_digest(stream, "sha256").digest()
         stream.seek(0, os.SEEK_END)
         stream.write(checksum)
 
 
-def _unsealed(file: Path) -> io.BytesIO:
-    """Return the content of a file without its checksum, which must be right."""
+def _verify_checksum(file: Path) -> io.BytesIO:
+    """Return the content of a file without its checksum, or raise if that does not match."""
     if not file.is_file():
         raise OSError("it is not a regular file")
     content = memoryview(file.read_bytes())
-    inside, checksum = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    inside, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if hashlib.sha256(inside).digest() != checksum:
         raise ValueError("it is damaged: its checksum does not match")
     return io.BytesIO(inside)
 
 
-def _fits(trainer: TrainingStep, content: dict[str, Any]) -> bool:
-    """Return whether the tensors of a saved training have the names and shapes of this one."""
-    shapes = {name: tensor.shape for name, tensor in _trained(trainer)}
-    states = [content["weights"], content["progress"]["best_state"]]
-    optimized = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+def _fits(step: TrainingStep, content: dict[str, Any]) -> bool:
+    """Return whether the tensors of a checkpoint have the names and shapes of this training."""
+    shapes = {name: tensor.shape for name, tensor in step.trained_tensors()}
+    weights = [content["weights"], content["state"]["best_weights"]]
+    optimized = [p for group in step.optimizer.param_groups for p in group["params"]]
     return all(
-        state is None or {name: tensor.shape for name, tensor in state.items()} == shapes
-        for state in states
+        known is None or {name: tensor.shape for name, tensor in known.items()} == shapes
+        for known in weights
     ) and all(
         tensor.ndim == 0 or (at < len(optimized) and tensor.shape == optimized[at].shape)
-        for at, state in content["optimizer"]["state"].items()
-        for tensor in state.values()
+        for at, moments in content["optimizer"]["state"].items()
+        for tensor in moments.values()
     )
-
-
-def weights_of(trainer: TrainingStep) -> dict[str, torch.Tensor]:
-    """Copy the weights that are trained."""
-    return {name: p.detach().clone() for name, p in _trained(trainer)}
-
-
-def set_weights(trainer: TrainingStep, weights: dict[str, torch.Tensor]) -> None:
-    """Put weights back."""
-    with torch.no_grad():
-        for name, parameter in _trained(trainer):
-            parameter.copy_(weights[name])
-
-
-def _trained(trainer: TrainingStep) -> list[tuple[str, torch.Tensor]]:
-    found: list[tuple[str, torch.Tensor]] = list(trainer.model.named_parameters())
-    if trainer.head is not None:
-        # What a normalisation counts is no parameter, but learnt as well.
-        found += [*trainer.head.named_parameters("head"), *trainer.head.named_buffers("head")]
-    return found

@@ -1,4 +1,4 @@
-"""What `X` and `y` are to a loss: the shape of the data, each text once, targets and weights."""
+"""The training dataset: each distinct text once, and the rows as arrays."""
 
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -9,256 +9,255 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d, compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
-from .._inputs import MISSING, TextColumns, check_no_missing, check_query_id, unique_texts
+from .._inputs import MISSING, check_no_missing, check_query_id, unique_texts
 from .._types import Text
 from .._warn import warn
 from ..exceptions import AmbiguousTargetWarning, MissingTextWarning
 from ..losses import DataFormat
-from .task import Task
+from .data import RawTrainingData
+from .fine_tuner import FineTuner
+from .task import Requested, Task
 
 
 @dataclass(frozen=True)
 class TrainingDataset:
-    """Rows to learn from."""
+    """Rows to train or to validate on."""
 
-    shape: DataFormat
-    texts: list[Text]
-    columns: np.ndarray
-    rows: np.ndarray
+    format: DataFormat
+    texts: list[Text]  # distinct
+    text_ids: np.ndarray  # (n_columns, n_rows), indices into `texts`
+    row_ids: np.ndarray  # rows of X; from `n_training_rows` on, of the X of validation_data
+    n_training_rows: int
     target: np.ndarray | None = None
-    classes: np.ndarray | None = None
+    classes: np.ndarray | None = None  # whose codes are in `target`
     weight: np.ndarray | None = None
-    lists: np.ndarray | None = None
-    score_range: tuple[float, float] = (0.0, 1.0)
+    query_ids: np.ndarray | None = None  # the list of each row, if the loss is listwise
+    score_range: tuple[float, float] = (0.0, 1.0)  # the values of y that were scaled to 0 and 1
     features: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.row_ids)
 
     @property
     def n_outputs(self) -> int:
-        """Number of classes, or of dimensions of a target vector."""
+        """The number of classes, or the dimension of the targets."""
         if self.classes is not None:
             return len(self.classes)
         return 1 if self.target is None or self.target.ndim == 1 else self.target.shape[1]
 
     def take(self, rows: np.ndarray) -> Self:
-        """Return some of the rows."""
+        """Return a dataset of some of the rows, which are indices or a mask."""
+        per_row = ("row_ids", "target", "weight", "query_ids", "features")
+        values = {name: getattr(self, name) for name in per_row}
+        taken: dict[str, Any] = {
+            name: None if value is None else value[rows] for name, value in values.items()
+        }
+        return replace(self, text_ids=self.text_ids[:, rows], **taken)
 
-        def of(values: np.ndarray | None) -> np.ndarray | None:
-            return None if values is None else values[rows]
+    @property
+    def is_training_row(self) -> np.ndarray:
+        """The mask of rows that are not from `validation_data`."""
+        return self.row_ids < self.n_training_rows
 
-        return replace(
-            self,
-            columns=self.columns[:, rows],
-            rows=self.rows[rows],
-            target=of(self.target),
-            weight=of(self.weight),
-            lists=of(self.lists),
-            features=of(self.features),
-        )
+
+def requested_formats(fine_tuner: FineTuner, task: Task) -> Requested:
+    """Return the formats that an explicit loss supports, or None if the data decide."""
+    if fine_tuner.loss == "auto":
+        return None
+    loss = task.resolve_loss(fine_tuner.loss)
+    return None if loss.follows_data else loss.formats
 
 
 def build_dataset(
-    columns: TextColumns,
-    y: Any,
-    *,
-    kind: Task,
-    data: tuple[DataFormat, ...] | None,
-    missing_is_empty: bool,
-    sample_weight: Any = None,
-    query_id: Any = None,
-    classes: np.ndarray | None = None,
-    features: np.ndarray | None = None,
-    class_weight: Any = None,
-    score_range: tuple[float, float] | None = None,
-    n_own: int | None = None,
+    raw: RawTrainingData, fine_tuner: FineTuner, task: Task, *, missing_is_empty: bool
 ) -> TrainingDataset:
-    """Find out what the data are, and check them."""
-    n_rows, n_columns = columns.n_rows, columns.n_columns
-    n_own = n_rows if n_own is None else n_own
-    if y is not None:
-        check_consistent_length(columns.missing, y)
-        check_no_missing(y)
-    possible = kind.possible_formats(n_columns, y, query_id is not None, data)
-    shape = _choose_shape(possible, data, score_range)
-    target, classes = _read_target(y, shape, classes)
-    ends = (0.0, 1.0)
-    if shape == DataFormat.SCORES and target is not None:
-        target, ends = _scaled(target, score_range, n_own)
-    distinct = unique_texts(kind.arrange(columns), missing_is_empty=missing_is_empty)
-    kept = np.flatnonzero((distinct.inverse != MISSING).all(axis=0))
-    if not (kept < n_own).any():
-        raise ValueError("X has no row without a missing text: there is nothing to learn from.")
-    if n_own < n_rows and not (kept >= n_own).any():
-        raise ValueError("the X of validation_data has no row without a missing text.")
-    examples = TrainingDataset(
-        shape=shape,
-        texts=distinct.texts,
-        columns=distinct.inverse,
-        rows=np.arange(n_rows),
+    """Determine the format of the data, encode the targets, and drop rows that cannot be used."""
+    n_training_rows, raw = raw.n_rows, raw.with_validation_data(fine_tuner)
+    if raw.y is not None:
+        check_consistent_length(raw.columns.missing, raw.y)
+        check_no_missing(raw.y)
+    requested = requested_formats(fine_tuner, task)
+    n_columns, has_query_id = raw.columns.n_columns, raw.query_id is not None
+    possible = task.possible_formats(n_columns, raw.y, has_query_id, requested)
+    data_format = _select_format(possible, requested, fine_tuner.score_range)
+    target, classes = _encode_target(raw, data_format)
+    score_range = (0.0, 1.0)
+    if data_format == DataFormat.SCORES and target is not None:
+        target, score_range = _scale_scores(target, fine_tuner.score_range, n_training_rows)
+    unique = unique_texts(task.arrange(raw.columns), missing_is_empty=missing_is_empty)
+    dataset = TrainingDataset(
+        format=data_format,
+        texts=unique.texts,
+        text_ids=unique.inverse,
+        row_ids=np.arange(raw.n_rows),
+        n_training_rows=n_training_rows,
         target=target,
         classes=classes,
-        weight=_weights(target, classes, kept[kept < n_own], sample_weight, class_weight),
-        lists=_lists(columns, query_id) if shape == DataFormat.LISTS else None,
-        score_range=ends,
-        features=features,
+        weight=None if raw.sample_weight is None else raw.sample_weight.astype(np.float32),
+        query_ids=_number_lists(raw) if data_format == DataFormat.LISTS else None,
+        score_range=score_range,
+        features=raw.features,
     )
-    if len(kept) < n_rows:
+    dataset = _drop_missing(dataset)
+    if fine_tuner.class_weight is not None:
+        dataset = _with_class_weight(dataset, fine_tuner.class_weight)
+    return _drop_zero_weight(dataset)
+
+
+def _drop_missing(dataset: TrainingDataset) -> TrainingDataset:
+    """Drop rows with a missing text, with a warning."""
+    kept = dataset.take((dataset.text_ids != MISSING).all(axis=0))
+    if not kept.is_training_row.any():
+        raise ValueError("X has no row without a missing text: there is nothing to train on.")
+    if not dataset.is_training_row.all() and kept.is_training_row.all():
+        raise ValueError("the X of validation_data has no row without a missing text.")
+    if len(kept) < len(dataset):
         warn(
-            f"{n_rows - len(kept)} of {n_rows} rows have a missing text, and nothing is learnt from "
-            "them. Fill them, or pass missing='empty' or 'error'.",
+            f"{len(dataset) - len(kept)} of {len(dataset)} rows have a missing text and are not used "
+            "for training. Fill them, or pass missing='empty' or 'error'.",
             MissingTextWarning,
         )
-    if examples.weight is not None:
-        kept = kept[examples.weight[kept] > 0]
-        _check_any_weight(kept, n_own, n_rows)
-    return examples if len(kept) == n_rows else examples.take(kept)
+    return kept
 
 
-def _check_any_weight(kept: np.ndarray, n_own: int, n_rows: int) -> None:
-    """Raise if no row to learn from, or none to validate on, has a weight above 0."""
-    if not (kept < n_own).any():
+def _with_class_weight(dataset: TrainingDataset, class_weight: Any) -> TrainingDataset:
+    """Multiply the weights of rows by those of their classes, as frequent as in the training rows."""
+    target, classes = dataset.target, dataset.classes
+    if classes is None or target is None:
+        raise ValueError(f"class_weight={class_weight!r} requires classes in y; pass None.")
+    trained = target[dataset.is_training_row]
+    present = np.unique(trained)
+    weights = np.ones(len(classes))
+    weights[present] = compute_class_weight(
+        class_weight, classes=classes[present], y=classes[trained]
+    )
+    own = 1 if dataset.weight is None else dataset.weight
+    return replace(dataset, weight=weights[target].astype(np.float32) * own)
+
+
+def _drop_zero_weight(dataset: TrainingDataset) -> TrainingDataset:
+    if dataset.weight is None:
+        return dataset
+    kept = dataset.take(dataset.weight > 0)
+    if not kept.is_training_row.any():
         raise ValueError(
             "sample_weight and class_weight leave no row of X with a text and a weight above 0: there "
-            "is nothing to learn from."
+            "is nothing to train on."
         )
-    if n_own < n_rows and not (kept >= n_own).any():
+    if not dataset.is_training_row.all() and kept.is_training_row.all():
         raise ValueError("class_weight leaves no row of validation_data with a weight above 0.")
+    return kept
 
 
-def _choose_shape(
-    possible: list[DataFormat],
-    data: tuple[DataFormat, ...] | None,
-    score_range: tuple[float, float] | None,
+def _select_format(
+    possible: list[DataFormat], requested: Requested, score_range: tuple[float, float] | None
 ) -> DataFormat:
-    """Choose among what the data can be, by what the parameters say."""
+    """Select one of the possible formats by the parameters."""
+    is_binary = DataFormat.BINARY in possible
     if score_range is not None and DataFormat.SCORES in possible:
-        possible = [
-            shape for shape in possible if shape not in (DataFormat.PAIR_LABELS, DataFormat.LABELS)
-        ]
-        if tuple(score_range) != (0, 1):
-            # A fold may have nothing but 0 and 1 of scores that go further.
-            possible = [shape for shape in possible if shape != DataFormat.BINARY]
-    shape = next((shape for shape in possible if data is None or shape in data), possible[0])
-    if data is None and shape == DataFormat.PAIR_LABELS and DataFormat.BINARY in possible:
+        # A fold of other scores may contain only 0 and 1.
+        excluded = {DataFormat.PAIR_LABELS, DataFormat.LABELS}
+        excluded |= set() if tuple(score_range) == (0, 1) else {DataFormat.BINARY}
+        possible = [known for known in possible if known not in excluded]
+    selected = next((f for f in possible if requested is None or f in requested), possible[0])
+    if requested is None and selected == DataFormat.PAIR_LABELS and is_binary:
         warn(
-            "X has two columns of text and y is 0 or 1, which is read as the class of each row, "
+            "X has two columns of text and y is 0 or 1, which is interpreted as the class of each row, "
             "loss='softmax'. If it says whether the two texts belong together, pass "
-            "loss='online_contrastive'; otherwise name loss='softmax' or another one to say so.",
+            "loss='online_contrastive'; otherwise pass loss='softmax' to silence this warning.",
             AmbiguousTargetWarning,
         )
-    return shape
+    return selected
 
 
-def _read_target(
-    y: Any, shape: DataFormat, classes: np.ndarray | None
+def _encode_target(
+    raw: RawTrainingData, data_format: DataFormat
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the targets, and the classes that they are codes of."""
-    if shape in (DataFormat.LABELS, DataFormat.PAIR_LABELS, DataFormat.ROW_LABELS):
-        return _class_codes(column_or_1d(y, warn=True), classes)
-    if shape in (DataFormat.SCORES, DataFormat.BINARY, DataFormat.LISTS):
-        target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y").ravel()
-        return target, None
-    if shape == DataFormat.ROW_VALUES:
-        return check_array(y, ensure_2d=False, dtype=np.float32, input_name="y"), None
-    if shape == DataFormat.EMBEDDINGS:
-        return check_array(y, dtype=np.float32, input_name="y"), None
-    if shape == DataFormat.MARGINS:
-        target = check_array(y, ensure_2d=False, dtype=np.float32, input_name="y")
-        # A teacher's scores of the positive and the negative are a margin, too.
-        is_scores = target.ndim == 2 and target.shape[1] == 2
-        return (target[:, 0] - target[:, 1] if is_scores else column_or_1d(target)), None
+    """Return the targets as an array, and the classes whose codes it contains."""
+    match data_format:
+        case DataFormat.LABELS | DataFormat.PAIR_LABELS | DataFormat.ROW_LABELS:
+            return _encode_classes(column_or_1d(raw.y, warn=True), raw.classes)
+        case DataFormat.SCORES | DataFormat.BINARY | DataFormat.LISTS:
+            return _check_numbers(raw.y).ravel(), None
+        case DataFormat.ROW_VALUES:
+            return _check_numbers(raw.y), None
+        case DataFormat.EMBEDDINGS:
+            return _check_numbers(raw.y, ensure_2d=True), None
+        case DataFormat.MARGINS:
+            target = _check_numbers(raw.y)
+            if target.ndim == 2 and target.shape[1] == 2:  # a teacher's two scores
+                return target[:, 0] - target[:, 1], None
+            return column_or_1d(target), None
     return None, None
 
 
-def _class_codes(
-    y: np.ndarray, classes: np.ndarray | None
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _check_numbers(y: Any, *, ensure_2d: bool = False) -> np.ndarray:
+    return check_array(y, ensure_2d=ensure_2d, dtype=np.float32, input_name="y")
+
+
+def _encode_classes(y: np.ndarray, classes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     found, target = np.unique(y, return_inverse=True)
     if classes is not None:
-        place = {label: code for code, label in enumerate(classes.tolist())}
-        if unknown := [label for label in found.tolist() if label not in place]:
+        codes = {label: code for code, label in enumerate(classes.tolist())}
+        if unknown := [label for label in found.tolist() if label not in codes]:
             raise ValueError(
-                f"y has the classes {unknown}, which the model does not know: it has "
+                f"y has the classes {unknown}, which the model does not have: its classes are "
                 f"{classes.tolist()}."
             )
-        return np.array([place[label] for label in found.tolist()])[target], classes
+        return np.array([codes[label] for label in found.tolist()])[target], classes
     if len(found) < 2:
-        raise ValueError(
-            f"y has one class, {found[0]}: there is nothing to tell apart. Pass rows of two "
-            "or more classes, or no y."
-        )
+        label = found.tolist()[0]
+        raise ValueError(f"y contains a single class ({label!r}); at least two are required.")
     return target, found
 
 
-def _lists(columns: TextColumns, query_id: Any) -> np.ndarray:
-    """Return the number of each row's list: its query."""
-    names = np.asarray(columns.texts[0], dtype=object)
-    if query_id is not None:
-        names = check_query_id(query_id, len(names))
-    # In the order of the rows, so that the batches do not depend on the names.
+def _number_lists(raw: RawTrainingData) -> np.ndarray:
+    """Return the number of each row's list: that of its query."""
+    names = np.asarray(raw.columns.texts[0], dtype=object)
+    if raw.query_id is not None:
+        names = check_query_id(raw.query_id, len(names))
+    # In order of appearance, so that batches do not depend on the names.
     return pd.factorize(names)[0].astype(np.int64)
 
 
-def _scaled(
-    scores: np.ndarray, score_range: tuple[float, float] | None, n_own: int
+def _scale_scores(
+    scores: np.ndarray, score_range: tuple[float, float] | None, n_training_rows: int
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Scale similarities to 0..1, and return what was scaled to these."""
+    """Scale scores to 0 to 1, and return the range that was scaled."""
     if score_range is None:
         low, high = float(scores.min()), float(scores.max())
         if low >= 0 and high <= 1:
             return scores, (0.0, 1.0)
         if low == high:
             raise ValueError(
-                f"y is {low:g} in all rows, which says nothing of a scale. Pass score_range, the "
-                "numbers that mean 'nothing in common' and 'the same'."
+                f"y is {low:g} in all rows, from which no scale follows. Pass score_range, the lowest "
+                "and the highest possible similarity."
             )
         warn(
             f"y goes from {low:g} to {high:g} and is scaled to 0 to 1. Pass "
-            f"score_range=({low:g}, {high:g}) to say so, above all where not every fold has "
-            "all of the range.",
+            f"score_range=({low:g}, {high:g}) to silence this warning, above all if not every fold "
+            "has the whole range.",
             AmbiguousTargetWarning,
         )
     else:
         if len(score_range) != 2 or not all(isinstance(end, Real) for end in score_range):
-            raise ValueError(
-                f"score_range={score_range!r}: pass two numbers, the smaller one first."
-            )
-        # Numbers of Python, with which numpy compares arrays in the dtype of the scores.
+            raise ValueError(f"score_range={score_range!r}: pass two numbers, the smaller first.")
+        # As Python floats, which numpy compares in the dtype of the scores.
         low, high = map(float, score_range)
     if low >= high:
+        raise ValueError(f"score_range={score_range!r}: pass two numbers, the smaller first.")
+    if scores.min() < low or scores.max() > high:
+        row = int(np.flatnonzero((scores < low) | (scores > high))[0])
         raise ValueError(
-            f"similarities go from {low:g} to {high:g}: score_range must be two numbers, the smaller "
-            "one first."
-        )
-    outside = np.flatnonzero((scores < low) | (scores > high))
-    if len(outside):
-        row = int(outside[0])
-        place = f"y[{row}]" if row < n_own else f"row {row - n_own} of the y of validation_data"
-        raise ValueError(
-            f"{place} is {scores[row]:g}, outside of score_range=({low:g}, {high:g}). Pass a "
-            "score_range that covers all of y; a warm start keeps the one of the first fit."
+            f"{describe_target(row, n_training_rows)} is {scores[row]:g}, outside of "
+            f"score_range=({low:g}, {high:g}). Pass a score_range that covers all of y; a warm start "
+            "keeps that of the first fit."
         )
     return (scores - low) / (high - low), (low, high)
 
 
-def _weights(
-    target: np.ndarray | None,
-    classes: np.ndarray | None,
-    learnt: np.ndarray,
-    sample_weight: Any,
-    class_weight: Any,
-) -> np.ndarray | None:
-    """Multiply the weights of rows and of classes, as these are among the rows to learn from."""
-    weight = None if sample_weight is None else sample_weight.astype(np.float32)
-    if class_weight is not None:
-        if classes is None or target is None:
-            raise ValueError(f"class_weight={class_weight!r}, but y holds no classes; pass None.")
-        there = np.unique(target[learnt])
-        of_class = np.ones(len(classes))
-        of_class[there] = compute_class_weight(
-            class_weight, classes=classes[there], y=classes[target[learnt]]
-        )
-        weight = of_class[target].astype(np.float32) * (1 if weight is None else weight)
-    return weight
+def describe_target(row: int, n_training_rows: int) -> str:
+    """Return the position of a row's target, for error messages."""
+    if row < n_training_rows:
+        return f"y[{row}]"
+    return f"row {row - n_training_rows} of the y of validation_data"

@@ -1,7 +1,7 @@
-"""FineTuner: how an encoder is fine-tuned, as parameters that can be searched."""
+"""FineTuner: the parameters of fine-tuning, which a search can vary."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,16 +10,21 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ..losses import CROSS_ENCODER_LOSSES, EMBEDDER_LOSSES, Loss
-from .evaluation import METRICS, Metric
-from .optimizer import SCHEDULES
+
+SCHEDULES = ("linear", "cosine", "constant_with_warmup")
+METRICS = ("auto", "loss", "spearman", "average_precision", "ndcg")
+
+# (the outputs of each column, y) -> a score, the higher the better
+Metric = Callable[[list[np.ndarray], np.ndarray | None], float]
 
 
 class FineTuner(BaseEstimator):
-    """How an encoder is fine-tuned: loss, optimiser, sampling, validation.
+    """Parameters of fine-tuning: loss, optimizer, batch sampling, validation, checkpoints.
 
-    A parameter object: it has no ``fit`` of its own. Pass it as ``fine_tuner`` of
-    :class:`~sk_sentemb.SentenceEmbedder`; its parameters are searched there as
-    ``embedder__fine_tuner__learning_rate`` and so on.
+    FineTuner has no ``fit`` of its own. Pass it as ``fine_tuner`` to
+    :class:`~sk_sentemb.SentenceEmbedder`, a cross-encoder, :class:`~sk_sentemb.SentenceClassifier` or
+    :class:`~sk_sentemb.SentenceRegressor`. Its parameters can be searched as nested parameters, such as
+    ``embedder__fine_tuner__learning_rate``.
 
     Parameters
     ----------
@@ -35,145 +40,163 @@ class FineTuner(BaseEstimator):
         an explicit loss decides. :ref:`losses-of-embedders` lists the losses for each format.
 
     epochs : int or "auto", default="auto"
-        The number of passes over the data. ``"auto"`` sets training up so that the result is not worse
-        than the model before it:
+        Number of passes over the data:
 
-        - An encoder is trained for some 500 steps, in one epoch at least and ten at most. The linear
-          head of a :class:`~sk_sentemb.SentenceClassifier` or :class:`~sk_sentemb.SentenceRegressor`
-          starts from the weights that are best for the embeddings before training (linear probing,
-          then fine-tuning [3]_), and `interpolation` limits how far the weights go.
-        - With ``trainable="head"``, a linear head gets its optimal weights, as by
+        - ``"auto"``: enough for about 500 steps, between 1 and 10, with safeguards so that the result
+          is not worse than the pretrained model. The linear head of a
+          :class:`~sk_sentemb.SentenceClassifier` or :class:`~sk_sentemb.SentenceRegressor` starts from
+          the weights that are optimal for the embeddings before training (linear probing, then
+          fine-tuning [3]_), and `interpolation` limits the change of the weights. With
+          ``trainable="head"``, a linear head gets its optimal weights, as by
           :class:`~sklearn.linear_model.LogisticRegression` or :class:`~sklearn.linear_model.Ridge`
           with a regularization between the default and the cross-validated one; other heads are
-          trained for some 2,000 steps, in 200 epochs at most.
-
-        A number trains for that many epochs, without any of this.
+          trained for about 2,000 steps, in at most 200 epochs.
+        - int: this number of epochs, without these safeguards.
 
     max_steps : int, default=None
-        The most steps, whatever ``epochs`` says.
+        Maximum number of optimizer steps; takes precedence over ``epochs``.
 
     batch_size : int, default=32
-        Rows whose loss is computed together.
+        Number of rows in a batch, over which the loss is computed.
 
     gradient_accumulation : int, default=1
-        Batches that make one step.
+        Number of batches over which gradients are accumulated before an optimizer step.
 
     forward_batch_size : int, default=None
-        Texts that go through the model at once; where it is less than a batch has, memory is that of
-        so many texts, the loss still that of the whole batch (GradCache [1]_). It takes one forward
-        pass more.
+        Maximum number of texts in a forward pass (``mini_batch_size`` in sentence-transformers). If it
+        is smaller than a batch, it alone determines the memory, while the loss is still that of the
+        whole batch (GradCache [1]_), at the cost of an additional forward pass.
 
     learning_rate : float, default=5e-5
-        Of AdamW, at its highest.
+        Peak learning rate of AdamW.
 
     head_learning_rate : float, default=1e-2
-        The same for the classifier of the soft-max losses, which begins with random weights.
+        Peak learning rate of the head that is trained along with the encoder, such as the classifier of
+        :class:`~sk_sentemb.losses.SoftmaxLoss`, which starts from random weights.
 
     warmup_ratio : float, default=0.1
-        The part of the steps over which the learning rate rises.
+        Fraction of steps used for linear warm-up.
 
     schedule : {"linear", "cosine", "constant_with_warmup"}, default="linear"
-        How it falls after that.
+        Learning-rate schedule after warm-up.
 
     interpolation : float or "auto", default="auto"
-        The weights that are kept lie on the line from those before training (0) to those after it (1)
-        [4]_: closer to 0, less is learned from the rows and less is forgotten. ``"auto"`` is 1 if
-        `epochs` is a number, the head has random weights before training, a cross-encoder is trained,
-        or `y` holds the vectors of a teacher; else n / (n + 6) with n texts of each class on average,
-        n / (n + 256) with n rows and another `y`, and n / (n + 1000) without `y`. Validation and
-        callbacks see these weights.
+        Interpolation between the weights before training (0) and after it (1) [4]_. Values closer to 0
+        adapt less to the training data and forget less. Validation and callbacks see the interpolated
+        weights. ``"auto"`` is
+
+        - 1 if `epochs` is a number, the head has random weights before training, a cross-encoder is
+          trained, or `y` has the embeddings of a teacher;
+        - otherwise n / (n + 6), with n texts of each class on average, if `y` has classes;
+        - otherwise n / (n + 256), with n rows, if there is a `y`, and n / (n + 1000) if there is none.
 
     weight_decay : float, default=0.0
-        Of AdamW; biases, normalisations and the vectors of tokens that do not occur are left alone.
+        Weight decay of AdamW, which excludes biases, normalizations, and the embeddings of tokens that
+        do not occur.
 
     max_grad_norm : float, default=1.0
-        Longer gradients are scaled to it.
+        Maximum gradient norm, for gradient clipping.
 
     trainable : "all", "modules", "head" or int, default="all"
-        What changes: all weights, those of what follows the transformer, or these and the
-        transformer's last so many layers; or nothing but what the loss trains along, such as the head
-        of a :class:`~sk_sentemb.SentenceClassifier`, for which each text is embedded once. The head of
-        a cross-encoder is what follows its transformer: ``"modules"``.
+        The weights that are updated:
+
+        - ``"all"``: all weights;
+        - ``"modules"``: the modules after the transformer, which include the head of a cross-encoder;
+        - int n: these and the last n layers of the transformer;
+        - ``"head"``: only the head that is trained along with the encoder, such as that of a
+          :class:`~sk_sentemb.SentenceClassifier`. Each text is embedded once.
 
     freeze_epochs : int, default=0
-        For so many epochs, train nothing but what the loss trains along; then all that is
-        ``trainable`` (linear probing, then fine-tuning [3]_).
+        Number of epochs in which only the head is trained, before the weights that ``trainable`` selects
+        are (linear probing, then fine-tuning [3]_).
 
     layer_decay : float, default=1.0
-        Each layer has the learning rate of the one above it times this.
+        Layer-wise learning-rate decay: each layer has the learning rate of the layer above it times
+        this factor.
 
     train_embeddings : bool, default=True
-        Whether the vectors of tokens change, where all weights do.
+        Whether to update the token embeddings, with ``trainable="all"``.
 
     lora_rank : int, default=None
-        Train low-rank matrices of that rank beside the transformer's linear layers instead of their
-        weights (LoRA [2]_); they are merged in the end. Needs ``sk-sentemb[lora]``.
+        Rank of low-rank adapters (LoRA [2]_), which are trained instead of the weights of the linear
+        layers, and merged after training. Requires ``sk-sentemb[lora]``. If None, no adapters are used.
 
     lora_alpha : float, default=None
-        How much these count; None for twice the rank.
+        LoRA scaling factor alpha. If None, ``2 * lora_rank``.
 
     lora_targets : str or list of str, default="all-linear"
-        The names of the layers.
+        Names of the modules to adapt (``target_modules`` in peft).
 
     dtype : {"float32", "bfloat16", "auto"}, default="float32"
-        In which matrices are multiplied; weights are float32. ``"auto"`` for bfloat16 where the device
-        runs it natively.
+        Autocast dtype for mixed precision; master weights stay float32. ``"auto"`` selects bfloat16 on
+        devices that support it natively.
 
     gradient_checkpointing : bool, default=False
-        Compute activations twice rather than keep them.
+        Recompute activations during the backward pass to save memory.
 
     sampling : {"auto", "shuffle", "grouped", "balanced"}, default="auto"
-        How batches are drawn. ``"grouped"``: several texts of a class together, for losses that compare
-        them; ``"balanced"``: so, and all classes equally often; ``"auto"``: grouped where the loss wants
-        it, else shuffled. Where rows serve each other as negatives, no text is in a batch twice.
+        How batches are drawn:
+
+        - ``"shuffle"``: at random;
+        - ``"grouped"``: several texts of a class together, for losses that compare them;
+        - ``"balanced"``: like ``"grouped"``, and classes are resampled to equal frequency;
+        - ``"auto"``: ``"grouped"`` if the loss requires it, otherwise ``"shuffle"``.
+
+        If other rows of a batch serve as negatives, no text occurs twice in a batch.
 
     class_weight : dict or "balanced", default=None
-        How much each class counts, as elsewhere in scikit-learn.
+        Weights of the classes, as in scikit-learn's classifiers.
 
     score_range : (float, float), default=None
-        The similarities in ``y`` that mean "nothing in common" and "the same". None for the smallest
-        and the largest, with a warning unless these are within 0 and 1.
+        The lowest and the highest possible similarity in ``y``, which are scaled to 0 and 1. If None,
+        the minimum and the maximum of ``y``, with a warning unless both are between 0 and 1.
 
     validation_fraction : float, default=None
-        The fraction of the rows to validate on after each epoch instead of training on them. They are
-        stratified by class, by 0 and 1, or by similarity; where the loss compares texts of a class,
-        two of a class are held out together, and lists are held out whole, with and without
-        different grades in proportion. If rows are compared with each other, at least six are held
-        out, or half of them if there are fewer than twelve.
+        Fraction of the training rows held out for validation after each epoch. The split is stratified
+        by class or by similarity. If the loss compares texts of a class, pairs of texts of a class are
+        held out together; ranked lists are held out as a whole, stratified by whether they have
+        different grades. If rows are compared with each other, at least six are held out, or half of
+        them if there are fewer than twelve.
 
     validation_data : (X, y), default=None
-        Other rows to validate on. ``(X, None)`` where there is no ``y``.
+        Rows for validation. Pass ``(X, None)`` if there is no ``y``.
 
     metric : str or callable, default="auto"
-        What is validated: ``"loss"``; ``"spearman"`` or ``"average_precision"`` of the cosine, or of a
-        cross-encoder's logit; ``"ndcg"`` of the first ten of each list; a function
-        ``metric(outputs_of_columns, y)``, of vectors or logits, of which more is better; or ``"auto"``:
-        Spearman for similarities, average precision for 0 and 1, nDCG for lists, the loss otherwise.
+        The validation metric:
+
+        - ``"loss"``: the loss;
+        - ``"spearman"`` or ``"average_precision"``: of the cosine similarity, or of the logit of a
+          cross-encoder;
+        - ``"ndcg"``: nDCG at 10, averaged over ranked lists;
+        - a function ``metric(outputs_of_columns, y)``, which gets the embeddings or logits of each
+          column and returns a score, the higher the better;
+        - ``"auto"``: ``"spearman"`` for similarities, ``"average_precision"`` for 0 and 1, ``"ndcg"``
+          for ranked lists, otherwise ``"loss"``.
 
     early_stopping : bool, default=False
-        Stop when validation gets no better, and take the weights with the best one. Without
-        validation data, a tenth of the rows is validated on. An epoch whose score is undefined, such
-        as the correlation with a constant, counts neither as better nor as worse, and a warning says
-        why; if no epoch has a score, training continues to its end and the last weights are kept.
+        Stop when the validation metric stops improving, and restore the best weights. Without
+        validation data, 10 percent of the rows are held out. An epoch with an undefined score, such as
+        the correlation with a constant, counts neither as better nor as worse, and a warning gives the
+        reason. If no epoch has a score, the last weights are kept.
 
     patience : int, default=2
-        After how many epochs without improvement to stop.
+        Number of epochs without improvement after which training stops.
 
     checkpoint_dir : str or path-like, default=None
-        Where to keep the state of a training after each epoch; the same training, killed and begun
-        again, goes on from there. Each combination of data, model and parameters, the code of functions
-        included, has a folder of its own. A file that is damaged or of other versions is reported by
-        a warning, and the training starts again.
+        Directory in which the state of training is saved after each epoch. If the same training is
+        interrupted and started again, it resumes from there. Each combination of data, model and
+        parameters, including the code of functions, has its own folder. Checkpoints that are damaged or
+        saved with other versions are reported by a warning, and training starts again.
 
     checkpoint_steps : int, default=None
-        Keep it after so many steps, too.
+        Number of steps after which the state is saved in addition.
 
     random_state : int, RandomState instance or None, default=None
-        Decides on batches, dropout, new weights and the validation rows; an int makes fits on one
-        processor bit-equal. Global generators are never touched.
+        Controls batch order, dropout, weight initialization and the validation split. Pass an int for
+        results that are bit-identical on one machine. Global random generators are not used.
 
     verbose : int, default=0
-        Above 0, a progress bar on standard error.
+        If above 0, show a progress bar on standard error.
 
     References
     ----------

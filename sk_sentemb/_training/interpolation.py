@@ -1,4 +1,4 @@
-"""Interpolate between the weights before training and those after it."""
+"""Interpolation between the weights before and after training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,43 +6,40 @@ from dataclasses import dataclass
 
 import torch
 
-from .checkpointing import set_weights, weights_of
 from .step import TrainingStep
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Weights on the line from those before training to those after it (WiSE-FT).
+    """Weights on the line from those before training to those after it (WiSE-FT)."""
 
-    M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022,
-    https://arxiv.org/abs/2109.01903.
-    """
-
+    # M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022,
+    # https://arxiv.org/abs/2109.01903.
     start: dict[str, torch.Tensor]
-    ratio: float
+    ratio: float  # 1 for the weights after training
 
-    def apply(self, trainer: TrainingStep) -> None:
-        """Interpolate the weights of a trainer."""
+    def apply(self, step: TrainingStep) -> None:
+        """Replace the trained weights by interpolated ones."""
         if self.ratio == 1:
             return
-        mixed = {
+        interpolated = {
             name: self.start[name].lerp(weight, self.ratio)
             # Counters of normalization layers stay integers.
             if weight.is_floating_point()
             else weight
-            for name, weight in weights_of(trainer).items()
+            for name, weight in step.copy_weights().items()
         }
-        set_weights(trainer, mixed)
+        step.set_weights(interpolated)
 
     @contextmanager
-    def applied(self, trainer: TrainingStep) -> Iterator[None]:
-        """Interpolate the weights of a trainer within a context."""
+    def applied(self, step: TrainingStep) -> Iterator[None]:
+        """Interpolate the weights within a context."""
         if self.ratio == 1:
             yield
             return
-        latest = weights_of(trainer)
-        self.apply(trainer)
+        latest = step.copy_weights()
+        self.apply(step)
         try:
             yield
         finally:
-            set_weights(trainer, latest)
+            step.set_weights(latest)

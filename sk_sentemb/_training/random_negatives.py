@@ -1,4 +1,4 @@
-"""Documents that do not belong to a query, drawn from other rows."""
+"""Negatives for pairs: documents that are sampled from other rows."""
 
 from dataclasses import replace
 
@@ -8,39 +8,39 @@ import pandas as pd
 from .._types import Text
 from .dataset import TrainingDataset
 
-# Draws before the documents of other queries are listed, to draw from these.
+# Resamplings before the documents of other queries are listed, to sample from these.
 _TRIES = 10
 
 
-def add_random_negatives(examples: TrainingDataset, n_negatives: int, seed: int) -> TrainingDataset:
-    """Add columns of pairs: each row's query, and the document of another one."""
-    draw = np.random.default_rng(seed)
-    pairs = [examples.texts[i] for i in examples.columns[0]]
+def add_random_negatives(dataset: TrainingDataset, n_negatives: int, seed: int) -> TrainingDataset:
+    """Add columns of pairs: the query of each row with a document of another query."""
+    rng = np.random.default_rng(seed)
+    pairs = [dataset.texts[i] for i in dataset.text_ids[0]]
     sides = [np.array(side, dtype=object) for side in zip(*pairs, strict=True)]
-    (queries, asked), (documents, texts) = map(pd.factorize, sides)
+    (queries, query_names), (documents, texts) = map(pd.factorize, sides)
     n_rows, n_documents = len(pairs), len(texts)
-    itself = pd.Index(texts).get_indexer(asked)[queries]  # -1 where no document is the query
-    belonging = np.union1d(
+    itself = pd.Index(texts).get_indexer(query_names)[queries]  # -1 where no document is the query
+    positives = np.union1d(
         queries * n_documents + documents, (queries * n_documents + itself)[itself >= 0]
     )
-    # As often as they stand in rows.
-    chosen = documents[draw.integers(n_rows, size=(n_negatives, n_rows))]
+    # As frequent as in the rows.
+    chosen = documents[rng.integers(n_rows, size=(n_negatives, n_rows))]
     for _ in range(_TRIES):
-        taken = np.isin(queries * n_documents + chosen, belonging)
-        chosen[taken] = documents[draw.integers(n_rows, size=int(taken.sum()))]
-    for column, row in np.argwhere(np.isin(queries * n_documents + chosen, belonging)):
+        rejected = np.isin(queries * n_documents + chosen, positives)
+        chosen[rejected] = documents[rng.integers(n_rows, size=int(rejected.sum()))]
+    for column, row in np.argwhere(np.isin(queries * n_documents + chosen, positives)):
         first = queries[row] * n_documents
-        others = np.setdiff1d(np.arange(n_documents), belonging - first)
+        others = np.setdiff1d(np.arange(n_documents), positives - first)
         if not len(others):
             raise ValueError(
-                f"the query in row {examples.rows[row]} of X has every document as its own, so that "
-                "none is left to tell them from. Pass triplets, or pairs with 0 and 1."
+                f"all documents belong to the query in row {dataset.row_ids[row]} of X, so that it has "
+                "no negatives. Pass triplets, or pairs with 0 and 1."
             )
-        chosen[column, row] = draw.choice(others)
-    index: dict[Text, int] = {pair: i for i, pair in enumerate(examples.texts)}
-    drawn = [
+        chosen[column, row] = rng.choice(others)
+    index: dict[Text, int] = {pair: i for i, pair in enumerate(dataset.texts)}
+    sampled = [
         [index.setdefault((pairs[i][0], texts[j]), len(index)) for i, j in enumerate(column)]
         for column in chosen
     ]
-    columns = np.vstack([examples.columns, np.array(drawn, dtype=np.intp).reshape(-1, n_rows)])
-    return replace(examples, texts=list(index), columns=columns)
+    negatives = np.array(sampled, dtype=np.intp).reshape(-1, n_rows)
+    return replace(dataset, texts=list(index), text_ids=np.vstack([dataset.text_ids, negatives]))

@@ -1,4 +1,4 @@
-"""One step of a training: batches through the model, their loss, and back."""
+"""One training step: forward pass, loss and backward pass of some batches, and an optimizer step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,58 +10,58 @@ from torch import nn
 
 from .._random import torch_seed
 from ..encoder import Encoder, TokenizedTexts, TrainableEncoder
-from ..losses import Batch, DataFormat, Loss
+from ..losses import Batch, DataFormat, Loss, require
 from .dataset import TrainingDataset
 
-# Keeps the seeds of a batch's parts from those of other batches.
+# Keeps the seeds of the parts of a batch from those of other batches.
 _SEED_STEP = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingStep:
-    """All that a step needs."""
+    """The model, data and optimizer of a training, and the parameters of a step."""
 
     model: TrainableEncoder
     head: nn.Module | None
     loss: Loss
-    examples: TrainingDataset
+    dataset: TrainingDataset
     tokens: TokenizedTexts
     optimizer: torch.optim.Optimizer
     scheduler: Any
     seed: int
-    dtype: torch.dtype
+    dtype: torch.dtype  # of autocast
     max_grad_norm: float
     gradient_accumulation: int
     forward_batch_size: int | None
     freeze_epochs: int = 0
-    guide: np.ndarray | None = None
-    solves: bool = False
+    guide: np.ndarray | None = None  # embeddings of the texts before training
+    solves: bool = False  # a step solves for the head instead
 
     def begin_epoch(self, epoch: int) -> None:
-        """Let the model learn, if it is time."""
+        """Unfreeze the encoder after `freeze_epochs`."""
         if self.model.trainable and epoch >= self.freeze_epochs:
             self.model.precomputed = None
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step; NaN where there is none."""
+        """The learning rate of the next step; NaN if the head is solved for."""
         return np.nan if self.solves else self.scheduler.get_last_lr()[0]
 
     def solve_head(self) -> float:
-        """Put the best weights for the embeddings as they are into the head, and return the loss."""
-        rows = np.arange(len(self.examples))
+        """Set the optimal weights of the head for the current embeddings, and return the loss."""
+        rows = np.arange(len(self.dataset))
+        head = require(self.head, "head")
         with torch.no_grad():
-            columns = self._embed(self._texts(rows)).float().split(len(rows))
-            batch = make_batch(self.examples, rows, columns, self.head, self.guide)
+            outputs = self._embed(self._text_ids(rows)).float().split(len(rows))
+            batch = make_batch(self.dataset, rows, outputs, head, self.guide)
             self.loss.solve_head(batch)
-            assert self.head is not None
-            self.head.eval()
+            head.eval()
             loss = self.loss(batch).item()
-            self.head.train()
+            head.train()
         return loss
 
-    def step(self, batches: Sequence[np.ndarray], number: int) -> float:
-        """Learn from some batches, and return their loss."""
+    def run(self, batches: Sequence[np.ndarray], number: int) -> float:
+        """Train on some batches, and return their mean loss."""
         if self.solves:
             return self.solve_head()
         self.optimizer.zero_grad()
@@ -72,7 +72,7 @@ class TrainingStep:
             if not np.isfinite(loss):
                 raise FloatingPointError(
                     f"the loss of step {number} is {loss}, in rows "
-                    f"{self.examples.rows[rows].tolist()} of X. Lower learning_rate, or pass "
+                    f"{self.dataset.row_ids[rows].tolist()} of X. Lower learning_rate, or pass "
                     "dtype='float32' if it is another."
                 )
             total += loss / len(batches)
@@ -84,93 +84,111 @@ class TrainingStep:
 
     @torch.no_grad()
     def check_finite(self, rows: np.ndarray) -> None:
-        """Raise if the model's outputs are not finite, since no loss is computed after the last step."""
+        """Raise if the outputs are not finite, because no loss is computed after the last step."""
         self.model.train(False)
-        texts = self._texts(rows)[: self.forward_batch_size]
-        trained = [self._embed(texts), *(self.head.parameters() if self.head is not None else ())]
+        text_ids = self._text_ids(rows)[: self.forward_batch_size]
+        trained = [
+            self._embed(text_ids),
+            *(self.head.parameters() if self.head is not None else ()),
+        ]
         if not all(values.isfinite().all() for values in trained):
             raise FloatingPointError(
-                "the last step has left a model whose outputs are not finite. Lower learning_rate "
-                "and head_learning_rate, or pass dtype='float32' if it is another."
+                "the outputs of the model are not finite after the last step. Lower learning_rate and "
+                "head_learning_rate, or pass dtype='float32' if it is another."
             )
 
-    def finished(self) -> Encoder:
-        """Return the encoder as it is now, with the activation that its loss is for."""
+    def to_encoder(self) -> Encoder:
+        """Return the encoder with its current weights and the activation that the loss implies."""
         encoder = self.model.to_encoder()
         if encoder.head is None:
             return encoder
         return encoder.with_head(encoder.head.with_activation(self.loss.activation()))
 
-    def n_tokens(self, batches: Sequence[np.ndarray]) -> int:
-        """Count the tokens of some batches."""
-        return sum(int(self.tokens.lengths[self._texts(rows)].sum()) for rows in batches)
+    def count_tokens(self, batches: Sequence[np.ndarray]) -> int:
+        """Return the number of tokens of some batches."""
+        return sum(int(self.tokens.lengths[self._text_ids(rows)].sum()) for rows in batches)
+
+    def trained_tensors(self) -> list[tuple[str, torch.Tensor]]:
+        """Return the trained weights, and the statistics of normalizations in the head."""
+        tensors: list[tuple[str, torch.Tensor]] = list(self.model.named_parameters())
+        if self.head is not None:
+            tensors += [*self.head.named_parameters("head"), *self.head.named_buffers("head")]
+        return tensors
+
+    def copy_weights(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the trained weights."""
+        return {name: tensor.detach().clone() for name, tensor in self.trained_tensors()}
+
+    @torch.no_grad()
+    def set_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        """Set the trained weights."""
+        for name, tensor in self.trained_tensors():
+            tensor.copy_(weights[name])
 
     def _backward(self, rows: np.ndarray, share: float) -> float:
-        texts = self._texts(rows)
-        n_at_once = self.forward_batch_size or len(texts)
-        if n_at_once >= len(texts) or self.model.precomputed is not None:
-            loss = self._loss(rows, self._embed(texts))
+        text_ids = self._text_ids(rows)
+        chunk_size = self.forward_batch_size or len(text_ids)
+        if chunk_size >= len(text_ids) or self.model.precomputed is not None:
+            loss = self._compute_loss(rows, self._embed(text_ids))
             (loss * share).backward()
             return loss.item()
         # Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup":
-        # the gradient of the loss with respect to the vectors first, then part by part through the
-        # model, with the same dropout as before.
-        parts = np.array_split(texts, -(-len(texts) // n_at_once))
-        seeds = [torch.initial_seed() + _SEED_STEP * (k + 1) for k in range(len(parts))]
-        vectors = []
+        # the gradient of the loss with respect to the embeddings first, then chunk by chunk through
+        # the model, with the same dropout as before.
+        chunks = np.array_split(text_ids, -(-len(text_ids) // chunk_size))
+        seeds = [torch.initial_seed() + _SEED_STEP * (k + 1) for k in range(len(chunks))]
+        embeddings = []
         with torch.no_grad():
-            for part, seed in zip(parts, seeds, strict=True):
+            for chunk, seed in zip(chunks, seeds, strict=True):
                 torch.manual_seed(seed)
-                vectors.append(self._embed(part))
-        whole = torch.cat(vectors).requires_grad_()
-        loss = self._loss(rows, whole)
+                embeddings.append(self._embed(chunk))
+        whole = torch.cat(embeddings).requires_grad_()
+        loss = self._compute_loss(rows, whole)
         (loss * share).backward()
-        assert whole.grad is not None
-        gradients = whole.grad.split([len(part) for part in parts])
-        for part, seed, gradient in zip(parts, seeds, gradients, strict=True):
+        gradients = require(whole.grad, "gradients").split([len(chunk) for chunk in chunks])
+        for chunk, seed, gradient in zip(chunks, seeds, gradients, strict=True):
             torch.manual_seed(seed)
-            self._embed(part).backward(gradient)
+            self._embed(chunk).backward(gradient)
         return loss.item()
 
-    def _texts(self, rows: np.ndarray) -> np.ndarray:
-        texts = self.examples.columns[:, rows]
-        # Twice, so that dropout makes two views of each.
-        return (
-            np.tile(texts, (2, 1)) if self.examples.shape == DataFormat.TEXTS else texts
-        ).ravel()
+    def _text_ids(self, rows: np.ndarray) -> np.ndarray:
+        text_ids = self.dataset.text_ids[:, rows]
+        # Twice, so that dropout makes two views of each text.
+        n_views = 2 if self.dataset.format == DataFormat.TEXTS else 1
+        return np.tile(text_ids, (n_views, 1)).ravel()
 
-    def _embed(self, texts: np.ndarray) -> torch.Tensor:
+    def _embed(self, text_ids: np.ndarray) -> torch.Tensor:
         mixed = self.dtype != torch.float32
         with torch.autocast(self.model.device.type, self.dtype, enabled=mixed):
-            return self.model.embed(self.tokens, texts)
+            return self.model.embed(self.tokens, text_ids)
 
-    def _loss(self, rows: np.ndarray, vectors: torch.Tensor) -> torch.Tensor:
-        columns = vectors.float().split(len(rows))
-        return self.loss(make_batch(self.examples, rows, columns, self.head, self.guide))
+    def _compute_loss(self, rows: np.ndarray, embeddings: torch.Tensor) -> torch.Tensor:
+        outputs = embeddings.float().split(len(rows))
+        return self.loss(make_batch(self.dataset, rows, outputs, self.head, self.guide))
 
 
 def make_batch(
-    examples: TrainingDataset,
+    dataset: TrainingDataset,
     rows: np.ndarray,
-    columns: Sequence[torch.Tensor],
+    outputs: Sequence[torch.Tensor],
     head: nn.Module | None,
     guide: np.ndarray | None,
 ) -> Batch:
-    """Put together what a loss is given."""
-    device = columns[0].device
+    """Return what a loss is computed from."""
+    device = outputs[0].device
 
-    def of(values: np.ndarray | None, at: np.ndarray) -> torch.Tensor | None:
-        return None if values is None else torch.from_numpy(values[at]).to(device)
+    def select(values: np.ndarray | None) -> torch.Tensor | None:
+        return None if values is None else torch.from_numpy(values[rows]).to(device)
 
     guides = None
     if guide is not None:
-        guides = [torch.from_numpy(guide[texts]).to(device) for texts in examples.columns[:, rows]]
+        guides = [torch.from_numpy(guide[ids]).to(device) for ids in dataset.text_ids[:, rows]]
     return Batch(
-        columns,
-        of(examples.target, rows),
-        of(examples.weight, rows),
+        outputs,
+        select(dataset.target),
+        select(dataset.weight),
         head,
         guides,
-        of(examples.lists, rows),
-        of(examples.features, rows),
+        select(dataset.query_ids),
+        select(dataset.features),
     )

@@ -1,4 +1,4 @@
-"""A digest of everything that decides a training, the same in every process."""
+"""A digest of the inputs of a training, which is the same in every process."""
 
 import functools
 import hashlib
@@ -15,13 +15,13 @@ from sklearn.base import BaseEstimator
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 # Callables that are fully described by their code and the values bound to it.
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
-# Values in a function's closure that count. Others, such as lists and iterators, may change while the
-# function is called, and would make the training to resume look like another one.
+# Values in a function's closure that belong to it. Others, such as lists and iterators, may change while
+# the function is called, and a training to be resumed would have another digest.
 _CONSTANT = (*_PLAIN, *FUNCTIONS, type, tuple, frozenset, np.ndarray, np.generic, torch.Tensor)
 
 
 def compute_digest(value: Any) -> str:
-    """Return a digest of the content of a value; for a function, of its code."""
+    """Return a digest of a value: of its content, or of the code of a function."""
     digest = hashlib.sha256()
     for part in _parts(value, []):
         digest.update(len(part).to_bytes(8, "little"))
@@ -30,14 +30,14 @@ def compute_digest(value: Any) -> str:
 
 
 def _parts(value: Any, above: list[Any]) -> Iterator[bytes]:
-    """Yield the bytes that identify a value; ``above`` are the values that contain it."""
+    """Yield the bytes that identify a value inside of the values `above`."""
     if isinstance(value, np.generic) and not value.dtype.hasobject:
         value = value.item()
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    yield _name_of(type(value)).encode()
+    yield _qualified_name(type(value)).encode()
     if isinstance(value, _PLAIN):
-        yield _bytes_of(value)
+        yield _to_bytes(value)
         return
     if any(value is other for other in above):
         yield b"a part of itself"
@@ -52,20 +52,20 @@ def _parts(value: Any, above: list[Any]) -> Iterator[bytes]:
     elif isinstance(value, torch.nn.Module):
         yield repr(value).encode()
         yield from _parts(dict(value.state_dict()), above)
-        yield from _parts_of_class(type(value), above)
+        yield from _class_parts(type(value), above)
     elif isinstance(value, types.FunctionType):
-        yield from _parts_of_function(value, above)
+        yield from _function_parts(value, above)
     elif isinstance(value, type):
-        yield from _parts_of_class(value, above)
+        yield from _class_parts(value, above)
     else:
-        yield from _parts_of_each(_contents_of(value), above)
+        yield from _item_parts(_list_parts(value), above)
 
 
-def _parts_of_each(values: list[Any], above: list[Any]) -> Iterator[bytes]:
+def _item_parts(values: list[Any], above: list[Any]) -> Iterator[bytes]:
     values = [v.item() if isinstance(v, np.generic) else v for v in values]
     yield str(len(values)).encode()
     if all(type(v) is str for v in values) or all(type(v) is bytes for v in values):
-        encoded = [_bytes_of(v) for v in values]  # of millions of texts as well
+        encoded = [_to_bytes(v) for v in values]  # together, because there may be millions of texts
         yield np.array([len(text) for text in encoded], dtype=np.int64).tobytes()
         yield b"".join(encoded)
         return
@@ -73,8 +73,8 @@ def _parts_of_each(values: list[Any], above: list[Any]) -> Iterator[bytes]:
         yield from _parts(value, above)
 
 
-def _contents_of(value: Any) -> list[Any]:
-    """Return the parts of an object."""
+def _list_parts(value: Any) -> list[Any]:
+    """Return the values that an object consists of."""
     if isinstance(value, np.ndarray):
         return [value.shape, value.tolist()]
     if isinstance(value, (list, tuple)):
@@ -99,69 +99,69 @@ def _contents_of(value: Any) -> list[Any]:
     if isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
         return [getattr(value, "__module__", None) or "", value.__name__]
     try:
-        made = value.__reduce_ex__(4)
-    except Exception as error:  # a method of the user may raise any
+        reduced = value.__reduce_ex__(4)
+    except Exception as error:  # a method of the user may raise anything
         raise TypeError(
-            f"with checkpoint_dir, everything that decides a training must be recognized by another "
-            f"process, and {value!r} cannot be pickled. Pass something else, or checkpoint_dir=None."
+            f"checkpoint_dir requires that all inputs of a training can be pickled, but {value!r} "
+            "cannot be. Pass something else, or checkpoint_dir=None."
         ) from error
-    if isinstance(made, str):
-        return [made]
-    items = [None if part is None else list(part) for part in made[3:5]]
-    return [type(value), *made[1:3], *items]
+    if isinstance(reduced, str):
+        return [reduced]
+    items = [None if part is None else list(part) for part in reduced[3:5]]
+    return [type(value), *reduced[1:3], *items]
 
 
-def _parts_of_function(function: types.FunctionType, above: list[Any]) -> Iterator[bytes]:
-    yield _name_of(function).encode()
-    carried: dict[str, Any] = {
+def _function_parts(function: types.FunctionType, above: list[Any]) -> Iterator[bytes]:
+    yield _qualified_name(function).encode()
+    bound: dict[str, Any] = {
         "defaults": function.__defaults__,
         "keyword defaults": sorted((function.__kwdefaults__ or {}).items()),
     }
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         content = cell.cell_contents if _is_filled(cell) else None
         if isinstance(content, _CONSTANT) or is_dataclass(content):
-            carried[name] = content
-    # Functions and classes of the same module that it calls.
-    for name in _names_in(function.__code__):
+            bound[name] = content
+    # Functions and classes of the same module, which the function may call.
+    for name in _global_names(function.__code__):
         called = function.__globals__.get(name)
-        is_beside = getattr(called, "__module__", None) == function.__module__
-        if is_beside and isinstance(called, (types.FunctionType, type)):
-            carried[f"global {name}"] = called
-    yield from _parts_of_each([function.__code__], above)
-    for name in sorted(carried):
+        is_local = getattr(called, "__module__", None) == function.__module__
+        if is_local and isinstance(called, (types.FunctionType, type)):
+            bound[f"global {name}"] = called
+    yield from _item_parts([function.__code__], above)
+    for name in sorted(bound):
         yield name.encode()
-        yield from _parts(carried[name], above)
+        yield from _parts(bound[name], above)
 
 
-def _parts_of_class(kind: type, above: list[Any]) -> Iterator[bytes]:
-    yield _name_of(kind).encode()
-    above = above if any(kind is other for other in above) else [*above, kind]
-    for base in kind.__mro__:
+def _class_parts(cls: type, above: list[Any]) -> Iterator[bytes]:
+    yield _qualified_name(cls).encode()
+    above = above if any(cls is other for other in above) else [*above, cls]
+    for base in cls.__mro__:
         for name, value in sorted(vars(base).items()):
             function = getattr(value, "__func__", getattr(value, "fget", value))
             if isinstance(function, types.FunctionType):
                 yield name.encode()
-                yield from _parts_of_each([function.__code__], above)
+                yield from _item_parts([function.__code__], above)
 
 
-def _names_in(code: types.CodeType) -> list[str]:
+def _global_names(code: types.CodeType) -> list[str]:
     """Return the global names in a function's code and in that of functions inside it."""
-    inner = [_names_in(part) for part in code.co_consts if isinstance(part, types.CodeType)]
+    inner = [_global_names(part) for part in code.co_consts if isinstance(part, types.CodeType)]
     return sorted({*code.co_names, *(name for names in inner for name in names)})
 
 
 def _is_filled(cell: types.CellType) -> bool:
     try:
         return cell.cell_contents is not None
-    except ValueError:  # of a function that calls itself, before it has its name
+    except ValueError:  # the cell of a function that is still being defined
         return False
 
 
-def _name_of(value: Any) -> str:
+def _qualified_name(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
-def _bytes_of(value: Any) -> bytes:
+def _to_bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
     return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")

@@ -426,7 +426,7 @@ class CrossEncoderScorer(
         data = RawTrainingData(columns, y, sample_weight, query_id)
         result = self._fine_tune(encoder, data, task, self._training_callback(context, X, y))
         encoder, self.score_range_ = self._keep_units(result.encoder, result.score_range)
-        if result.shape in (DataFormat.SCORES, DataFormat.BINARY):
+        if result.format in (DataFormat.SCORES, DataFormat.BINARY):
             self._y_range = self.score_range_
         self._set_encoder(encoder)
         return columns

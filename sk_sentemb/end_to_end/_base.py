@@ -180,7 +180,7 @@ class BaseEndToEndModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseT
             self._validate_sample_weight(sample_weight, columns),
             classes=classes,
             features=columns.features,
-            held_out=self._read_validation_data(),
+            validation=self._read_validation_data(),
         )
         spec = self._make_head_spec(columns.n_columns)
         if is_warm_start and spec != self._spec:

@@ -11,7 +11,23 @@ from .needs import POSITIVES_AND_NEGATIVES
 
 
 @dataclass(frozen=True)
-class BatchHardTripletLoss(Loss):
+class _BatchTripletLoss(Loss):
+    """Base class of losses that select triplets within a batch."""
+
+    margin: float = 5.0
+    distance: str = "euclidean"
+
+    formats = (DataFormat.LABELS,)
+    groups_classes = True
+    needs = POSITIVES_AND_NEGATIVES
+
+    def __post_init__(self) -> None:
+        check_positive(margin=self.margin)
+        check_distance(self.distance, ("euclidean", "cosine"))
+
+
+@dataclass(frozen=True)
+class BatchHardTripletLoss(_BatchTripletLoss):
     """Triplet loss with the hardest positive and negative in the batch.
 
     For each text, these are the farthest text of the same class and the nearest text of another class.
@@ -36,17 +52,6 @@ class BatchHardTripletLoss(Loss):
     BatchHardTripletLoss(margin=0.5, distance='cosine')
     """
 
-    margin: float = 5.0
-    distance: str = "euclidean"
-
-    formats = (DataFormat.LABELS,)
-    groups_classes = True
-    needs = POSITIVES_AND_NEGATIVES
-
-    def __post_init__(self) -> None:
-        check_positive(margin=self.margin)
-        check_distance(self.distance, ("euclidean", "cosine"))
-
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         distances = pairwise_distances(self.distance, batch.row_embeddings)
@@ -59,7 +64,7 @@ class BatchHardTripletLoss(Loss):
 
 
 @dataclass(frozen=True)
-class BatchSemiHardTripletLoss(Loss):
+class BatchSemiHardTripletLoss(_BatchTripletLoss):
     """Triplet loss with semi-hard negatives from the batch.
 
     For each pair of texts of one class, the negative is the nearest text of another class that is
@@ -83,17 +88,6 @@ class BatchSemiHardTripletLoss(Loss):
     >>> BatchSemiHardTripletLoss(margin=0.5, distance="cosine")
     BatchSemiHardTripletLoss(margin=0.5, distance='cosine')
     """
-
-    margin: float = 5.0
-    distance: str = "euclidean"
-
-    formats = (DataFormat.LABELS,)
-    groups_classes = True
-    needs = POSITIVES_AND_NEGATIVES
-
-    def __post_init__(self) -> None:
-        check_positive(margin=self.margin)
-        check_distance(self.distance, ("euclidean", "cosine"))
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""

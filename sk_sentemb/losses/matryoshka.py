@@ -78,7 +78,7 @@ class MatryoshkaLoss(Loss):
 
     @property
     def needs(self) -> Need:  # type: ignore[override]
-        """What the other loss needs."""
+        """The requirements of the other loss on a batch."""
         return self.loss.needs if isinstance(self.loss, Loss) else Loss.needs
 
     def for_format(self, data_format: DataFormat) -> "MatryoshkaLoss":

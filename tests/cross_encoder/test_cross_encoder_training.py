@@ -36,7 +36,8 @@ from torch import nn
 
 from sk_sentemb import CrossEncoderClassifier, CrossEncoderScorer, FineTuner, load_encoder
 from sk_sentemb._inputs.text import read_text_columns
-from sk_sentemb._training.batch_sampler import batches_of_epoch
+from sk_sentemb._training.batch_sampler import batches_of_lists
+from sk_sentemb._training.data import RawTrainingData
 from sk_sentemb._training.dataset import build_dataset
 from sk_sentemb._training.random_negatives import add_random_negatives
 from sk_sentemb._training.task import PAIR_REGRESSION
@@ -269,9 +270,7 @@ def test_lists_stay_whole_and_each_is_seen_once_an_epoch(batch_size, n_together,
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=40), st.integers(1, 20))
 def test_batches_of_any_lists(lists, batch_size):
     lists = np.array(lists)
-    batches = batches_of_epoch(
-        np.random.default_rng(0), np.arange(len(lists))[None], batch_size=batch_size, lists=lists
-    )
+    batches = batches_of_lists(lists, batch_size, np.random.default_rng(0))
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lists)))
     where = [set(lists[rows]) for rows in batches]
     assert sum(map(len, where)) == len(set(lists.tolist()))
@@ -281,9 +280,8 @@ def test_batches_of_any_lists(lists, batch_size):
 
 
 def examples_of(pairs):
-    return build_dataset(
-        read_text_columns(pairs), None, kind=PAIR_REGRESSION, data=None, missing_is_empty=False
-    )
+    raw = RawTrainingData(read_text_columns(pairs))
+    return build_dataset(raw, FineTuner(), PAIR_REGRESSION, missing_is_empty=False)
 
 
 @given(
@@ -296,9 +294,9 @@ def test_a_negative_is_never_a_document_of_its_query_or_itself(pairs, n_negative
     everything = {document for _, document in pairs}
     assume(all(everything - documents for documents in own.values()))
     extended = add_random_negatives(examples_of(pairs), n_negatives, seed)
-    assert extended.columns.shape == (1 + n_negatives, len(pairs))
+    assert extended.text_ids.shape == (1 + n_negatives, len(pairs))
     for row, (query, document) in enumerate(pairs):
-        texts = [extended.texts[i] for i in extended.columns[:, row]]
+        texts = [extended.texts[i] for i in extended.text_ids[:, row]]
         assert texts[0] == (query, document)
         for asked, drawn in texts[1:]:
             assert asked == query
@@ -646,7 +644,7 @@ def test_rows_without_a_text_are_left_out_and_counted():
     X = pd.concat([PAIRS, pd.DataFrame({"a": [None, "a"], "b": ["b", np.nan]})])
     y = [*SCORES, 0.5, 0.5]
     with pytest.warns(
-        UserWarning, match=r"^2 of 26 rows have a missing text, and nothing is learnt"
+        UserWarning, match=r"^2 of 26 rows have a missing text and are not used for training"
     ):
         scorer = tuned(X, y, params={"missing": "nan"})
     assert scorer.fingerprint_ == tuned().fingerprint_
@@ -1161,7 +1159,7 @@ def test_an_interruption_before_the_training_leaves_the_classes_of_the_last_one(
 
 
 def test_lists_of_one_grade_are_said():
-    with pytest.warns(FineTuningWarning, match="2 of 7 lists have one grade"):
+    with pytest.warns(FineTuningWarning, match="2 of 7 lists have a single grade"):
         tuned(y=np.where(QUERY == 2, 0, GRADES), fit={"query_id": QUERY})
 
 
@@ -1269,25 +1267,30 @@ def test_a_scoring_monitor_sees_the_model_after_each_epoch(callback, kind):
         (PAIRS, SCORES, {"loss": "cosent"}, "loss='cosent' is for SentenceEmbedder"),
         (PAIRS, SCORES, {"loss": CoSENTLoss()}, "is for SentenceEmbedder"),
         (PAIRS, SCORES, {"loss": MatryoshkaLoss("auto", dims=(8,))}, "requires embeddings"),
-        (PAIRS, SCORES, {"class_weight": "balanced"}, "y holds no classes"),
-        (PAIRS, SCORES, {"sampling": "balanced"}, "y holds no classes"),
-        (PAIRS, SCORES, {"metric": "ndcg"}, "metric='ndcg' is of lists"),
-        (TRIPLETS, None, {"metric": "spearman"}, "metric='spearman' is of"),
+        (PAIRS, SCORES, {"class_weight": "balanced"}, "requires classes in y"),
+        (PAIRS, SCORES, {"sampling": "balanced"}, "requires classes in y"),
+        (PAIRS, SCORES, {"metric": "ndcg"}, "metric='ndcg' requires ranked lists"),
+        (TRIPLETS, None, {"metric": "spearman"}, "metric='spearman' requires"),
         (
             PAIRS,
             SCORES,
             {"metric": "average_precision"},
-            "metric='average_precision' is of 0 and 1",
+            "metric='average_precision' requires a target of 0 and 1",
         ),
-        (PAIRS, SCORES, {"validation_data": (TRIPLETS, SCORES)}, "that of validation_data has 3"),
-        (PAIRS, SCORES, {"validation_data": (PAIRS, None)}, "one is None; pass both or neither"),
+        (
+            PAIRS,
+            SCORES,
+            {"validation_data": (TRIPLETS, SCORES)},
+            "validation_data has 3 text columns",
+        ),
+        (PAIRS, SCORES, {"validation_data": (PAIRS, None)}, "must be given, or neither"),
         (
             PAIRS,
             SCORES,
             {"validation_data": (PAIRS, SCORES * 2)},
             r"outside of score_range=\(0, 1\)",
         ),
-        (PAIRS.assign(b="same"), None, {}, "has every document as its own"),
+        (PAIRS.assign(b="same"), None, {}, "so that it has no negatives"),
         (PAIRS, GRADES, {"fit": {"query_id": QUERY[:-1]}}, r"query_id has the shape \(23,\)"),
         (PAIRS, GRADES, {"fit": {"query_id": [*QUERY[:-1], None]}}, r"query_id\[23\] is missing"),
         (
@@ -1300,17 +1303,17 @@ def test_a_scoring_monitor_sees_the_model_after_each_epoch(callback, kind):
             PAIRS,
             GRADES,
             {"fit": {"query_id": np.arange(N)}},
-            "no list has two grades, and loss=Lam",
+            "No list has two grades, but loss=Lam",
         ),
-        (PAIRS, GRADES, {"loss": "ranknet", "fit": {"query_id": np.arange(N)}}, "no list has two"),
-        (PAIRS, -BINARY, {"fit": {"query_id": np.zeros(N)}}, "no list has two grades"),
+        (PAIRS, GRADES, {"loss": "ranknet", "fit": {"query_id": np.arange(N)}}, "No list has two"),
+        (PAIRS, -BINARY, {"fit": {"query_id": np.zeros(N)}}, "No list has two grades"),
         (
             PAIRS,
             GRADES,
             {"early_stopping": True, "fit": {"query_id": np.zeros(N)}},
-            "validation_fraction=0.1, but there is one list",
+            "validation_fraction=0.1 requires two lists, got one",
         ),
-        (PAIRS[:1], [0.5], {"early_stopping": True}, "but there is one row"),
+        (PAIRS[:1], [0.5], {"early_stopping": True}, "requires two rows, got one"),
         (PAIRS, SCORES, {"validation_data": (PAIRS, SCORES[:4])}, "24 rows of X and 4 of y"),
         (
             PAIRS,

@@ -15,8 +15,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train
 
 from sk_sentemb import FineTuner, ImageEmbedder, SentenceClassifier, SentenceEmbedder, load_encoder
-from sk_sentemb._training.batch_sampler import batches_of_epoch
-from sk_sentemb._training.optimizer import make_optimizer
+from sk_sentemb._training.optimizer import build_optimizer
 from sk_sentemb.cache import DiskCache, MemoryCache
 from sk_sentemb.encoder import TrainableEncoder
 from sk_sentemb.end_to_end.fusion import FUSIONS
@@ -70,7 +69,7 @@ def in_plain_torch(vectors_of, parameters, target, loss_of, *, n_out, n_in=32, e
     losses = []
     for epoch in range(epochs):
         draw = np.random.default_rng([0, epoch])
-        for rows in batches_of_epoch(draw, np.arange(24)[None], batch_size=8):
+        for rows in np.split(draw.permutation(24), 3):
             optimizer.zero_grad()
             loss = loss_of(layer(vectors_of(rows)), target[rows])
             loss.backward()
@@ -283,7 +282,7 @@ def test_a_frozen_encoder_reads_whole_texts_in_windows():
     np.testing.assert_allclose(
         fitted.predict_proba(long)[:, 0], softmax_of(by_hand)[:, 0], atol=1e-5
     )
-    with pytest.warns(TruncationWarning, match="nothing is learnt from what is beyond"):
+    with pytest.warns(TruncationWarning, match="exceed the limit of"):
         classifier(how={"max_steps": 1}, **how).fit(long, LABELS)
 
 
@@ -328,7 +327,7 @@ def test_an_encoder_begins_to_learn_when_it_is_thawed():
     "how", [{"freeze_epochs": 2}, {"freeze_epochs": 1, "max_steps": 3}], ids=str
 )
 def test_an_encoder_that_is_never_thawed_is_said(how):
-    with pytest.warns(FineTuningWarning, match="the encoder stays as it is"):
+    with pytest.warns(FineTuningWarning, match="the encoder is not trained"):
         fitted = classifier(how=how).fit(SHOP, LABELS)
     assert changed(fitted) == set()
 
@@ -356,14 +355,8 @@ def test_each_layer_has_the_rate_of_the_one_above_it_times_the_decay():
 def test_what_is_above_the_layers_has_the_whole_rate():
     model = TrainableEncoder(load_encoder(TINY))
     head = torch.nn.Linear(2, 2)
-    optimizer = make_optimizer(
-        model,
-        head,
-        learning_rate=1.0,
-        head_learning_rate=7.0,
-        layer_decay=0.1,
-        weight_decay=0.5,
-    )
+    tuner = FineTuner(learning_rate=1.0, head_learning_rate=7.0, layer_decay=0.1, weight_decay=0.5)
+    optimizer = build_optimizer(tuner, model, head)
     rate = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     names = dict(model.named_parameters())
@@ -403,7 +396,7 @@ def test_low_rank_matrices_are_trained_with_a_head():
     [
         ("auto", {"trainable": "head"}, "trains nothing of a SentenceEmbedder"),
         ("softmax", {"trainable": "head"}, "trains nothing of a SentenceEmbedder"),
-        ("auto", {"freeze_epochs": 1}, "leave nothing to train: CosinePairsLoss"),
+        ("auto", {"freeze_epochs": 1}, "leave nothing to train, because CosinePairsLoss"),
     ],
 )
 def test_an_embedder_has_no_head_to_train_alone(loss, how, message):
@@ -419,8 +412,8 @@ def test_an_embedders_soft_max_may_be_learnt_first():
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"loss": "softmax"}, "loss='softmax': the loss of an estimator with a head of its own"),
-        ({"metric": "spearman", "validation_fraction": 0.2}, "is of pairs of texts"),
+        ({"loss": "softmax"}, "loss='softmax': estimators with a head use the loss"),
+        ({"metric": "spearman", "validation_fraction": 0.2}, "requires text pairs"),
         ({"validation_data": (SHOP,)}, "validation_data has 1 items"),
         ({"validation_data": (SHOP, None)}, r"validation_data\[1\] is None"),
         ({"validation_data": (TEXTS, LABELS)}, "1 features, but SentenceClassifier is expecting 5"),

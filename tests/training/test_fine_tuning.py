@@ -2,10 +2,7 @@
 
 import copy
 import pickle
-import signal
-import subprocess
 import sys
-import tracemalloc
 import warnings
 
 import joblib
@@ -20,9 +17,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_sentemb import FineTuner, SentenceEmbedder, load_encoder
-from sk_sentemb._training.batch_sampler import batches_of_epoch
 from sk_sentemb.exceptions import FineTuningWarning, TruncationWarning
-from sk_sentemb.losses import EMBEDDER_LOSSES, CoSENTLoss, MatryoshkaLoss
+from sk_sentemb.losses import (
+    EMBEDDER_LOSSES,
+    CoSENTLoss,
+    MatryoshkaLoss,
+)
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, assert_same_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -106,7 +106,7 @@ def test_the_shared_model_is_not_touched():
     np.testing.assert_array_equal(SentenceEmbedder(TINY).fit_transform(TEXTS), expected)
 
 
-def test_only_vectors_of_tokens_that_occur_change():
+def test_only_embeddings_of_tokens_that_occur_change():
     embedder = tuned(weight_decay=0.1)
     before = load_encoder(TINY).backbone.model.get_input_embeddings().weight
     after = embedder.encoder_.backbone.model.get_input_embeddings().weight
@@ -116,7 +116,7 @@ def test_only_vectors_of_tokens_that_occur_change():
     assert set(np.flatnonzero(changed)) == set(ids)
 
 
-def test_the_table_of_used_rows_learns_what_the_whole_table_learns(monkeypatch):
+def test_partial_embedding_is_trained_as_the_whole_table(monkeypatch):
     """The same steps with plain torch: a dense gradient for the whole table."""
     expected = weights(tuned(dtype="float32"))
     tune_module = sys.modules["sk_sentemb._training.builder"]
@@ -155,7 +155,7 @@ def test_threads_do_not_disturb_each_other():
 
 
 @pytest.mark.parametrize("carry", [pickle, copy, "joblib"], ids=["pickle", "deepcopy", "joblib"])
-def test_a_tuned_embedder_travels_with_its_weights(carry, tmp_path):
+def test_a_fine_tuned_embedder_is_copied_with_its_weights(carry, tmp_path):
     embedder = tuned()
     if carry is pickle:
         again = pickle.loads(pickle.dumps(embedder))
@@ -196,7 +196,7 @@ def test_pairs_are_fitted_and_single_texts_embedded():
         embedder.transform(TRIPLETS)
 
 
-def test_settings_are_learnt_with():
+def test_settings_of_the_embedder_are_trained_with():
     prompted = tuned(embedder={"prompt": "query: "})
     assert prompted.fingerprint_ != tuned().fingerprint_
     with pytest.raises(ValueError, match=r"row 3 of X has more than 20 tokens"):
@@ -227,7 +227,7 @@ def test_grid_search_gives_the_same_with_one_job_and_with_two():
     assert one.best_params_ == two.best_params_
 
 
-def test_weights_of_rows():
+def test_sample_weight_and_class_weight():
     assert tuned(fit={"sample_weight": np.ones(24)}).history_["loss"].iloc[0] == pytest.approx(
         tuned().history_["loss"].iloc[0], rel=1e-5
     )
@@ -243,7 +243,7 @@ def test_weights_of_rows():
         SentenceEmbedder(TINY).fit(TEXTS, sample_weight=np.ones(24))
 
 
-def test_early_stopping_takes_the_best_weights():
+def test_early_stopping_restores_the_best_weights():
     held_out = (PAIRS[:8], SCORES[:8])
     how = {
         "early_stopping": True,
@@ -264,7 +264,7 @@ def test_given_validation_data():
     embedder = tuned(PAIRS, SCORES, validation_data=(PAIRS[:6], SCORES[:6]), metric="loss")
     assert embedder.history_["validation_loss"].notna().sum() == 2
     assert len(embedder.history_) == 6
-    with pytest.raises(ValueError, match="that of validation_data has 1"):
+    with pytest.raises(ValueError, match="validation_data has 1 text columns"):
         tuned(PAIRS, SCORES, validation_data=(TEXTS, SCORES))
 
     def metric(columns, y):
@@ -277,7 +277,7 @@ def test_given_validation_data():
 
 @pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.AmbiguousTargetWarning")
 @pytest.mark.parametrize("shape", DATA)
-def test_every_shape_can_be_validated(shape):
+def test_every_format_can_be_validated(shape):
     X, y, _ = DATA[shape]
     embedder = tuned(X, y, validation_fraction=0.25)
     assert embedder.history_.filter(like="validation").notna().to_numpy().sum() == 2
@@ -285,7 +285,7 @@ def test_every_shape_can_be_validated(shape):
 
 
 @pytest.mark.parametrize("n_at_once", [1, 5])
-def test_forward_in_parts_is_the_same_step(n_at_once):
+def test_forward_batch_size_gives_the_same_step(n_at_once):
     how = {"max_steps": 1, "warmup_ratio": 0, "model": NO_DROPOUT}
     whole, parts = tuned(**how), tuned(forward_batch_size=n_at_once, **how)
     assert parts.history_["loss"].tolist() == pytest.approx(whole.history_["loss"].tolist())
@@ -312,7 +312,7 @@ def changed_parameters(embedder):
     }
 
 
-def test_what_is_trainable():
+def test_trainable_selects_the_weights():
     every = changed_parameters(tuned())
     assert any("word_embeddings" in name for name in every)
     assert any("layer.0" in name for name in every)
@@ -367,7 +367,7 @@ def test_missing_texts():
         tuned(X, LABELS, embedder={"missing": "empty"})
 
 
-def test_similarities_are_scaled_and_said():
+def test_similarities_are_scaled_with_a_warning():
     with pytest.warns(UserWarning, match="y goes from 0 to 5 and is scaled to 0 to 1"):
         scaled = tuned(PAIRS, SCORES * 5, loss="cosine_similarity")
     with warnings.catch_warnings():
@@ -384,17 +384,17 @@ def test_similarities_are_scaled_and_said():
 @pytest.mark.parametrize(
     ("X", "y", "how", "message"),
     [
-        (TEXTS, ["one"] * 24, {}, "y has one class"),
-        (TEXTS, SCORES, {}, "there is no loss for that"),
+        (TEXTS, ["one"] * 24, {}, "y contains a single class"),
+        (TEXTS, SCORES, {}, "which no loss supports"),
         (PAIRS.assign(c="c", d="d"), None, {}, "X has 4 columns and y is None"),
         (TEXTS, LABELS, {"loss": "triplet"}, "triplet"),
         (TEXTS, LABELS[:-1], {}, "inconsistent numbers of samples"),
         (TEXTS, LABELS, {"epochs": 0}, "'epochs' parameter"),
         (TEXTS, LABELS, {"loss": "nonsense"}, "'loss' parameter"),
-        (PAIRS, SCORES, {"class_weight": "balanced"}, "y holds no classes"),
-        (PAIRS, SCORES, {"sampling": "balanced"}, "y holds no classes"),
-        (TEXTS, VECTORS[:, :5], {}, "y has vectors of 5 dimensions, and the model gives 32"),
-        (PAIRS, ["one"] * 24, {}, "y has one class, one"),
+        (PAIRS, SCORES, {"class_weight": "balanced"}, "requires classes in y"),
+        (PAIRS, SCORES, {"sampling": "balanced"}, "requires classes in y"),
+        (TEXTS, VECTORS[:, :5], {}, "y has embeddings of 5 dimensions, but the model outputs 32"),
+        (PAIRS, ["one"] * 24, {}, "y contains a single class"),
         (TEXTS, [*LABELS[:-1], None], {}, r"y\[23\] is missing"),
         (PAIRS, [*SCORES[:-1], np.nan], {}, r"y\[23\] is missing"),
         (TEXTS, LABELS, {"batch_size": 1}, "batch_size=1, but the loss compares the rows"),
@@ -403,15 +403,15 @@ def test_similarities_are_scaled_and_said():
         (PAIRS, SCORES, {"score_range": "ab"}, "'score_range' parameter"),
         (PAIRS, SCORES, {"score_range": ("a", "b")}, "pass two numbers"),
         (TEXTS, LABELS, {"validation_data": (TEXTS,)}, "validation_data has 1 items"),
-        (TEXTS, LABELS, {"metric": "spearman"}, "metric='spearman' is of pairs of texts"),
+        (TEXTS, LABELS, {"metric": "spearman"}, "metric='spearman' requires text pairs"),
     ],
 )
-def test_bad_input_is_named(X, y, how, message):
+def test_bad_input_is_an_error(X, y, how, message):
     with pytest.raises(ValueError, match=message):
         tuned(X, y, **how)
 
 
-def test_a_loss_that_is_not_finite_stops():
+def test_a_loss_that_is_not_finite_is_an_error():
     with pytest.raises(FloatingPointError, match=r"the loss of step \d+ is nan, in rows \[\d"):
         tuned(
             PAIRS,
@@ -439,40 +439,6 @@ def test_interruption_leaves_a_fitted_embedder():
     assert embedder.transform(TEXTS).shape == (24, 32)
 
 
-KILLED = """
-import sys, os, signal
-import numpy as np, pandas as pd, torch
-from sk_sentemb import FineTuner, SentenceEmbedder
-torch.set_num_threads(1)
-model, folder, kill_after = sys.argv[1], sys.argv[2], int(sys.argv[3])
-texts = [f"ferry {i} of day {i % 5}" for i in range(24)]
-calls = 0
-def metric(columns, y):
-    global calls
-    calls += 1
-    if calls == kill_after:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return float(np.mean(columns[0]))
-tuner = FineTuner(
-    epochs=4, batch_size=8, learning_rate=1e-3, random_state=0, metric=metric,
-    validation_fraction=0.25, checkpoint_dir=None if folder == "none" else folder,
-    checkpoint_steps=2,
-)
-embedder = SentenceEmbedder(model, fine_tuner=tuner).fit(texts, [i % 3 for i in range(24)])
-print(embedder.fingerprint_, embedder.history_["loss"].sum(), len(embedder.history_))
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_killed_and_resumed_is_as_if_it_had_not_been(tmp_path, run_python):
-    whole = run_python(KILLED, TINY, "none", 0).stdout
-    with pytest.raises(subprocess.CalledProcessError):
-        run_python(KILLED, TINY, tmp_path, 3)
-    assert list(tmp_path.rglob("training.pt"))
-    assert run_python(KILLED, TINY, tmp_path, 0).stdout == whole
-    assert not list(tmp_path.rglob("*.pt"))  # what is finished is not kept
-
-
 def test_matryoshka_heads_and_objects():
     embedder = tuned(loss=MatryoshkaLoss("auto", dims=(32, 8)))
     short = embedder.set_params(truncate_dim=8)
@@ -482,18 +448,18 @@ def test_matryoshka_heads_and_objects():
     assert clone(one.fine_tuner).loss == CoSENTLoss(scale=20.0)
 
 
-def test_classes_of_one_text_are_said():
+def test_classes_of_one_text_are_a_warning():
     y = [*"aabbccddeeffgghhiijjkkl", "m"]
-    with pytest.warns(FineTuningWarning, match="2 of 13 classes have one text"):
+    with pytest.warns(FineTuningWarning, match="2 of 13 classes have only one text"):
         tuned(TEXTS, y)
-    with pytest.raises(ValueError, match="no class in y has two texts"):
+    with pytest.raises(ValueError, match="No class in y has two texts"):
         tuned(TEXTS, range(24))
 
 
 @pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.FineTuningWarning")
-def test_a_training_that_cannot_be_kept_or_read_goes_on_without(tmp_path):
+def test_checkpoints_that_cannot_be_saved_or_loaded_are_a_warning(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.warns(FineTuningWarning, match="step 3 could not be kept in checkpoint_dir"):
+    with pytest.warns(FineTuningWarning, match="step 3 could not be saved in checkpoint_dir"):
         embedder = tuned(checkpoint_dir=tmp_path / "file" / "folder")
     assert embedder.fingerprint_ == tuned().fingerprint_
 
@@ -509,7 +475,7 @@ def test_a_training_that_cannot_be_kept_or_read_goes_on_without(tmp_path):
         tuned(checkpoint_dir=tmp_path, checkpoint_steps=1, **how)
     (file,) = tmp_path.rglob("training.pt")
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.warns(FineTuningWarning, match="cannot be read, and the training starts again"):
+    with pytest.warns(FineTuningWarning, match="cannot be loaded, and training starts again"):
         embedder = tuned(checkpoint_dir=tmp_path, **how)
     assert embedder.fingerprint_ == tuned(**how).fingerprint_
 
@@ -521,30 +487,6 @@ def test_max_steps_ends_in_the_middle_of_an_epoch_and_is_validated():
     assert embedder.history_["validation_loss"].notna().tolist() == [False, False, True, True]
 
 
-def test_texts_that_are_cut_are_said():
+def test_truncated_texts_are_a_warning():
     with pytest.warns(TruncationWarning, match="1 of 24 texts exceed the limit of 20 tokens"):
         tuned([*TEXTS[1:], "ferry " * 30], embedder={"max_length": 20})
-
-
-def test_memory_of_batches_is_linear_in_the_rows():
-    """A list of the pairs of rows of one class would be a hundred times as large, not ten."""
-
-    def peak(n_rows):
-        labels = np.arange(n_rows) % (n_rows // 100)
-        tracemalloc.start()
-        batches = batches_of_epoch(
-            np.random.default_rng(0),
-            np.arange(n_rows)[None],
-            batch_size=32,
-            labels=labels,
-            grouped=True,
-            balanced=True,
-        )
-        _, found = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert sum(map(len, batches)) == n_rows
-        return found
-
-    small, large = peak(10_000), peak(100_000)
-    assert large < 12 * small
-    assert large < 100_000 * 1_000  # bytes

@@ -193,7 +193,7 @@ def failing(metric, columns, y):
 
 def test_a_value_that_cannot_be_identified_is_an_error(tmp_path):
     head = functools.partial(make_with, extra=(i for i in range(3)))
-    with pytest.raises(TypeError, match="with checkpoint_dir, everything that decides a training"):
+    with pytest.raises(TypeError, match="checkpoint_dir requires that all inputs of a training"):
         fit(tmp_path, make=SentenceClassifier, head=head)
     fit(None, make=SentenceClassifier, head=head)
 
@@ -226,10 +226,10 @@ def without_checksum(file):
 
 
 def save_sealed(content, file):
-    from sk_sentemb._training.checkpointing import _seal
+    from sk_sentemb._training.checkpointing import _append_checksum
 
     torch.save(content, file)
-    _seal(file)
+    _append_checksum(file)
 
 
 DAMAGES = {
@@ -253,7 +253,7 @@ def test_a_damaged_file_is_a_warning_and_a_fresh_start(damage, whole, tmp_path):
     damage(file)
     with pytest.warns(FineTuningWarning) as told:
         again = fit(tmp_path)
-    assert "cannot be read, and the training starts again" in str(told[0].message)
+    assert "cannot be loaded, and training starts again" in str(told[0].message)
     assert n_epochs_made(again) == 3
     assert again.fingerprint_ == whole
 

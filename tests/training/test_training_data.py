@@ -91,7 +91,7 @@ def test_floats_are_numbers_whatever_a_fold_has_of_them():
                 tuned(table, NUMBERS, loss=loss)
     # Whole floats are classes if the loss is of classes.
     assert first_shape(1, THREE.astype(float), (DataFormat.LABELS,)) == DataFormat.LABELS
-    with pytest.raises(ValueError, match="y is 'continuous': there is no loss for that"):
+    with pytest.raises(ValueError, match="y is 'continuous', which no loss supports"):
         first_shape(1, NUMBERS, (DataFormat.LABELS,))
     with pytest.raises(ValueError, match=r"such as 0.0, which may be classes or numbers"):
         tuned(TEXTS, THREE.astype(float))
@@ -109,9 +109,9 @@ def test_numbers_for_several_outputs_are_a_teachers_only_if_they_look_so():
         assert first_shape(1, y, (DataFormat.EMBEDDINGS,)) == DataFormat.EMBEDDINGS
     with pytest.raises(ValueError, match=r"several labels at once.*'margin_mse'"):
         first_shape(3, labels[:, :2])
-    with pytest.raises(ValueError, match="32 columns, and no floats"):
+    with pytest.raises(ValueError, match="32 columns, but not of floats"):
         first_shape(1, (vectors * 10).astype(int))
-    with pytest.raises(ValueError, match="there is no loss for that"):
+    with pytest.raises(ValueError, match="which no loss supports"):
         first_shape(2, vectors)
     with pytest.raises(ValueError, match=r"several labels at once"):
         tuned(TEXTS, labels)
@@ -153,7 +153,7 @@ def test_the_loss_of_several_columns_is_that_of_their_embeddings_side_by_side():
 
 def test_zero_and_one_beside_two_columns_are_a_warning():
     with pytest.warns(
-        UserWarning, match="0 or 1, which is read as the class .*'online_contrastive'"
+        UserWarning, match="0 or 1, which is interpreted as the class .*'online_contrastive'"
     ):
         embedder = tuned(PAIRS, ZERO_ONE)
     with warnings.catch_warnings():
@@ -190,7 +190,7 @@ def test_no_targets_are_counted():
 
 @pytest.mark.parametrize("metric", ["spearman", "average_precision"])
 def test_metrics_of_pairs_are_refused_for_classes_of_rows(metric):
-    with pytest.raises(ValueError, match="is of pairs of texts and a number for each"):
+    with pytest.raises(ValueError, match="requires text pairs with a numeric target"):
         tuned(PAIRS, ZERO_ONE, loss="supervised_contrastive", metric=metric)
 
 
@@ -210,10 +210,10 @@ def test_angle_needs_an_even_number_of_dimensions(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.FineTuningWarning")
 @pytest.mark.parametrize("y", [np.arange(N) % 4 * 10.0 + 1, np.arange(N) * 40])
-def test_grades_beyond_those_of_a_loss_are_named(y):
+def test_grades_above_the_limit_of_a_loss_are_an_error(y):
     X = pd.DataFrame({"query": np.repeat(["a", "b"], 12), "document": TEXTS})
     how = {"estimator": CrossEncoderScorer, "model": TINY_SCORER}
-    with pytest.raises(ValueError, match=r"y\[\d+\] is \d+, and loss=LambdaLoss.* up to 30"):
+    with pytest.raises(ValueError, match=r"y\[\d+\] is \d+, but loss=LambdaLoss.* up to 30"):
         tuned(X, y, loss="lambda", **how)
     assert np.isfinite(tuned(X, y, loss="ranknet", **how).history_["loss"]).all()
     assert np.isfinite(tuned(X, y.clip(max=30), loss="lambda", **how).history_["loss"]).all()
@@ -242,7 +242,7 @@ def test_a_head_with_batch_normalization_has_no_batch_of_one_row(n_rows):
     classifier = SentenceClassifier(TINY, head=normalized, fine_tuner=tuner)
     classifier.fit(TEXTS[:n_rows], ZERO_ONE[:n_rows])
     assert len(classifier.history_) == n_rows // 8
-    with pytest.raises(ValueError, match="BatchNorm1d, which needs two rows in a batch"):
+    with pytest.raises(ValueError, match="BatchNorm1d, which requires two rows in a batch"):
         classifier.set_params(fine_tuner__batch_size=1).fit(TEXTS, ZERO_ONE)
 
 
