@@ -102,5 +102,5 @@ def _model(*_: Any) -> str:
 
 Encoder.encode = _logged(Encoder.encode, _texts)
 SentenceTransformer.encode = _logged(SentenceTransformer.encode, _texts)
-registry.read_encoder = _logged(registry.read_encoder, _model)
+registry.LOADERS["texts"] = _logged(registry.LOADERS["texts"], _model)
 SentenceTransformer.__init__ = _logged(SentenceTransformer.__init__, _model)

@@ -21,7 +21,7 @@ from sentence_transformers.cross_encoder import (
 from transformers import TrainerCallback
 
 from sk_sentemb import CrossEncoderScorer, FineTuner
-from sk_sentemb.encoder import load_encoder, resolve_model, write_encoder
+from sk_sentemb.encoder import PairEncoder, load_encoder, resolve_model, save_encoder
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 OURS, PEER = "sk_sentemb", "sentence-transformers"
@@ -51,7 +51,7 @@ def read_sick(name: str) -> pd.DataFrame:
 
 def write_checkpoint(folder: Path) -> None:
     """Save the model with a new head with one logit."""
-    write_encoder(load_encoder(MODEL, device="cpu").with_new_head(1, SEED), folder)
+    save_encoder(PairEncoder.with_new_head(load_encoder(MODEL, device="cpu"), 1, SEED), folder)
 
 
 def load_scorers(folder: Path, *, force_bfloat16: bool) -> dict[str, Predict]:

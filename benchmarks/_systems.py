@@ -16,7 +16,7 @@ from transformers import AutoModel
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.encoder import Encoder, l2_normalize
 from sk_sentemb.encoder.packing.packs import make_packs
-from sk_sentemb.encoder.tokenization.tokenized import TokenizedTexts
+from sk_sentemb.encoder.tokenization.tokenizer import TokenizedTexts
 
 OURS, PEER, ONNX = "sk_sentemb", "sentence-transformers", "onnxruntime"
 REFERENCE = f"{PEER} float32"
@@ -92,7 +92,7 @@ def _onnx_encode(folder: str, encoder: Encoder) -> Encode:
         for pack in make_packs(rows, tokens.lengths, _ONNX_BATCH_TOKENS, padded=True):
             real = np.arange(pack.lengths.max()) < pack.lengths[:, None]
             ids = np.zeros(real.shape, dtype=np.int64)
-            ids[real] = tokens.of(pack.rows)
+            ids[real] = tokens.select(pack.rows)
             inputs = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
             (hidden,) = session.run(None, inputs)
             weights = (real / pack.lengths[:, None]).astype(np.float32)

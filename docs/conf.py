@@ -130,7 +130,7 @@ def report_examples_without_data(app):
     """Name the examples that this build shows without output."""
     logger = sphinx_logging.getLogger(__name__)
     for example, dataset in examples_without_data.items():
-        logger.info("%s is not run: there is no folder %s/ in %s.", example, dataset, DATA)
+        logger.info("%s is not run: looks like a path %s/ in %s.", example, dataset, DATA)
 
 
 def add_note_without_data(app, docname, source):

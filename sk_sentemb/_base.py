@@ -41,8 +41,8 @@ from .encoder import (
     l2_normalize,
     load_encoder,
     new_folder,
-    warn_of_literal_prompt,
-    write_encoder,
+    save_encoder,
+    warn_literal_prompt,
 )
 from .exceptions import IgnoredParameterWarning, InvalidRowError, TextTooLongError
 from .losses import DataFormat
@@ -62,10 +62,8 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
     store_weights_in_pickle: bool
     encoder_: Any
 
-    # The class of a loaded model, and the functions that pickle and unpickle it.
+    # The class of a loaded model.
     _model_class: ClassVar[type] = Encoder
-    _encoder_to_state: ClassVar[Any] = staticmethod(encoder_to_state)
-    _encoder_from_state: ClassVar[Any] = staticmethod(encoder_from_state)
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "revision": [str, None],
@@ -118,9 +116,7 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
         state = dict(super().__getstate__())
         for name in ("model", "encoder_"):
             if isinstance(state.get(name), self._model_class):
-                state[name] = self._encoder_to_state(
-                    state[name], embed=self.store_weights_in_pickle
-                )
+                state[name] = encoder_to_state(state[name], embed=self.store_weights_in_pickle)
         if isinstance(state.get("history_"), pd.DataFrame):  # which skops cannot write
             state["history_"] = {name: rows.to_numpy() for name, rows in state["history_"].items()}
         return state
@@ -128,7 +124,7 @@ class PretrainedModelMixin(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name in ("model", "encoder_"):
             if isinstance(state.get(name), dict):
-                state = state | {name: self._encoder_from_state(state[name])}
+                state = state | {name: encoder_from_state(state[name])}
         if isinstance(state.get("history_"), dict):
             state = state | {"history_": pd.DataFrame(state["history_"])}
         super().__setstate__(state)
@@ -263,7 +259,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         """
         check_is_fitted(self)
         with new_folder(Path(folder).expanduser()) as fresh:
-            write_encoder(self._saved_encoder(), fresh)
+            save_encoder(self._saved_encoder(), fresh)
 
     def _saved_encoder(self) -> Encoder:
         """Return the encoder with the settings that a checkpoint stores."""
@@ -272,13 +268,13 @@ class BaseTextEstimator(PretrainedModelMixin):
             default_prompt=self.encoder_.resolve_prompt(self.prompt, self.prompt_name),
         )
 
-    def _load(self, *, pairs: bool = False) -> Encoder:
+    def _load(self, *, pairs: bool = False) -> Any:
         """Load the model, and raise or warn if it does not fit the parameters."""
         encoder = self._load_encoder(load_encoder, pairs=pairs)
         self._loaded_with = self._loading_parameters()
         encoder.resolve_max_length(self.max_length)
         encoder.resolve_prompt(self.prompt, self.prompt_name)
-        warn_of_literal_prompt(encoder.prompts, self.prompt)
+        warn_literal_prompt(encoder.prompts, self.prompt)
         return encoder
 
     def _loading_parameters(self) -> dict[str, str | None]:
@@ -294,7 +290,7 @@ class BaseTextEstimator(PretrainedModelMixin):
         continues = is_partial_fit or self.warm_start
         return continues and self._effective_fine_tuner is not None and self._is_fitted()
 
-    def _warm_encoder(self) -> Encoder:
+    def _warm_encoder(self) -> Any:
         """Return the encoder of the last fit, unless the parameters now name another model."""
         for name, value in self._loading_parameters().items():
             before = self._loaded_with.get(name, value)

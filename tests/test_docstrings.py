@@ -57,8 +57,21 @@ def public_methods():
                     yield f"{name}.{method}", function
 
 
+# Estimators call these; users call `encode`.
+INTERNAL_METHODS = {
+    f"sk_sentemb.Encoder.{name}"
+    for name in (
+        "replace",
+        "encoding_params",
+        "resolve_prompt",
+        "resolve_batch_tokens",
+        "resolve_max_length",
+        "forward",
+    )
+}
+
 OBJECTS = dict(public_objects())
-METHODS = dict(public_methods())
+METHODS = {k: v for k, v in public_methods() if k not in INTERNAL_METHODS}
 SIGNATURES = {**OBJECTS, **METHODS}
 WITH_DEFAULTS = [name for name in SIGNATURES if name not in NOT_CONSTRUCTED]
 

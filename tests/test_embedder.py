@@ -52,7 +52,7 @@ def test_model_is_a_path_a_name_or_an_encoder(model):
 
 def test_a_model_that_is_not_there_is_an_error_in_fit_not_before():
     embedder = SentenceEmbedder(str(TINY / "nowhere"))
-    with pytest.raises(ModelNotFoundError, match=r"reads as a path, and there is no folder"):
+    with pytest.raises(ModelNotFoundError, match=r"looks like a path, but the folder"):
         embedder.fit(TEXTS)
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_device_is_an_error():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_here_is_an_error():
-    with pytest.raises(ValueError, match="device='cuda', but torch sees no CUDA device here"):
+    with pytest.raises(ValueError, match="device='cuda', but no CUDA device is available"):
         SentenceEmbedder(TINY, device="cuda").fit(TEXTS)
 
 
@@ -114,7 +114,7 @@ def test_many_threads_and_clones_load_one_model(tmp_path, caplog):
     with ThreadPoolExecutor(16) as pool:
         fitted = list(pool.map(lambda i: clones[i % 4].fit(TEXTS), range(16)))
     assert len({id(embedder.encoder_) for embedder in fitted}) == 1
-    assert sum("reading the model" in record.message for record in caplog.records) == 1
+    assert sum("loading the model" in record.message for record in caplog.records) == 1
 
 
 # pooling, normalize, truncate_dim
@@ -253,7 +253,7 @@ def test_max_length_beyond_the_model_is_an_error():
 
 
 def test_max_length_without_room_is_an_error():
-    with pytest.raises(ValueError, match=r"max_length=2 leaves no room .* pass at least 3\.$"):
+    with pytest.raises(ValueError, match=r"max_length=2 leaves no room .* Pass at least 3\.$"):
         embed(TEXTS, max_length=2)
 
 

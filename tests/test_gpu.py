@@ -47,7 +47,7 @@ def test_out_of_memory_halves_the_budget(tmp_path):
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**25) / total)
     try:
-        with pytest.warns(RuntimeWarning, match="out of memory"):
+        with pytest.warns(RuntimeWarning, match="Out of memory"):
             found = encoder.encode(texts, batch_tokens=10**6).vectors
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -102,7 +102,7 @@ def test_a_model_that_has_changed_is_an_error_that_names_both_fingerprints(model
     shutil.rmtree(model)
     make_checkpoint(model, seed=next(_seeds))
     changed = load_encoder(model).fingerprint
-    message = f"has the fingerprint {changed}, expected {embedder.fingerprint_}: its files have"
+    message = f"have changed: its fingerprint is {changed}, expected {embedder.fingerprint_}"
     with pytest.raises(ModelChangedError, match=message):
         pickle.loads(dumped)
 
@@ -144,7 +144,9 @@ def test_a_pickle_made_on_cuda_opens_here(weights, model):
     state = embedder.__getstate__()
     state["encoder_"]["device"] = "cuda"
     loaded = SentenceEmbedder.__new__(SentenceEmbedder)
-    with pytest.warns(UserWarning, match="this encoder was on 'cuda', which is not here"):
+    with pytest.warns(
+        UserWarning, match="pickled encoder was on 'cuda', which is not available; using 'cpu'"
+    ):
         loaded.__setstate__(state)
     np.testing.assert_array_equal(loaded.transform(TEXTS), embedder.transform(TEXTS))
 
@@ -271,9 +273,9 @@ def test_saving_over_something_else_is_an_error(tmp_path):
     embedder = SentenceEmbedder(TINY).fit(TEXTS)
     diary = tmp_path / "diary.txt"
     diary.write_text("dear diary")
-    with pytest.raises(FileExistsError, match="which are not of a checkpoint"):
+    with pytest.raises(FileExistsError, match="which do not belong to a checkpoint"):
         embedder.save_pretrained(tmp_path)
-    with pytest.raises(FileExistsError, match=r"diary\.txt is a file; pass the folder"):
+    with pytest.raises(FileExistsError, match=r"diary\.txt is a file\. Pass a folder"):
         embedder.save_pretrained(diary)
     assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
 

@@ -248,11 +248,11 @@ def test_a_skops_file_writes_no_file_elsewhere(tmp_path):
 def test_a_state_sets_no_other_attribute_of_the_encoder():
     fitted = SentenceEmbedder(TINY, store_weights_in_pickle=True).fit(TEXTS)
     state = state_of(fitted)
-    state["settings"] = state["settings"] | {"fingerprint": "0" * 64, "towers": 1}
+    state["settings"] = state["settings"] | {"fingerprint": "0" * 64, "shared_model": 1}
     loaded = SentenceEmbedder.__new__(SentenceEmbedder)
     loaded.__setstate__(fitted.__getstate__() | {"encoder_": state})
     assert loaded.encoder_.fingerprint == fitted.fingerprint_
-    assert loaded.encoder_.towers is None
+    assert loaded.encoder_.shared_model is None
 
 
 def test_other_weights_under_the_same_fingerprint_are_another_model():

@@ -200,7 +200,7 @@ def test_a_null_prompt_is_empty(tmp_path):
 @pytest.mark.parametrize("key", ["embedder", "classifier", "scorer", "tuned scorer"])
 def test_a_prompt_that_leaves_no_room_for_text_is_an_error_of_fit(fit, key):
     with pytest.raises(
-        ValueError, match=r"leaves no room for text beside \d special and \d+ prompt"
+        ValueError, match=r"leaves no room for text after \d special and \d+ prompt"
     ):
         fit(key, prompt="word " * 600)
 

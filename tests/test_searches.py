@@ -70,7 +70,7 @@ def fresh_model(tmp_path):
 @pytest.fixture
 def n_read(caplog):
     caplog.set_level(logging.INFO, "sk_sentemb")
-    return lambda: sum("reading the model" in record.message for record in caplog.records)
+    return lambda: sum("loading the model" in record.message for record in caplog.records)
 
 
 def pipeline(model, *, memory=None, **params):

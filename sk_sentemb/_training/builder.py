@@ -108,8 +108,7 @@ def _check_layers(fine_tuner: FineTuner, model: TrainableEncoder) -> None:
 
 def _warn_unreachable_margins(encoder: Encoder, dataset: TrainingDataset) -> None:
     """Warn of margins that the dot products of L2-normalized embeddings cannot reach."""
-    is_embedding_margin = dataset.format == DataFormat.MARGINS and encoder.head is None
-    if not (is_embedding_margin and encoder.normalizes):
+    if dataset.format != DataFormat.MARGINS or not encoder.normalizes:
         return
     margins = np.abs(require(dataset.target, "y"))
     if n_beyond := int((margins > _MAX_COSINE_MARGIN).sum()):

@@ -5,7 +5,7 @@ import pandas as pd
 
 from .._inputs import UniqueTexts, warn_truncated
 from .._warn import warn
-from ..encoder import Encoder, TokenizedTexts
+from ..encoder import Encoder, PairEncoder, TokenizedTexts
 from ..exceptions import FineTuningWarning, IgnoredParameterWarning, TextTooLongError
 from ..losses import POSITIVES, DataFormat, Loss, require
 from ..losses.cross_encoder import LambdaLoss
@@ -147,7 +147,7 @@ def tokenize(
         )
     except TextTooLongError as error:
         at = np.flatnonzero((dataset.text_ids == error.position).any(axis=0))
-        others = "'chunk' or 'truncate'" if encoder.head is None else "'truncate'"
+        others = "'truncate'" if isinstance(encoder, PairEncoder) else "'chunk' or 'truncate'"
         raise ValueError(
             f"row {dataset.row_ids[at[0]] if len(at) else '?'} of X has more than {error.max_length} "
             f"tokens, and long_text='error'. Shorten it, or pass long_text={others}."
@@ -156,7 +156,7 @@ def tokenize(
     if not (options.long_text == "chunk" and fine_tuner.trainable == "head"):
         warn_truncated(
             *UniqueTexts(dataset.texts, cells).count_truncated(tokens.truncated),
-            noun="text" if encoder.head is None else "pair",
+            noun=encoder.input_noun,
             limit=limit,
             advice="Split them into rows, or pass a model with a larger limit.",
         )

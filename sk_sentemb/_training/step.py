@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .._random import torch_seed
-from ..encoder import Encoder, TokenizedTexts, TrainableEncoder
+from ..encoder import Encoder, PairEncoder, TokenizedTexts, TrainableEncoder
 from ..losses import Batch, DataFormat, Loss, require
 from .dataset import TrainingDataset
 
@@ -100,9 +100,9 @@ class TrainingStep:
     def to_encoder(self) -> Encoder:
         """Return the encoder with its current weights and the activation that the loss implies."""
         encoder = self.model.to_encoder()
-        if encoder.head is None:
-            return encoder
-        return encoder.with_head(encoder.head.with_activation(self.loss.activation()))
+        if isinstance(encoder, PairEncoder):
+            return encoder.with_head(encoder.head.with_activation(self.loss.activation()))
+        return encoder
 
     def count_tokens(self, batches: Sequence[np.ndarray]) -> int:
         """Return the number of tokens of some batches."""

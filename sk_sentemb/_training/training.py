@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 class FineTuningResult(NamedTuple):
     """A fine-tuned encoder, and what was trained along with it."""
 
-    encoder: Encoder
+    encoder: Any  # of the type that was fine-tuned
     history: pd.DataFrame
     score_range: tuple[float, float]  # the values of y that were scaled to 0 and 1
     head: nn.Module | None

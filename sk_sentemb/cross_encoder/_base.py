@@ -13,13 +13,14 @@ from .._base import BaseTextEstimator
 from .._inputs import TextColumns, check_no_missing, read_text_columns, unique_texts
 from .._random import draw_seed, torch_seed
 from .._warn import warn
-from ..encoder import Encoder, SequenceHead
+from ..encoder import PairEncoder, SequenceHead
 from ..exceptions import NewHeadWarning, NoHeadError
 
 
 class BaseCrossEncoder(BaseTextEstimator):
     """An estimator around a cross-encoder: text pairs in, logits out."""
 
+    encoder_: PairEncoder
     symmetric: bool
 
     _long_text_policies = ("truncate", "error")
@@ -57,13 +58,13 @@ class BaseCrossEncoder(BaseTextEstimator):
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         return columns
 
-    def _load_with_head(self) -> Encoder:
+    def _load_with_head(self) -> PairEncoder:
         """Load a model that has a classification head."""
         try:
             encoder = self._load(pairs=True)
         except NoHeadError as error:
             raise NoHeadError(f"{error} {_HOW_TO_GET_A_HEAD}") from None
-        if encoder.head is None:
+        if not isinstance(encoder, PairEncoder):
             raise NoHeadError(f"{encoder!r} embeds single texts. {_HOW_TO_GET_A_HEAD}")
         # Raises if special tokens and prompt leave no room for text.
         encoder.tokenizer(
@@ -76,24 +77,25 @@ class BaseCrossEncoder(BaseTextEstimator):
 
     def _load_for_training(
         self, n_logits: int, is_compatible: Callable[[SequenceHead], bool]
-    ) -> Encoder:
+    ) -> PairEncoder:
         """Load a model, with a newly initialized head unless its own is compatible."""
         assert self.fine_tuner is not None
         try:
             encoder = self._load(pairs=True)
         except NoHeadError:
             encoder = self._load()
-        if encoder.head is not None and is_compatible(encoder.head):
+        is_pair_encoder = isinstance(encoder, PairEncoder)
+        if is_pair_encoder and is_compatible(encoder.head):
             return encoder
         warn(
             f"The model {encoder.source.model if encoder.source else 'that was passed'} has "
-            f"{'no classification head' if encoder.head is None else 'a head for another task'}. A new "
+            f"{'a head for another task' if is_pair_encoder else 'no classification head'}. A new "
             "head is initialized with random weights and trained by the fine_tuner.",
             NewHeadWarning,
         )
         seed = draw_seed(self.fine_tuner.random_state)
         with torch_seed(seed):  # trainings in other threads wait for their turn
-            return encoder.with_new_head(n_logits, seed)
+            return PairEncoder.with_new_head(encoder, n_logits, seed)
 
     def _encode_pairs(
         self,

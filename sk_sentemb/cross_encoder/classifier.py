@@ -16,7 +16,7 @@ from .._logits_classifier import LogitsClassifierMixin
 from .._progress import fit_task, with_callbacks
 from .._training import PAIR_CLASSIFICATION, FineTuner, RawTrainingData
 from ..cache import DiskCache, MemoryCache
-from ..encoder import Encoder
+from ..encoder import Encoder, PairEncoder
 from ._base import BaseCrossEncoder, average_orders, check_n_columns
 from .class_labels import (
     count_logits,
@@ -199,7 +199,6 @@ class CrossEncoderClassifier(LogitsClassifierMixin, BaseCrossEncoder):
         if self.fine_tuner is None:
             self._check_missing(columns)
             encoder = self._load_with_head()
-            assert encoder.head is not None
             by_logit = infer_classes(encoder.head, y)
         else:
             encoder, by_logit = self._prepare_training(validate_classes(y), is_warm_start)
@@ -207,7 +206,6 @@ class CrossEncoderClassifier(LogitsClassifierMixin, BaseCrossEncoder):
             self._set_classes(by_logit)  # now, for callbacks that predict
             callback = self._training_callback(context, X, y)
             encoder = self._fine_tune(encoder, data, PAIR_CLASSIFICATION, callback).encoder
-            assert encoder.head is not None
             encoder = encoder.with_head(label_head(encoder.head, by_logit))
         self._set_encoder(encoder)
         self._set_classes(by_logit)
@@ -218,13 +216,12 @@ class CrossEncoderClassifier(LogitsClassifierMixin, BaseCrossEncoder):
 
     def _prepare_training(
         self, classes: np.ndarray, is_warm_start: bool
-    ) -> tuple[Encoder, np.ndarray]:
+    ) -> tuple[PairEncoder, np.ndarray]:
         """Return the model to fine-tune, and the classes in the order of its logits."""
         if not is_warm_start:
             encoder = self._load_for_training(
                 count_logits(classes), lambda head: is_compatible(head, classes)
             )
-            assert encoder.head is not None
             return encoder, sort_by_logit(encoder.head, classes)
         if not np.array_equal(classes, self.classes_):
             raise ValueError(

@@ -25,7 +25,7 @@ from .._progress import N_TASKS, fit_task, with_callbacks
 from .._training import PAIR_REGRESSION, FineTuner, RawTrainingData, Task
 from .._warn import warn
 from ..cache import DiskCache, MemoryCache
-from ..encoder import Encoder
+from ..encoder import Encoder, PairEncoder
 from ..exceptions import IgnoredParameterWarning
 from ..losses import DataFormat, Loss
 from ._base import BaseCrossEncoder, average_orders, check_n_columns
@@ -431,10 +431,9 @@ class CrossEncoderScorer(
         self._set_encoder(encoder)
         return columns
 
-    def _load_scorer(self) -> Encoder:
+    def _load_scorer(self) -> PairEncoder:
         """Load a pretrained model with one logit."""
         encoder = self._load_with_head()
-        assert encoder.head is not None
         if (n_logits := encoder.head.out_dim) != 1:
             raise ValueError(
                 f"The model outputs {n_logits} logits for each pair, but CrossEncoderScorer requires "
@@ -443,16 +442,15 @@ class CrossEncoderScorer(
         return encoder
 
     def _as_fitted(
-        self, encoder: Encoder, head: nn.Module | None, score_range: tuple[float, float]
+        self, encoder: Any, head: nn.Module | None, score_range: tuple[float, float]
     ) -> dict[str, Any]:
         encoder, score_range = self._keep_units(encoder, score_range)
         attributes = super()._as_fitted(encoder, head, score_range)
         return attributes | {"score_range_": score_range}
 
-    def _make_warm_start_task(self, encoder: Encoder, y_range: tuple[float, float]) -> Task:
+    def _make_warm_start_task(self, encoder: PairEncoder, y_range: tuple[float, float]) -> Task:
         """Return a task whose predictions keep the units of the first fit."""
         assert self.fine_tuner is not None
-        assert encoder.head is not None
         activation = type(encoder.head.activation)
         given = self.fine_tuner.score_range
         if given is not None and tuple(given) != y_range:
@@ -477,14 +475,12 @@ class CrossEncoderScorer(
         return replace(PAIR_REGRESSION, resolve_loss=resolve_loss)
 
     def _keep_units(
-        self, encoder: Encoder, score_range: tuple[float, float]
-    ) -> tuple[Encoder, tuple[float, float]]:
+        self, encoder: PairEncoder, score_range: tuple[float, float]
+    ) -> tuple[PairEncoder, tuple[float, float]]:
         """Return a trained encoder and its score range in the units of earlier fits, if any."""
         if self._y_range is None:
             return encoder, score_range
         # Losses that only rank leave a model without units; a warm start would lose them.
-        assert encoder.head is not None
-        assert self.encoder_.head is not None
         head = encoder.head.with_activation(self.encoder_.head.activation)
         return encoder.with_head(head), self._y_range
 
@@ -519,7 +515,6 @@ class CrossEncoderScorer(
 
     def _logits_to_scores(self, logits: np.ndarray) -> np.ndarray:
         """Apply the activation function, and scale its range from 0 to 1 to `score_range_`."""
-        assert self.encoder_.head is not None
         activated = self.encoder_.head.activated(logits)[:, 0]
         low, high = self.score_range_
         scores = (low + (high - low) * activated).astype(np.float32)

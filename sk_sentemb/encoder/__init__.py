@@ -1,21 +1,20 @@
-"""Runs a model: texts in, float32 vectors out. Knows nothing of scikit-learn."""
+"""Run a model: texts or images in, float32 embeddings out. Independent of scikit-learn."""
 
-from .checkpoint import require_pillow, resolve_model, write_encoder, write_image_encoder
+from ._base import to_python_scalar
+from .checkpoint import require_pillow, resolve_model, save_encoder
 from .device import select_dtype
 from .errors import is_out_of_memory
-from .fork_safety import ForkSafeLock
 from .image_encoder import ImageEncoder
-from .image_pickling import image_encoder_from_state, image_encoder_to_state
+from .isolation import ForkSafeLock, isolated
 from .model_files import new_folder
 from .modules import IMAGE_POOLINGS, POOLINGS, SequenceHead
 from .packing import l2_normalize, prefetch
+from .pair_encoder import PairEncoder
 from .pickling import encoder_from_state, encoder_to_state
-from .prompts import warn_of_literal_prompt
-from .python_scalars import to_python_scalar
+from .prompts import warn_literal_prompt
 from .registry import load_encoder, load_image_encoder, release_models
-from .text_encoder import Embedded, Encoder
+from .text_encoder import Embedded, Encoder, TextEncoder
 from .tokenization import LONG_TEXT, TokenizedTexts, text_length, text_to_bytes
-from .torch_state import isolated
 from .trainable import PartialEmbedding, TrainableEncoder
 
 __all__ = [
@@ -26,14 +25,14 @@ __all__ = [
     "Encoder",
     "ForkSafeLock",
     "ImageEncoder",
+    "PairEncoder",
     "PartialEmbedding",
     "SequenceHead",
+    "TextEncoder",
     "TokenizedTexts",
     "TrainableEncoder",
     "encoder_from_state",
     "encoder_to_state",
-    "image_encoder_from_state",
-    "image_encoder_to_state",
     "is_out_of_memory",
     "isolated",
     "l2_normalize",
@@ -44,11 +43,10 @@ __all__ = [
     "release_models",
     "require_pillow",
     "resolve_model",
+    "save_encoder",
     "select_dtype",
     "text_length",
     "text_to_bytes",
     "to_python_scalar",
-    "warn_of_literal_prompt",
-    "write_encoder",
-    "write_image_encoder",
+    "warn_literal_prompt",
 ]

@@ -1,4 +1,4 @@
-"""Where a model runs and in which number format."""
+"""The device and the dtype of a model."""
 
 import torch
 
@@ -6,7 +6,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def select_device(device: str | torch.device | None) -> torch.device:
-    """Return the device that is asked for, or the fastest one that is there for ``None``."""
+    """Return the requested device, or the fastest one available for None."""
     if device is None:
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -20,21 +20,17 @@ def select_device(device: str | torch.device | None) -> torch.device:
     if picked.type not in ("cpu", "cuda", "mps"):
         raise ValueError(f"device={device!r} is not supported; pass 'cpu', 'cuda', 'mps' or None.")
     if picked.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device={device!r}, but torch sees no CUDA device here; pass None or 'cpu'."
-        )
+        raise ValueError(f"device={device!r}, but no CUDA device is available. Pass None or 'cpu'.")
     if picked.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(
-            f"device={device!r}, but torch sees no MPS device here; pass None or 'cpu'."
-        )
+        raise ValueError(f"device={device!r}, but no MPS device is available. Pass None or 'cpu'.")
     if picked.type == "cuda" and picked.index is None:
         return torch.device("cuda", torch.cuda.current_device())
-    # There is one processor and one MPS device, whatever index is given.
+    # There is one CPU and one MPS device, whatever the index.
     return picked if picked.type == "cuda" else torch.device(picked.type)
 
 
 def select_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the number format, for ``"auto"`` the fastest that the device runs natively."""
+    """Return the requested dtype, or the fastest that the device supports natively for "auto"."""
     if dtype != "auto":
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r}: pass 'auto' or one of {list(DTYPES)}.")
@@ -47,6 +43,6 @@ def select_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def _cpu_multiplies_bfloat16() -> bool:
-    # torch has no public question for this; without either unit, bfloat16 is slower than float32.
-    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, question, bool)() for question in questions)
+    # torch has no public function for this. Without either unit, bfloat16 is slower than float32.
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)

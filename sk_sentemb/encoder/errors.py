@@ -1,4 +1,4 @@
-"""Errors of other libraries while a checkpoint is loaded, as CheckpointErrors that say what to do."""
+"""Convert errors of other libraries while a checkpoint is loaded into CheckpointErrors with advice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,13 @@ import torch
 
 from ..exceptions import CheckpointError
 
-# An architecture that packing does not fit fails in its own way, or not at all: then the comparison
-# of the results tells.
+# The errors of architectures that packing does not support, unless their results differ.
 PROBE_ERRORS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 @contextmanager
 def wrap_errors(problem: str, advice: str = "") -> Iterator[None]:
-    """Raise a CheckpointError with advice instead of any other error, unless memory has run out."""
+    """Raise a CheckpointError with advice instead of any error but out of memory."""
     try:
         yield
     except CheckpointError:
@@ -29,14 +28,14 @@ def wrap_errors(problem: str, advice: str = "") -> Iterator[None]:
 
 @contextmanager
 def wrap_loading_errors(what: str) -> Iterator[None]:
-    """Raise a CheckpointError for any error of transformers while it loads a part of a checkpoint."""
-    advice = "If a file is cut short or missing, fetch the model again."
+    """Raise a CheckpointError for any error of transformers while it loads part of a checkpoint."""
+    advice = "If a file is truncated or missing, fetch the model again."
     with wrap_errors(f"transformers cannot load {what}", advice):
         yield
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Say whether memory ran out, on the processor or on an accelerator."""
-    # On the processor torch and oneDNN raise plain RuntimeErrors.
+    """Return whether an error means that the memory of the CPU or GPU ran out."""
+    # On CPUs, torch and oneDNN raise plain RuntimeErrors.
     messages = ("can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError) or any(m in str(error) for m in messages)

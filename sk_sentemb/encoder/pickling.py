@@ -1,4 +1,4 @@
-"""An encoder as plain data, for pickles: the name and fingerprint of its weights, or the weights."""
+"""Encoders as plain data, for pickles and skops: the name and fingerprint of a model, or its files."""
 
 import copyreg
 import hashlib
@@ -11,113 +11,119 @@ from typing import Any
 
 from .._warn import warn
 from ..exceptions import DeviceWarning
-from .checkpoint import read_encoder, write_encoder
+from ._base import BaseEncoder
+from .checkpoint import save_encoder
 from .device import select_device, select_dtype
+from .image_encoder import ImageEncoder
 from .model_files import validate_file_names
-from .registry import E, load_encoder, shared
-from .text_encoder import Encoder
+from .pair_encoder import PairEncoder
+from .registry import LOADERS, get_or_load, load_model
+from .text_encoder import TextEncoder
 
-# What `Encoder.replace` may have changed, beside pooling and normalisation.
+# The attributes, apart from pooling and normalization, that `replace` may have changed.
 _SETTINGS = ("max_length", "default_prompt", "truncate_dim")
 
 
-def encoder_to_state(encoder: Encoder, *, embed: bool = False) -> dict[str, Any]:
-    """Return what is needed to get an encoder again, as strings, numbers and bytes."""
+def encoder_to_state(encoder: Any, *, embed: bool = False) -> dict[str, Any]:
+    """Return what restores an encoder, as strings, numbers and bytes."""
     state: dict[str, Any] = {
+        "reads": encoder.reads,
         "fingerprint": encoder.fingerprint,
         "device": encoder.device.type,
         "dtype": encoder.dtype,
-        "pooling": list(encoder.pooling),
+        "pooling": [*encoder.pooling] if encoder.reads != "images" else encoder.pooling,
         "normalize": encoder.normalizes,
-        "modules": encoder.encoding_params()["modules"],
-        "labels": encoder.head.labels if encoder.head is not None else None,
-        "pairs": encoder.head is not None,
-        "settings": {name: getattr(encoder, name) for name in _SETTINGS},
+        "settings": {name: getattr(encoder, name) for name in _SETTINGS if hasattr(encoder, name)},
     }
-    if embed or encoder.source is None:
-        return state | {"files": to_files(partial(write_encoder, encoder))}
-    return state | {"model": encoder.source.model, "revision": encoder.source.revision}
+    if not embed and encoder.source is not None:
+        return state | {"model": encoder.source.model, "revision": encoder.source.revision}
+    # The folder of an image model cannot express every pooling, so the original one is saved.
+    saved = encoder.origin or encoder if encoder.reads == "images" else encoder
+    return state | {"files": _save_to_memory(saved)}
 
 
 def encoder_from_state(
     state: dict[str, Any], key: str | None = None, carried: str | None = None
-) -> Encoder:
-    """Get an encoder again, on the device it was on or, where there is none, on the best there is."""
-    device = available(state["device"])
-    pairs = state.get("pairs", False)  # not in those of earlier versions
+) -> Any:
+    """Restore an encoder on its device or, where there is none, on the best one available."""
+    reads, fingerprint = state["reads"], state["fingerprint"]
+    device = _select_available(state["device"])
+    encoder: Any
     if "files" in state:
+        # The state may be untrusted: nothing is written before all names are checked.
+        validate_file_names(state["files"])
         on = select_device(device)
         dtype = select_dtype(state["dtype"], on)
-        folder_reader = partial(read_encoder, device=on, dtype=dtype, pairs=pairs)
         if key is None:
-            key = carried = compute_key(state["files"], state["fingerprint"])
-        read = from_files(state["files"], state["fingerprint"], folder_reader, carried or "")
-        encoder = shared((key, str(on), str(dtype), "pairs" if pairs else "texts"), read)
+            key = carried = _compute_key(state["files"], fingerprint)
+        load = partial(LOADERS[reads], device=on, dtype=dtype)
+        encoder = get_or_load(
+            (key, str(on), str(dtype), reads),
+            lambda: _load_from_memory(state["files"], fingerprint, load, carried or ""),
+        )
     else:
-        encoder = load_encoder(
+        encoder = load_model(
+            reads,
             state["model"],
             revision=state["revision"],
             device=device,
             dtype=state["dtype"],
-            pairs=pairs,
-            expected_fingerprint=state["fingerprint"],
+            expected_fingerprint=fingerprint,
         )
     encoder = encoder.with_pooling(pooling=state["pooling"], normalize=state["normalize"])
-    settings = {name: state["settings"][name] for name in _SETTINGS}
-    changed = {k: v for k, v in settings.items() if getattr(encoder, k) != v}
+    changed = {
+        name: state["settings"][name]
+        for name in _SETTINGS
+        if name in state["settings"] and getattr(encoder, name) != state["settings"][name]
+    }
     return encoder.replace(**changed) if changed else encoder
 
 
-def available(device: str) -> str | None:
-    """Return a device, or None for the best there is where it is not here."""
+def _select_available(device: str) -> str | None:
+    """Return a device, or None for the best one if it is not available."""
     try:
         select_device(device)
     except ValueError:
         warn(
-            f"this encoder was on {device!r}, which is not here; it goes on the best device there is.",
+            f"The pickled encoder was on {device!r}, which is not available; using "
+            f"{select_device(None).type!r} instead.",
             DeviceWarning,
         )
         return None
     return device
 
 
-def to_files(write: Callable[[Path], object]) -> dict[str, bytes]:
-    """Return what is written to an empty folder, by path."""
+def _save_to_memory(encoder: Any) -> dict[str, bytes]:
+    """Save an encoder, and return the files by relative path."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write(folder)
+        save_encoder(encoder, folder)
         found = sorted(file for file in folder.rglob("*") if file.is_file())
         files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
-    validate_file_names(files)  # rather than in the process that loads them
+    validate_file_names(files)  # fail here rather than in the process that loads them
     return files
 
 
-def from_files(
-    files: dict[str, bytes], fingerprint: str, read_folder: Callable[[Path], E], carried: str
-) -> Callable[[], E]:
-    """Return a function that reads an encoder from such files, under its old fingerprint.
+def _load_from_memory(
+    files: dict[str, bytes], fingerprint: str, load: Callable[[Path], Any], carried: str
+) -> Any:
+    """Load an encoder from files under its former fingerprint.
 
-    The source may be untrusted: nothing is written unless all are named like files of a model, and the
-    embeddings are not kept as those of another model that has the fingerprint.
+    If that is not the fingerprint of the files, embeddings are not cached as those of the model that
+    has it.
     """
-    validate_file_names(files)
-
-    def read() -> E:
-        with TemporaryDirectory() as scratch:
-            for name, content in files.items():
-                file = Path(scratch, name)
-                file.parent.mkdir(exist_ok=True)
-                file.write_bytes(content)
-            encoder: Any = read_folder(Path(scratch))
-            is_true = encoder.fingerprint == fingerprint
-            return replace(encoder, fingerprint=fingerprint, carried="" if is_true else carried)
-
-    return read
+    with TemporaryDirectory() as scratch:
+        for name, content in files.items():
+            file = Path(scratch, name)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+        encoder = load(Path(scratch))
+        is_true = encoder.fingerprint == fingerprint
+        return replace(encoder, fingerprint=fingerprint, carried="" if is_true else carried)
 
 
-def compute_key(files: dict[str, bytes], fingerprint: str) -> str:
-    """Return the registry's key for a model that a state carries: a digest of its files."""
-    validate_file_names(files)
+def _compute_key(files: dict[str, bytes], fingerprint: str) -> str:
+    """Return the key in the registry of a model in a state."""
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"\n{name} {len(content)}\n".encode())
@@ -125,14 +131,19 @@ def compute_key(files: dict[str, bytes], fingerprint: str) -> str:
     return f"{fingerprint} carried {digest.hexdigest()}"
 
 
-def _reduce(encoder: Encoder) -> tuple[Callable[..., Encoder], tuple[Any, ...]]:
+def _reduce(encoder: BaseEncoder) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Return how a pickle restores an encoder, which a worker does for each block of texts."""
     state = encoder_to_state(encoder)
-    # A pickle is trusted anyway, and need not be digested each time.
-    settings = [state[name] for name in ("pooling", "normalize", "modules", "labels")]
+    if "files" not in state:
+        return encoder_from_state, (state,)
+    # A pickle is trusted anyway, so the files need no checksum each time.
+    labels = encoder.head.labels if isinstance(encoder, PairEncoder) else None
+    modules = encoder._common_params()["modules"]
+    settings = [state["pooling"], state["normalize"], modules, labels]
     key = f"{encoder.fingerprint} {encoder.carried} pickled {settings}"
-    return encoder_from_state, ((state, key, encoder.carried) if "files" in state else (state,))
+    return encoder_from_state, (state, key, encoder.carried)
 
 
-# `pickle` and `joblib` meet an Encoder as the `model` of an estimator.
-copyreg.pickle(Encoder, _reduce)
+# `pickle` and `joblib` meet encoders as the `model` of an estimator.
+for _class in (TextEncoder, PairEncoder, ImageEncoder):
+    copyreg.pickle(_class, _reduce)

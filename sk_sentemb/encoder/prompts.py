@@ -1,4 +1,4 @@
-"""Prompts: a literal text before each text, or one that the checkpoint has by name."""
+"""Prompts: literal text before each text, or one of the prompts of the checkpoint."""
 
 from collections.abc import Mapping
 
@@ -7,17 +7,17 @@ from ..exceptions import PromptWarning
 
 
 def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
-    """Return the prompt that a checkpoint has under a name."""
+    """Return a prompt of the checkpoint by name."""
     if name not in prompts:
         raise ValueError(
-            f"prompt_name={name!r}, but the checkpoint {_list_names(prompts)}. Pass one that it has, or "
-            "the text itself as prompt."
+            f"prompt_name={name!r}, but the checkpoint {_list_names(prompts)}. Pass one of its prompts, "
+            "or the text itself as prompt."
         )
     return prompts[name] or ""
 
 
-def warn_of_literal_prompt(prompts: Mapping[str, str | None], prompt: str | None) -> None:
-    """Warn of a literal prompt that was probably meant to be a name, or lacks its last space."""
+def warn_literal_prompt(prompts: Mapping[str, str | None], prompt: str | None) -> None:
+    """Warn of a literal prompt that is probably meant as a name, or lacks a final space."""
     if not prompt or prompts.get(prompt) == prompt:
         return
     if prompt in prompts:
@@ -27,13 +27,13 @@ def warn_of_literal_prompt(prompts: Mapping[str, str | None], prompt: str | None
         )
     elif prompt[-1].isascii() and prompt[-1].isalnum():
         problem = (
-            "its end is joined to the first word of the text. Let it end in a space or a colon; or, for "
-            f"a prompt of the checkpoint, pass prompt_name (the checkpoint {_list_names(prompts)})."
+            "its end is joined to the first word of the text. End it with a space or a colon; or, for a "
+            f"prompt of the checkpoint, pass prompt_name (the checkpoint {_list_names(prompts)})."
         )
     else:
         return
     warn(
-        f"prompt={prompt!r} is literal text, put before each text as it is, and {problem}",
+        f"prompt={prompt!r} is literal text that is prepended to each text, and {problem}",
         PromptWarning,
     )
 

@@ -1,39 +1,46 @@
-"""One copy of each model per process, however many embedders, clones and threads use it."""
+"""One copy of each model per process, however many estimators, clones and threads use it."""
 
 import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
-import torch
-
 from ..exceptions import ModelChangedError
-from .checkpoint import fingerprint, read_encoder, read_image_encoder, resolve_model
+from ._base import BaseEncoder, Source, to_python_scalar
+from .checkpoint import (
+    compute_fingerprint,
+    load_image_checkpoint,
+    load_pair_checkpoint,
+    load_text_checkpoint,
+    resolve_model,
+)
 from .device import select_device, select_dtype
-from .fork_safety import ForkSafeLock
 from .image_encoder import ImageEncoder
-from .python_scalars import to_python_scalar
-from .text_encoder import Encoder, Source
-from .torch_state import isolated
-
-E = TypeVar("E", Encoder, ImageEncoder)
+from .isolation import ForkSafeLock, isolated
+from .text_encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
-# What a model in memory is of: the fingerprint of its files, device, number format, and how it is read.
+# Functions that load a folder, by what the model reads.
+LOADERS: dict[str, Callable[..., Any]] = {
+    "texts": load_text_checkpoint,
+    "pairs": load_pair_checkpoint,
+    "images": load_image_checkpoint,
+}
+
+# The fingerprint of the files, the device, the dtype, and what the model reads.
 Key = tuple[str, str, str, str]
 
-# Every model that somebody uses, and the latest few even while nobody does: a grid search drops each
-# candidate before it makes the next, and goes round all its models for each value of what it varies
-# beside them. Two stay whatever their size, and as many as have room in so many bytes.
-_ALIVE: WeakValueDictionary[Key, Encoder | ImageEncoder] = WeakValueDictionary()
-_LATEST: OrderedDict[Key, Encoder | ImageEncoder] = OrderedDict()
-_N_LATEST = 2
-_LATEST_BYTES = 2 * 10**9
+# The models in use, and those used last, even if they are not in use: a grid search drops each
+# candidate before it makes the next one. The last two stay whatever their size, and more of them as
+# long as they fit into a number of bytes.
+_in_use: WeakValueDictionary[Key, BaseEncoder] = WeakValueDictionary()
+_recent: OrderedDict[Key, BaseEncoder] = OrderedDict()
+_N_RECENT = 2
+_RECENT_BYTES = 2 * 10**9
 _LOCK = ForkSafeLock()
 
 
@@ -46,40 +53,39 @@ def load_encoder(
     pairs: bool = False,
     expected_fingerprint: str | None = None,
 ) -> Encoder:
-    """Load a model, or return the copy of it that the process has.
+    """Load a model of texts, or return the copy of it that the process has.
 
     Parameters
     ----------
     model : str or path-like
-        A folder or a hub id; see :ref:`model-resolution`.
+        A folder, or the name of a model on the Hugging Face hub; see :ref:`model-resolution`.
     revision : str, default=None
-        A branch, tag or commit of the hub's repository.
+        A branch, tag or commit of the repository on the hub.
     device : str, default=None
-        ``"cpu"``, ``"cuda"``, ``"mps"``, …; None for the fastest that is there.
+        ``"cpu"``, ``"cuda"``, ``"mps"``, …. If None, use the fastest available device.
     dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
-        The number format of the transformer; ``"auto"`` for the fastest that the device runs
-        natively.
+        The dtype of the transformer. ``"auto"`` selects the fastest that the device supports natively.
     pairs : bool, default=False
-        Whether to read it as a cross-encoder, whose :meth:`Encoder.encode` takes pairs of texts and
-        gives logits.
+        Whether to load the model as a cross-encoder, whose :meth:`Encoder.encode` takes pairs of texts
+        and returns logits.
     expected_fingerprint : str, default=None
-        Refuse a model with another fingerprint.
+        If given, refuse a model with another fingerprint.
 
     Returns
     -------
     Encoder
-        Ready to run.
+        The loaded model.
 
     Raises
     ------
     ModelNotFoundError
-        If no place has the model.
+        If the model is not found.
     NoHeadError
-        With ``pairs``, if it has no head that scores pairs.
+        If ``pairs`` is True and the model has no classification head.
     CheckpointError
-        If a file of it is missing, damaged or not supported.
+        If a file of the model is missing, damaged or not supported.
     ModelChangedError
-        If its fingerprint is not the expected one.
+        If the fingerprint is not the expected one.
 
     Examples
     --------
@@ -88,9 +94,15 @@ def load_encoder(
     >>> encoder.encode(["A text.", "Another one."]).vectors.shape
     (2, 384)
     """
-    how = "pairs" if pairs else "texts"
-    read = partial(read_encoder, pairs=pairs)
-    return _load(model, revision, device, dtype, expected_fingerprint, how, read)
+    reads = "pairs" if pairs else "texts"
+    return load_model(
+        reads,
+        model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        expected_fingerprint=expected_fingerprint,
+    )
 
 
 def load_image_encoder(
@@ -101,96 +113,105 @@ def load_image_encoder(
     dtype: str = "float32",
     expected_fingerprint: str | None = None,
 ) -> ImageEncoder:
-    """Load a model that reads images, or return the copy of it that the process has.
+    """Load a model of images, or return the copy of it that the process has.
 
-    With the encoder of its texts, a CLIP shares one model in memory.
+    The text encoder and the image encoder of a CLIP share one model in memory.
 
     Parameters
     ----------
     model : str or path-like
-        A folder or a hub id; see :ref:`model-resolution`.
+        A folder, or the name of a model on the Hugging Face hub; see :ref:`model-resolution`.
     revision : str, default=None
-        A branch, tag or commit of the hub's repository.
+        A branch, tag or commit of the repository on the hub.
     device : str, default=None
-        ``"cpu"``, ``"cuda"``, ``"mps"``, …; None for the fastest that is there.
+        ``"cpu"``, ``"cuda"``, ``"mps"``, …. If None, use the fastest available device.
     dtype : {"float32", "bfloat16", "float16", "auto"}, default="float32"
-        The number format of the transformer; ``"auto"`` for the fastest that the device runs
-        natively.
+        The dtype of the transformer. ``"auto"`` selects the fastest that the device supports natively.
     expected_fingerprint : str, default=None
-        Refuse a model with another fingerprint.
+        If given, refuse a model with another fingerprint.
 
     Returns
     -------
     ImageEncoder
-        Ready to run.
+        The loaded model.
 
     Raises
     ------
     ModelNotFoundError
-        If no place has the model.
+        If the model is not found.
     CheckpointError
-        If a file of it is missing, damaged or not supported.
+        If a file of the model is missing, damaged or not supported.
     ModelChangedError
-        If its fingerprint is not the expected one.
+        If the fingerprint is not the expected one.
     ImportError
         If Pillow is not installed.
     """
-    return _load(model, revision, device, dtype, expected_fingerprint, "images", read_image_encoder)
+    return load_model(
+        "images",
+        model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        expected_fingerprint=expected_fingerprint,
+    )
 
 
-def _load(
+def load_model(
+    reads: str,
     model: str | os.PathLike[str],
+    *,
     revision: str | None,
     device: str | None,
     dtype: str,
     expected_fingerprint: str | None,
-    how: str,
-    read_folder: Callable[[Path, torch.device, torch.dtype, Source], E],
-) -> E:
+) -> Any:
+    """Load a model by name, as one of texts, pairs or images."""
     model, revision, device, dtype = to_python_scalar((model, revision, device, dtype))
     folder = resolve_model(model, revision)
-    found = fingerprint(folder)
-    if expected_fingerprint is not None and found != expected_fingerprint:
+    fingerprint = compute_fingerprint(folder)
+    if expected_fingerprint is not None and fingerprint != expected_fingerprint:
         raise ModelChangedError(
-            f"the model {os.fspath(model)!r} in {folder} has the fingerprint {found}, expected "
-            f"{expected_fingerprint}: its files have changed. Bring the old ones back, or fit again."
+            f"the files of the model {os.fspath(model)!r} in {folder} have changed: its fingerprint is "
+            f"{fingerprint}, expected {expected_fingerprint}. Restore the files, or fit again."
         )
     on = select_device(device)
-    number_format = select_dtype(dtype, on)
-    source = Source(_lasting_name(model), revision)
+    torch_dtype = select_dtype(dtype, on)
+    source = Source(_make_name_absolute(model), revision)
 
-    def read() -> E:
-        encoder = read_folder(folder, on, number_format, source)
-        # A folder that is being written would give weights under the wrong fingerprint, for good where
-        # their vectors are kept on disk.
-        if encoder.fingerprint != found:
-            raise ModelChangedError(f"the model in {folder} changed while it was read; try again.")
+    def load() -> Any:
+        encoder = LOADERS[reads](folder, on, torch_dtype, source)
+        # If another process is writing the folder, weights get a wrong fingerprint, under which a
+        # disk cache would keep their embeddings.
+        if encoder.fingerprint != fingerprint:
+            raise ModelChangedError(
+                f"the model in {folder} changed while it was loaded. Try again."
+            )
         return encoder
 
-    encoder = shared((found, str(on), str(number_format), how), read)
-    # Equal files under two names are one model, but a pickle says the name that was asked for.
+    encoder = get_or_load((fingerprint, str(on), str(torch_dtype), reads), load)
+    # Equal files under two names are one model, but a pickle stores the name that was requested.
     return encoder if encoder.source == source else encoder.replace(source=source)
 
 
-def shared(key: Key, read: Callable[[], E]) -> E:
-    """Return the process's copy of a model, read now if there is none."""
+def get_or_load(key: Key, load: Callable[[], Any]) -> Any:
+    """Return the copy of a model that the process has, loaded now if there is none."""
     with _LOCK:
-        encoder: Any = _ALIVE.get(key)
+        encoder = _in_use.get(key)
         if encoder is None:
-            logger.info("reading the model %s for %s as %s, for %s", *key)
-            encoder = _ALIVE[key] = isolated(read)()
-        _LATEST[key] = encoder
-        _LATEST.move_to_end(key)
-        while len(_LATEST) > _N_LATEST and _bytes_of_latest() > _LATEST_BYTES:
-            _LATEST.popitem(last=False)
+            logger.info("loading the model %s for %s as %s, for %s", *key)
+            encoder = _in_use[key] = isolated(load)()
+        _recent[key] = encoder
+        _recent.move_to_end(key)
+        while len(_recent) > _N_RECENT and _count_recent_bytes() > _RECENT_BYTES:
+            _recent.popitem(last=False)
     return encoder
 
 
 def release_models() -> None:
-    """Forget the models that nobody uses, so that their memory can be used for something else.
+    """Free the memory of models that are no longer referenced.
 
-    The latest two models, and more of them up to two gigabytes, stay loaded after their last embedder
-    is gone, because a grid search drops each candidate before it makes the next.
+    The two models used last, and more of them up to two gigabytes, stay loaded after their last
+    estimator is gone, because a grid search drops each candidate before it makes the next one.
 
     Examples
     --------
@@ -198,15 +219,15 @@ def release_models() -> None:
     >>> release_models()
     """
     with _LOCK:
-        _LATEST.clear()
+        _recent.clear()
 
 
-def _bytes_of_latest() -> int:
-    # That of the texts of a CLIP and that of its images have one network.
-    return sum({id(e.network): e.n_bytes for e in _LATEST.values()}.values())
+def _count_recent_bytes() -> int:
+    # The encoders of the texts and the images of a CLIP have one network.
+    return sum({id(e.network): e.n_bytes for e in _recent.values()}.values())
 
 
-def _lasting_name(model: str | os.PathLike[str]) -> str:
-    """Return a name that leads to the model from another working directory too."""
+def _make_name_absolute(model: str | os.PathLike[str]) -> str:
+    """Return a name that leads to the model from any working directory."""
     folder = Path(model).expanduser()
     return str(folder.resolve()) if folder.is_dir() else os.fspath(model)

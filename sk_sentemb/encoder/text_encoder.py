@@ -1,10 +1,10 @@
-"""A sentence embedding model: texts in, float32 vectors out."""
+"""Models of texts over one forward pass, and the bi-encoder, which embeds single texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from numbers import Integral
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -12,17 +12,13 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from .._types import Text
-from ..exceptions import CheckpointError
+from ..exceptions import TextTooLongError
+from ._base import AUTO_BATCH_TOKENS, BaseEncoder
+from .isolation import isolated
 from .modules import (
     POOLINGS,
-    Dropout,
-    Normalize,
     Pooling,
-    SequenceHead,
     WeightedLayerPooling,
-    digest_of,
-    infer_pooling,
-    new_head,
 )
 from .packing import (
     Backbone,
@@ -30,260 +26,87 @@ from .packing import (
     StaticBackbone,
     average_windows,
     encode_packs,
-    iter_tokenized_blocks,
+    prefetch,
+    split_into_blocks,
 )
 from .prompts import find_prompt
-from .python_scalars import to_python_scalar
 from .tokenization import LONG_TEXT, TextTokenizer, TokenizedTexts
-from .torch_state import isolated
-
-# A processor's caches hold the activations of a few thousand tokens; an accelerator wants many more.
-AUTO_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
-
-
-class Source(NamedTuple):
-    """Where an encoder came from: what to ask for to get it again."""
-
-    model: str
-    revision: str | None
 
 
 class Embedded(NamedTuple):
-    """Vectors of texts, and which of the texts were cut."""
+    """Embeddings of texts or logits of pairs, and a mask of the truncated ones."""
 
     vectors: np.ndarray
     truncated: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Encoder:
-    """A model that is loaded and ready. It is immutable, so that copies share it.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Encoder(BaseEncoder):
+    """A loaded model that turns texts into embeddings, or pairs of texts into logits.
 
-    Get one with :func:`sk_sentemb.load_encoder`.
+    Encoders are immutable, and copies share one model. Get one with :func:`sk_sentemb.load_encoder`.
 
     Attributes
     ----------
     tokenizer : TextTokenizer
-        Texts to token ids.
+        Turns texts into token ids.
     backbone : Backbone or StaticBackbone
-        Token ids to hidden states.
+        Turns token ids into hidden states.
     modules : tuple of nn.Module
-        Hidden states to vectors: pooling and what follows it.
+        Turn hidden states into embeddings: pooling and what follows it.
     max_length : int or None
-        The most tokens of a text that are read, special tokens included.
+        The maximum number of tokens per text, including special tokens.
     prompts : mapping of str to str
-        The prompts that the checkpoint knows, by name.
+        The prompts stored in the checkpoint, by name.
     default_prompt : str
-        The prompt that is used when no other is asked for; mostly empty.
+        The prompt that is used if no other is requested; often empty.
     fingerprint : str
-        A digest of the weights, the tokenizer and the configuration, as hexadecimal digits.
-    similarity : str or None
-        The similarity that the checkpoint was trained for, by sentence-transformers' names.
+        A checksum of the weights, the tokenizer and the configuration, as hexadecimal digits.
     truncate_dim : int or None
-        How many dimensions the checkpoint asks to keep.
+        The number of dimensions to which the checkpoint truncates embeddings.
     source : Source or None
-        Where it came from; None if no name leads to it.
-    origin : Encoder or None
-        The one that this was made from, if any; it lives as long, so that the process goes on
-        knowing that it has these weights.
-    saved_tokenizer : PreTrainedTokenizerBase or None
-        The tokenizer as transformers writes it.
-    towers : CLIPModelPair or None
-        The CLIP whose texts it encodes.
+        The name and revision the model was loaded by; None if no name leads to these weights.
     unsaved : bool
-        Whether it was trained in this process and not loaded from a pickle or a folder. No other process
-        can ask for its embeddings.
-    carried : str
-        Tells what a pickle or a skops file carried from all other weights, where nothing but that file
-        says that these have the fingerprint; empty if they have it.
+        Whether the model was trained in this process and not loaded from a pickle or a folder. No
+        other process can request its embeddings.
     """
 
     tokenizer: TextTokenizer
     backbone: Backbone | StaticBackbone
-    modules: tuple[Any, ...]
     max_length: int | None
-    fingerprint: str
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str = ""
-    similarity: str | None = None
-    truncate_dim: int | None = None
-    source: Source | None = None
-    origin: "Encoder | None" = None
-    saved_tokenizer: PreTrainedTokenizerBase | None = None
-    towers: Any = None
+    saved_tokenizer: PreTrainedTokenizerBase | None = None  # as transformers writes it
     unsaved: bool = False
-    carried: str = ""
 
-    def __repr__(self) -> str:
-        name = self.source.model if self.source else "unnamed"
-        return f"Encoder({name!r}, device='{self.device}', dtype='{self.dtype}')"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict) -> Self:
-        return self
+    texts_per_input: ClassVar[int]
+    input_noun: ClassVar[str]
 
     @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        return next(_weights(self.backbone).parameters()).device
-
-    @property
-    def dtype(self) -> str:
-        """The number format of the backbone: ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
-        return str(next(_weights(self.backbone).parameters()).dtype).removeprefix("torch.")
-
-    @property
-    def network(self) -> nn.Module:
-        """The model whose weights it keeps in memory; another encoder may share it."""
-        return self.towers.model if self.towers else _weights(self.backbone)
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory of its weights."""
-        return sum(weight.nbytes for weight in self.network.parameters())
-
-    @property
-    def normalizes(self) -> bool:
-        """Whether the vectors have length one."""
-        lasting = [module for module in self.modules if not isinstance(module, Dropout)]
-        return isinstance(lasting[-1], Normalize)
+    def _running_part(self) -> nn.Module:
+        backbone = self.backbone
+        return backbone.embedding if isinstance(backbone, StaticBackbone) else backbone.model
 
     @property
     def pooling(self) -> tuple[str, ...]:
-        """The names of the poolings."""
+        """The names of the pooling modes."""
         return self.modules[self._pooling_index].modes
-
-    @property
-    def embedding_dim(self) -> int:
-        """Dimension of a vector."""
-        return next(m.out_dim for m in reversed(self.modules) if hasattr(m, "out_dim"))
-
-    @property
-    def head(self) -> SequenceHead | None:
-        """What makes logits of pairs, if this is a cross-encoder."""
-        last = self.modules[-1]
-        return last if isinstance(last, SequenceHead) else None
-
-    @property
-    def _reads_first_tokens(self) -> bool:
-        """Whether nothing but the first token of each text makes its vector."""
-        reader = self.modules[0]
-        return isinstance(reader, Pooling) and reader.modes == ("cls",) and reader.include_prompt
 
     @property
     def _pooling_index(self) -> int:
         return next(i for i, module in enumerate(self.modules) if isinstance(module, Pooling))
 
-    def with_pooling(
-        self, *, pooling: str | Sequence[str] = "auto", normalize: bool | str = "auto"
-    ) -> Self:
-        """Return an encoder that pools or normalises in another way, with the same weights.
-
-        Parameters
-        ----------
-        pooling : str or sequence of str, default="auto"
-            Names of poolings, or ``"auto"`` for the checkpoint's own.
-        normalize : bool or "auto", default="auto"
-            Whether vectors get length one, or ``"auto"`` as the checkpoint says.
-
-        Returns
-        -------
-        Encoder
-            It shares the weights with this one.
-
-        Raises
-        ------
-        ValueError
-            If a pooling is unknown or a layer that follows it needs another dimension.
-        """
-        pooling, normalize = to_python_scalar((pooling, normalize))
-        modules = list(self.modules)
-        is_other = pooling != "auto" and _names(pooling) != self.pooling
-        if self.head is not None and (is_other or normalize is True):
-            raise ValueError(
-                "a cross-encoder's head reads its own pooling: pass pooling='auto' and normalize='auto'."
-            )
-        if is_other:
-            modules[self._pooling_index] = self._repooled(_names(pooling))
-        if normalize != "auto" and normalize != self.normalizes:
-            # A Normalize further up belongs to the model and stays.
-            modules = [*modules, Normalize()] if normalize else modules[: _last_normalize(modules)]
-        if tuple(modules) == self.modules:
-            return self
-        return self.replace(modules=tuple(modules))
+    @property
+    def _reads_first_tokens(self) -> bool:
+        """Whether embeddings depend on the hidden state of each text's first token alone."""
+        first = self.modules[0]
+        return isinstance(first, Pooling) and first.modes == ("cls",) and first.include_prompt
 
     def replace(self, **changes: Any) -> Self:
-        """Return an encoder with some attributes changed, and the same weights.
-
-        Parameters
-        ----------
-        **changes : object
-            New values of attributes.
-
-        Returns
-        -------
-        Encoder
-            It shares the weights with this one.
-        """
+        """Return an encoder with some attributes changed and the same weights."""
         if {"backbone", "tokenizer"} & changes.keys() and "fingerprint" not in changes:
-            raise ValueError(
-                "another backbone or tokenizer is another model: pass its fingerprint as well."
-            )
-        return replace(self, origin=self.origin or self, **to_python_scalar(changes))
-
-    @isolated
-    def with_new_head(self, n_labels: int, seed: int) -> Self:
-        """Return a cross-encoder of the same transformer, whose head has random weights.
-
-        Parameters
-        ----------
-        n_labels : int
-            How many logits a pair gets.
-        seed : int
-            Of the weights.
-
-        Returns
-        -------
-        Encoder
-            It shares the transformer with this one, and no name leads to it.
-
-        Raises
-        ------
-        CheckpointError
-            If there is no such head for the architecture.
-        """
-        if isinstance(self.backbone, StaticBackbone):
-            raise CheckpointError("a model of static vectors cannot read pairs.")
-        head = new_head(self.backbone.model, self.head, n_labels, seed).to(self.device)
-        head.requires_grad_(False)
-        pooling = infer_pooling(head, self.backbone.dim)
-        return self.replace(
-            modules=(pooling, head),
-            source=None,
-            default_prompt="",
-            similarity=None,
-            truncate_dim=None,
-            unsaved=True,
-        )
-
-    def with_head(self, head: SequenceHead) -> Self:
-        """Return the cross-encoder with another head, such as its own with other labels.
-
-        No name leads to it.
-
-        Parameters
-        ----------
-        head : SequenceHead
-            For the same transformer.
-
-        Returns
-        -------
-        Encoder
-            It shares the transformer with this one.
-        """
-        return self.replace(modules=(*self.modules[:-1], head), source=None)
+            raise ValueError("a new backbone or tokenizer requires a new fingerprint.")
+        return super().replace(**changes)
 
     def encoding_params(
         self,
@@ -293,74 +116,15 @@ class Encoder:
         max_length: int | None = None,
         long_text: str = "truncate",
     ) -> dict[str, Any]:
-        """Return all that decides a text's vector, beside the text.
-
-        Parameters
-        ----------
-        prompt : str, default=None
-            As in :meth:`encode`.
-        prompt_name : str, default=None
-            As in :meth:`encode`.
-        max_length : int, default=None
-            As in :meth:`encode`.
-        long_text : str, default="truncate"
-            As in :meth:`encode`.
-
-        Returns
-        -------
-        dict
-            Strings, numbers and None. Equal recipes give equal vectors, up to the last bits.
-        """
-        return {
-            # Of what was trained from carried weights, both count.
-            "fingerprint": f"{self.carried} {self.fingerprint}".strip(),
-            "modules": self._modules_digest,
-            "dtype": self.dtype,
+        """Return everything apart from the text that determines an embedding."""
+        return self._common_params() | {
             "prompt": self.resolve_prompt(prompt, prompt_name),
             "max_length": self.resolve_max_length(max_length),
             "long_text": long_text,
         }
 
-    @cached_property
-    def _modules_digest(self) -> str:
-        return digest_of(self.modules)
-
-    def _repooled(self, names: tuple[str, ...]) -> Pooling:
-        if not names or not all(isinstance(name, str) and name in POOLINGS for name in names):
-            raise ValueError(
-                f"pooling={list(names)}: pass 'auto', or one or more of {[*POOLINGS]}."
-            )
-        if isinstance(self.backbone, StaticBackbone):
-            raise ValueError(f"pooling={list(names)}: a model of static vectors has the mean only.")
-        old, *followers = self.modules[self._pooling_index :]
-        new = Pooling(old.dim, names, include_prompt=old.include_prompt)
-        if new.out_dim != old.out_dim and any(list(module.parameters()) for module in followers):
-            raise ValueError(
-                f"pooling={list(names)} gives {new.out_dim} dimensions, but the layer that follows "
-                f"takes the {old.out_dim} of {list(old.modes)}."
-            )
-        return new
-
     def resolve_prompt(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
-        """Return the text that is put before each text.
-
-        Parameters
-        ----------
-        prompt : str, default=None
-            The text itself; ``""`` for no prompt.
-        prompt_name : str, default=None
-            A name among ``prompts``. With neither, the checkpoint's default prompt is used.
-
-        Returns
-        -------
-        str
-            The prompt; empty for none.
-
-        Raises
-        ------
-        ValueError
-            If both are passed, or the checkpoint has no prompt of that name.
-        """
+        """Return the text that is prepended to each text, which may be empty."""
         if prompt_name is None:
             return self.default_prompt if prompt is None else str(prompt)
         if prompt is not None:
@@ -369,6 +133,25 @@ class Encoder:
                 "literal text, or prompt_name for one of the checkpoint's prompts."
             )
         return find_prompt(self.prompts, prompt_name)
+
+    def resolve_batch_tokens(self, batch_tokens: int | str) -> int:
+        """Return the maximum number of tokens per forward pass."""
+        return AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
+
+    def resolve_max_length(self, max_length: int | None) -> int | None:
+        """Return the maximum number of tokens per text, None if unlimited."""
+        if max_length is None:
+            return self.max_length
+        most = self.backbone.max_length
+        if most is not None and max_length > most:
+            raise ValueError(
+                f"max_length={max_length}, but the model reads at most {most} tokens. Pass {most} or "
+                f"less{self._long_text_advice}."
+            )
+        return int(max_length)
+
+    # What to do, apart from that, about texts longer than the model can read.
+    _long_text_advice: ClassVar[str] = ""
 
     @isolated
     @torch.inference_mode()
@@ -383,140 +166,98 @@ class Encoder:
         batch_tokens: int | str = "auto",
         on_progress: Callable[[int], object] | None = None,
     ) -> Embedded:
-        """Embed texts. Give each distinct text once; equal texts are not looked for.
+        """Embed texts, or score pairs of texts.
+
+        Equal texts are not recognized: pass each distinct text once.
 
         Parameters
         ----------
         texts : sequence of str, or of (str, str)
-            What to embed; of a cross-encoder, the pairs to read. Half a surrogate pair is read as
-            U+FFFD.
+            The texts, or the pairs if the model is a cross-encoder. A lone surrogate is read as U+FFFD.
         prompt : str, default=None
-            Text to put before each text, or before the first text of each pair, exactly as it is.
+            Text prepended to each text, or to the first text of each pair, exactly as it is.
         prompt_name : str, default=None
-            The name of a prompt in ``prompts`` to use instead. With neither, the checkpoint's default
-            prompt is used; pass ``prompt=""`` for none.
+            The name of a prompt in ``prompts`` to use instead. If both are None, the default prompt of
+            the checkpoint is used; ``prompt=""`` disables prompting.
         max_length : int, default=None
-            Read at most so many tokens; None for the checkpoint's own limit.
+            Maximum number of tokens per text, including special tokens; None for that of the
+            checkpoint.
         long_text : {"truncate", "chunk", "error"}, default="truncate"
-            What to do with a longer text: cut its end off, embed overlapping windows and average
-            them, or raise.
+            How to handle texts above ``max_length``.
+
+            - ``"truncate"``: drop the tokens above it;
+            - ``"chunk"``: embed overlapping windows and average them (not for pairs);
+            - ``"error"``: raise a ``TextTooLongError``.
         batch_tokens : int or "auto", default="auto"
-            Tokens that run together. Halved, with a warning, when memory runs out.
+            Maximum number of tokens per forward pass. Halved, with a warning, after an out-of-memory
+            error.
         on_progress : callable, default=None
-            Called after each pack with the number of texts that are done.
+            Called with the number of texts done after each forward pass.
 
         Returns
         -------
         vectors : ndarray of shape (n_texts, embedding_dim), float32
-            One row for each text; of a cross-encoder, the logits.
+            The embeddings, or the logits of a cross-encoder.
         truncated : ndarray of shape (n_texts,), bool
-            Which texts lost their ends.
+            Mask of truncated texts.
 
         Raises
         ------
         TextTooLongError
-            With ``long_text="error"``.
+            If a text is too long and ``long_text="error"``.
         FloatingPointError
-            If the number format cannot hold the model's states.
+            If the dtype of the model cannot represent its hidden states.
         """
-        _check_arguments(texts, long_text, batch_tokens, pairs=self.head is not None)
+        self._check_texts(texts)
+        if long_text not in LONG_TEXT:
+            raise ValueError(f"long_text={long_text!r}: pass one of {list(LONG_TEXT)}.")
+        if batch_tokens != "auto" and not (isinstance(batch_tokens, Integral) and batch_tokens > 0):
+            raise ValueError(f"batch_tokens={batch_tokens!r}: pass 'auto' or a positive int.")
         vectors = np.empty((len(texts), self.embedding_dim), dtype=np.float32)
         truncated = np.zeros(len(texts), dtype=bool)
-        n_done = 0
-        budget = self.resolve_batch_tokens(batch_tokens)
-        tokenize = partial(
-            self.tokenizer,
-            prompt=self.resolve_prompt(prompt, prompt_name),
-            max_length=self.resolve_max_length(max_length),
-            long_text=long_text,
-        )
-        # In an order of their own, so that the last bits do not depend on that of the caller.
+        n_done, budget = 0, self.resolve_batch_tokens(batch_tokens)
+        settings: dict[str, Any] = {
+            "prompt": self.resolve_prompt(prompt, prompt_name),
+            "max_length": self.resolve_max_length(max_length),
+            "long_text": long_text,
+        }
+
+        def tokenize(block: np.ndarray) -> TokenizedTexts:
+            try:
+                return self.tokenizer([texts[i] for i in block], **settings)
+            except TextTooLongError as error:
+                raise TextTooLongError(int(block[error.position]), error.max_length) from None
+
+        def report(n_windows: int) -> None:
+            if on_progress is not None:
+                on_progress(n_done + len(block) * n_windows // len(tokens.lengths))
+
+        # Sorted, so that the last bits of an embedding do not depend on the order of the caller.
         order = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.intp)
-        for block, tokens in iter_tokenized_blocks(tokenize, texts, order):
+        blocks = split_into_blocks(texts, order)
+        for block, tokens in zip(blocks, prefetch(blocks, tokenize), strict=True):
             windows, budget = encode_packs(
                 partial(self.forward, tokens),
                 tokens.lengths,
                 budget,
                 padded=not self.backbone.packed,
                 equal_lengths=self.backbone.equal_lengths,
-                on_progress=_texts_done(on_progress, n_done, len(block), len(tokens.lengths)),
+                on_progress=report,
             )
-            if not np.isfinite(windows).all():
-                raise FloatingPointError(
-                    f"dtype={self.dtype!r} cannot hold what this model computes: the vectors are "
-                    "not finite. Pass dtype='float32' or 'bfloat16'."
-                )
-            joined = average_windows(windows, tokens, unit=self.normalizes)
-            vectors[block], truncated[block] = joined, tokens.truncated
+            self._check_finite(windows)
+            vectors[block] = average_windows(windows, tokens, unit=self.normalizes)
+            truncated[block] = tokens.truncated
             n_done += len(block)
         return Embedded(vectors, truncated)
 
-    def resolve_batch_tokens(self, batch_tokens: int | str) -> int:
-        """Return how many tokens run together.
-
-        Parameters
-        ----------
-        batch_tokens : int or "auto"
-            What is asked for; "auto" for what suits the device.
-
-        Returns
-        -------
-        int
-            The budget.
-        """
-        return AUTO_BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
-
-    def resolve_max_length(self, max_length: int | None) -> int | None:
-        """Return how many tokens of a text are read.
-
-        Parameters
-        ----------
-        max_length : int or None
-            What is asked for; None for the checkpoint's own limit.
-
-        Returns
-        -------
-        int or None
-            The limit, special tokens included; None without one.
-
-        Raises
-        ------
-        ValueError
-            If the model has no positions for so many.
-        """
-        if max_length is None:
-            return self.max_length
-        most = self.backbone.max_length
-        if most is not None and max_length > most:
-            todo = (
-                ", and long_text='chunk' to use the rest of longer texts"
-                if self.head is None
-                else ""
-            )
-            raise ValueError(
-                f"max_length={max_length}, but the model reads at most {most} tokens; pass {most} or "
-                f"less{todo}."
-            )
-        return int(max_length)
+    def _check_texts(self, texts: Sequence[Text]) -> None:
+        raise NotImplementedError
 
     def forward(self, tokens: TokenizedTexts, pack: Pack) -> torch.Tensor:
-        """Run one pack.
-
-        Parameters
-        ----------
-        tokens : Tokens
-            Of some texts.
-        pack : Pack
-            Which of their windows run together.
-
-        Returns
-        -------
-        torch.Tensor of shape (n_windows, embedding_dim), float32
-            In the order of the pack.
-        """
+        """Return the float32 embeddings of the windows in a pack, in its order."""
         all_layers = any(isinstance(module, WeightedLayerPooling) for module in self.modules)
         with self.backbone.lock:
-            ids, types = tokens.of(pack.rows)
+            ids, types = tokens.select(pack.rows)
             states = self.backbone(
                 ids, pack, types=types, all_layers=all_layers, first_only=self._reads_first_tokens
             )
@@ -526,43 +267,40 @@ class Encoder:
             return x
 
 
-def _names(pooling: str | Sequence[str]) -> tuple[str, ...]:
-    return (pooling,) if isinstance(pooling, str) else tuple(pooling)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class TextEncoder(Encoder):
+    """A bi-encoder, which embeds single texts."""
 
+    similarity: str | None = None  # the one it was trained for, as sentence-transformers calls it
 
-def _last_normalize(modules: Sequence[Any]) -> int:
-    return max(i for i, module in enumerate(modules) if isinstance(module, Normalize))
+    reads = "texts"
+    texts_per_input = 1
+    input_noun = "text"
+    _long_text_advice = ", and long_text='chunk' to use the rest of longer texts"
 
+    def _replace_pooling(self, pooling: str | Sequence[str]) -> tuple[Any, ...]:
+        modes = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+        if modes in (("auto",), self.pooling):
+            return self.modules
+        if not modes or not all(isinstance(mode, str) and mode in POOLINGS for mode in modes):
+            raise ValueError(
+                f"pooling={list(modes)}: pass 'auto', or one or more of {[*POOLINGS]}."
+            )
+        if isinstance(self.backbone, StaticBackbone):
+            raise ValueError(f"pooling={list(modes)}: static embeddings support 'mean' only.")
+        at = self._pooling_index
+        old, followers = self.modules[at], self.modules[at + 1 :]
+        new = Pooling(old.dim, modes, include_prompt=old.include_prompt)
+        if new.out_dim != old.out_dim and any(list(module.parameters()) for module in followers):
+            raise ValueError(
+                f"pooling={list(modes)} outputs {new.out_dim} dimensions, but the layer that follows "
+                f"expects the {old.out_dim} of {list(old.modes)}."
+            )
+        return (*self.modules[:at], new, *followers)
 
-def _check_arguments(
-    texts: Sequence[Text], long_text: str, batch_tokens: int | str, *, pairs: bool
-) -> None:
-    if isinstance(texts, str):
-        raise TypeError("texts is a single str; pass [text] to embed one text.")
-    for i, text in enumerate(texts):
-        if pairs and not (
-            isinstance(text, tuple) and len(text) == 2 and all(isinstance(t, str) for t in text)
-        ):
-            raise TypeError(f"pair {i} is {text!r}; a cross-encoder reads tuples of two str.")
-        if not pairs and not isinstance(text, str):
-            raise TypeError(f"text {i} is of type {type(text).__name__}; pass str.")
-    if long_text not in LONG_TEXT:
-        raise ValueError(f"long_text={long_text!r}: pass one of {list(LONG_TEXT)}.")
-    if batch_tokens != "auto" and not (isinstance(batch_tokens, Integral) and batch_tokens > 0):
-        raise ValueError(f"batch_tokens={batch_tokens!r}: pass 'auto' or a positive int.")
-
-
-def _texts_done(
-    report: Callable[[int], object] | None, n_before: int, n_texts: int, n_windows: int
-) -> Callable[[int], None]:
-    """Report the windows of a block that are done as texts that are done."""
-
-    def on_windows(n_done: int) -> None:
-        if report is not None:
-            report(n_before + n_texts * n_done // n_windows)
-
-    return on_windows
-
-
-def _weights(backbone: Backbone | StaticBackbone) -> nn.Module:
-    return backbone.embedding if isinstance(backbone, StaticBackbone) else backbone.model
+    def _check_texts(self, texts: Sequence[Text]) -> None:
+        if isinstance(texts, str):
+            raise TypeError("texts is a single str; pass [text] to embed one text.")
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"text {i} is of type {type(text).__name__}; pass str.")

@@ -1,4 +1,4 @@
-"""A private copy of an encoder, to be trained, and the encoder that becomes of it."""
+"""A private copy of an encoder for training, which can be converted back into an encoder."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,22 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .fork_safety import ForkSafeLock
+from .isolation import ForkSafeLock
+from .modules import hash_weights
 from .packing import Backbone, Pack, StaticBackbone, find_layers, make_packs
 from .text_encoder import Encoder
 from .tokenization import TokenizedTexts
 
 
 class TrainableEncoder:
-    """An encoder with weights of its own, in float32, whose vectors have gradients."""
+    """An encoder with its own float32 weights, whose embeddings have gradients."""
 
-    precomputed: Tensor | None = None
+    precomputed: Tensor | None = None  # embeddings of all texts, used instead of the model
 
     def __init__(self, encoder: Encoder, *, trainable: bool = True) -> None:
         self._base = encoder
         self._in_training: dict[str, Any] = {}
         self.trainable = trainable
-        self._merge = _as_it_is
+        self._merge = _keep
         if not trainable:
             self.network: Any = nn.Sequential()
             self.modules = nn.ModuleList()
@@ -42,12 +43,12 @@ class TrainableEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device of the weights."""
         return self._base.device
 
     @property
     def dim(self) -> int:
-        """Dimension of a vector."""
+        """The number of embedding dimensions."""
         return self._base.embedding_dim
 
     @property
@@ -57,33 +58,33 @@ class TrainableEncoder:
 
     @property
     def layers(self) -> nn.ModuleList:
-        """The transformer's layers, the first one first; none if it does not say which they are."""
+        """The layers of the transformer in order; none if they cannot be found."""
         return find_layers(self.network)
 
     @property
     def table(self) -> nn.Module:
-        """The token vectors."""
-        return _table_of(self.network)
+        """The table of token embeddings."""
+        return _get_table(self.network)
 
     @table.setter
     def table(self, table: nn.Module) -> None:
         _set_table(self.network, table)
 
     def add_lora(self, adapter: Any) -> None:
-        """Freeze the transformer and train low-rank matrices beside its layers instead."""
+        """Freeze the transformer and add trainable low-rank matrices to its layers."""
         from peft import get_peft_model
 
         adapted = get_peft_model(self.network, adapter)  # changes the network in place
         self.network, self._merge = adapted.get_base_model(), _merge_adapters
 
     def enable_gradient_checkpointing(self) -> None:
-        """Compute those within the layers again when their gradients are due."""
-        # Layers run again after the pass, when it is forgotten that the last one had less to do.
+        """Recompute activations during the backward pass to save memory."""
+        # Layers run again outside the context that prunes the last one.
         self._in_training = {"stops_early": False}
-        how = {"use_reentrant": False}
-        # The name of transformers from some version on, and the one before.
+        options = {"use_reentrant": False}
+        # The method of newer releases of transformers, and that of earlier ones.
         enable = getattr(self.network, "activation_checkpointing_enable", None)
-        (enable or self.network.gradient_checkpointing_enable)(how)
+        (enable or self.network.gradient_checkpointing_enable)(options)
 
     def train(self, mode: bool = True) -> None:
         """Switch dropout on or off."""
@@ -91,17 +92,16 @@ class TrainableEncoder:
         self.modules.train(mode)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield what is trained."""
+        """Yield the trainable parameters and their names."""
         for prefix, part in (("network.", self.network), ("modules.", self.modules)):
             for name, parameter in part.named_parameters():
                 if parameter.requires_grad:
                     yield prefix + name, parameter
 
     def embed(self, tokens: TokenizedTexts, rows: np.ndarray) -> Tensor:
-        """Embed some texts, all together."""
+        """Embed some of the texts in one batch."""
         if self.precomputed is not None:
             return self.precomputed[torch.from_numpy(rows).to(self.device)]
-        assert self.trainable
         encoder = self._encoder(self.network, tuple(self.modules), **self._in_training)
         backbone, lengths = encoder.backbone, tokens.lengths[rows]
         packs = make_packs(
@@ -119,72 +119,75 @@ class TrainableEncoder:
         return torch.cat(vectors).index_select(0, back)
 
     def to_encoder(self) -> Encoder:
-        """Return an encoder with the weights as they are now; training can go on."""
+        """Return an encoder with a copy of the current weights."""
         if not self.trainable:
             return self._base
         network = self._merge(deepcopy(self.network))
-        if isinstance(table := _table_of(network), PartialEmbedding):
-            _set_table(network, table.whole())
+        if isinstance(table := _get_table(network), PartialEmbedding):
+            _set_table(network, table.merged())
         dtype = getattr(torch, self._base.dtype)
         network = network.to(dtype).eval().requires_grad_(False)
         modules = deepcopy(self.modules).eval().requires_grad_(False)
         encoder = self._encoder(network, tuple(modules))
-        fingerprint = _digest(self._base.fingerprint, network, modules)
-        return replace(encoder, fingerprint=fingerprint, unsaved=True)
+        digest = hashlib.sha256(self._base.fingerprint.encode())
+        hash_weights(digest, network)
+        hash_weights(digest, modules)
+        return replace(encoder, fingerprint=digest.hexdigest(), unsaved=True)
 
-    def _encoder(self, network: Any, modules: tuple[nn.Module, ...], **how: Any) -> Encoder:
+    def _encoder(self, network: Any, modules: tuple[nn.Module, ...], **options: Any) -> Encoder:
         backbone: Any
         if isinstance(self._base.backbone, Backbone):
-            backbone = replace(self._base.backbone, model=network, lock=ForkSafeLock(), **how)
+            backbone = replace(self._base.backbone, model=network, lock=ForkSafeLock(), **options)
         else:
             backbone = StaticBackbone(network[0])
         return replace(self._base, backbone=backbone, modules=modules, source=None, origin=None)
 
 
 class PartialEmbedding(nn.Module):
-    """The rows of a table of token vectors that some texts use, the others left as they are.
+    """A table of token embeddings of which only the rows that occur in some texts are trained.
 
-    A transformer's table is half of a small model, and a batch touches a percent of it. Gradients of
-    the whole table, most of them zero, would cost more than a layer. So only the rows of tokens that
-    occur are parameters, and their gradient is written to memory that stays.
+    The table is half of a small model, and a batch uses a percent of it: gradients of the whole table,
+    most of them zero, would cost more than a layer. Here only rows of tokens that occur are parameters,
+    and their gradient has a buffer of its own.
     """
 
-    place: Tensor
+    row_of_id: Tensor
 
     def __init__(self, table: nn.Embedding, used: np.ndarray) -> None:
         super().__init__()
-        # In a list, so that it is no submodule, and its weights no parameters.
+        # In a list, so that it is not a submodule and its weights are not parameters.
         self._table = [table]
         ids = torch.from_numpy(used).to(table.weight.device)
         self.weight = nn.Parameter(table.weight.detach()[ids].clone())
-        place = torch.zeros(len(table.weight), dtype=torch.long, device=ids.device)
-        self.register_buffer("place", place.index_copy(0, ids, torch.arange(len(ids)).to(ids)))
+        row_of_id = torch.zeros(len(table.weight), dtype=torch.long, device=ids.device)
+        row_of_id = row_of_id.index_copy(0, ids, torch.arange(len(ids)).to(ids))
+        self.register_buffer("row_of_id", row_of_id)
         self._gradient = torch.zeros_like(self.weight)
         self._used = ids
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Look ids up."""
-        places = self.place[ids]
+        """Look up token ids."""
+        rows = self.row_of_id[ids]
         if not torch.is_grad_enabled():
-            return F.embedding(places, self.weight)
-        touched, where = places.unique(return_inverse=True)
-        rows = self.weight.detach()[touched].requires_grad_()
-        rows.register_hook(lambda gradient: self._add(touched, gradient))
-        return F.embedding(where, rows)
+            return F.embedding(rows, self.weight)
+        touched, inverse = rows.unique(return_inverse=True)
+        weight = self.weight.detach()[touched].requires_grad_()
+        weight.register_hook(lambda gradient: self._add_gradient(touched, gradient))
+        return F.embedding(inverse, weight)
 
-    def whole(self) -> nn.Embedding:
-        """Return the table with the trained rows in it."""
+    def merged(self) -> nn.Embedding:
+        """Return the whole table with the trained rows."""
         table = deepcopy(self._table[0])
         table.weight.data[self._used] = self.weight.detach()
         return table
 
-    def _add(self, touched: Tensor, gradient: Tensor) -> None:
+    def _add_gradient(self, touched: Tensor, gradient: Tensor) -> None:
         if self.weight.grad is None:
             self.weight.grad = self._gradient.zero_()
         self.weight.grad.index_add_(0, touched, gradient)
 
 
-def _table_of(network: Any) -> nn.Module:
+def _get_table(network: Any) -> nn.Module:
     return network[0] if isinstance(network, nn.Sequential) else network.get_input_embeddings()
 
 
@@ -195,12 +198,12 @@ def _set_table(network: Any, table: nn.Module) -> None:
         network.set_input_embeddings(table)
 
 
-def _as_it_is(network: nn.Module) -> nn.Module:
+def _keep(network: nn.Module) -> nn.Module:
     return network
 
 
 def _merge_adapters(network: nn.Module) -> nn.Module:
-    """Add low-rank matrices to the weights they stand beside."""
+    """Add low-rank matrices to the weights that they adapt."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(network.named_modules()):
@@ -208,13 +211,3 @@ def _merge_adapters(network: nn.Module) -> nn.Module:
             module.merge()
             network.set_submodule(name, module.get_base_layer())
     return network
-
-
-def _digest(before: str, *parts: nn.Module) -> str:
-    digest = hashlib.sha256(before.encode())
-    for part in parts:
-        for name, tensor in part.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(raw.numpy().tobytes())
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""transformers without its progress bars and reports."""
+"""Silence progress bars and reports of transformers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,17 +6,15 @@ from contextlib import contextmanager
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
 from transformers.utils import logging
 
-from .fork_safety import ForkSafeLock
+from .isolation import ForkSafeLock
 
 _LOCK = ForkSafeLock()
 
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Hold back the bars and reports of reading and writing; what they say is checked by callers.
-
-    The settings are those of the process: one thread at a time, and all is put back.
-    """
+    """Suppress progress bars and reports of loading and saving, which callers check themselves."""
+    # The settings are those of the process, so one thread at a time changes and restores them.
     with _LOCK:
         logger = logging.get_logger("transformers")
         level, had_bar = logger.level, logging.is_progress_bar_enabled()
@@ -28,6 +26,6 @@ def silence_transformers() -> Iterator[None]:
         finally:
             logger.setLevel(level)
             if had_bar:
-                logging.enable_progress_bar()  # switches the hub's on as well
+                logging.enable_progress_bar()  # enables that of the hub as well
             if hub_had_no_bar:
                 disable_progress_bars()

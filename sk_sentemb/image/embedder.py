@@ -32,12 +32,10 @@ from ..encoder import (
     IMAGE_POOLINGS,
     Embedded,
     ImageEncoder,
-    image_encoder_from_state,
-    image_encoder_to_state,
     load_image_encoder,
     new_folder,
     require_pillow,
-    write_image_encoder,
+    save_encoder,
 )
 from ..exceptions import CorruptImageWarning, InvalidRowError, MissingImageWarning
 from .decoding import DIGEST_CHARACTERS, READING
@@ -185,8 +183,6 @@ class ImageEmbedder(EmbeddingOutputMixin, TransformerMixin, PretrainedModelMixin
     """
 
     _model_class = ImageEncoder
-    _encoder_to_state = staticmethod(image_encoder_to_state)
-    _encoder_from_state = staticmethod(image_encoder_from_state)
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         **PretrainedModelMixin._parameter_constraints,
@@ -322,7 +318,7 @@ class ImageEmbedder(EmbeddingOutputMixin, TransformerMixin, PretrainedModelMixin
         check_is_fitted(self)
         kept = self.embedding_dim_ if self._is_truncated else None
         with new_folder(Path(folder).expanduser()) as fresh:
-            write_image_encoder(self.encoder_.replace(truncate_dim=kept), fresh)
+            save_encoder(self.encoder_.replace(truncate_dim=kept), fresh)
 
     def _fit(self, X: Any) -> ImageColumns:
         columns = self._validate_input(X, reset=True)

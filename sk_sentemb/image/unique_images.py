@@ -93,8 +93,8 @@ class UniqueImages:
                     cells_of.setdefault(key, []).append((row, column))
         first_cells = [cells[0] for cells in cells_of.values()]
         hash_cell = partial(self._hash_cell, count_resized_pixels)
-        batches = prefetch(first_cells, hash_cell, _CELLS_PER_THREAD * n_threads, n_threads)
-        found = (digest for _, batch in batches for digest in batch)
+        n_ahead = _CELLS_PER_THREAD * n_threads
+        found = prefetch(first_cells, hash_cell, n_ahead=n_ahead, n_threads=n_threads)
         for cells, digest in zip(cells_of.values(), found, strict=True):
             for row, column in cells:
                 if isinstance(digest, ImageDecodingError):

@@ -120,7 +120,7 @@ def test_a_model_without_a_head_says_what_to_pass(estimator, model):
 @both
 def test_a_model_that_is_not_there_is_an_error_in_fit_not_before(estimator):
     absent = clone(estimator).set_params(model=str(TINY / "nowhere"))
-    with pytest.raises(ModelNotFoundError, match="there is no folder"):
+    with pytest.raises(ModelNotFoundError, match="looks like a path"):
         absent.fit(PAIRS)
 
 
@@ -859,5 +859,5 @@ def test_a_checkpoint_with_settings_is_read_alike_by_sentence_transformers(tmp_p
         again = CrossEncoderScorer(tmp_path / "saved").fit(PAIRS)
         assert_same_rows(again.predict(PAIRS), scorer.predict(PAIRS))
     (tmp_path / "diary.txt").write_text("dear diary")
-    with pytest.raises(FileExistsError, match="which are not of a checkpoint"):
+    with pytest.raises(FileExistsError, match="which do not belong to a checkpoint"):
         scorer.save_pretrained(tmp_path)

@@ -10,8 +10,8 @@ import transformers
 from sentence_transformers import SentenceTransformer
 from sklearn.utils.fixes import parse_version
 
-from sk_sentemb.encoder import POOLINGS, Encoder, load_encoder, write_encoder
-from sk_sentemb.encoder.packing.last_layer import find_layers
+from sk_sentemb.encoder import POOLINGS, Encoder, load_encoder, save_encoder
+from sk_sentemb.encoder.packing.backbone import find_layers
 from tests.helpers.checkpoints import (
     BACKBONES,
     DECODERS,
@@ -114,7 +114,7 @@ def test_vectors_are_those_of_sentence_transformers(checkpoint):
 
 
 def test_what_is_written_gives_equal_vectors(checkpoint, tmp_path):
-    write_encoder(checkpoint.encoder, tmp_path)
+    save_encoder(checkpoint.encoder, tmp_path)
     assert_equal_vectors(sentence_transformer(tmp_path).encode(TEXTS), checkpoint.vectors)
     again = load_encoder(tmp_path, device="cpu")
     assert_equal_vectors(again.encode(TEXTS).vectors, checkpoint.vectors)
@@ -204,7 +204,7 @@ def test_dense_over_tokens(tmp_path):
     vectors = encoder.encode(TEXTS).vectors
     assert_equal_vectors(vectors, sentence_transformer(folder).encode(TEXTS))
     (tmp_path / "written").mkdir()
-    write_encoder(encoder, tmp_path / "written")
+    save_encoder(encoder, tmp_path / "written")
     assert_equal_vectors(sentence_transformer(tmp_path / "written").encode(TEXTS), vectors)
 
 

@@ -49,8 +49,12 @@ EDITS = [
     ),
     (MODULES, lambda m: m.insert(1, m.pop()), "as ['Dense', 'Pooling'], which is not supported"),
     (MODULES, lambda m: m.insert(1, m[1]), "as ['Pooling', 'Pooling', 'Dense'], which is not"),
-    (POOLING, lambda c: c.update(pooling_mode="attention"), "the pooling ['attention']; known are"),
-    (POOLING, lambda c: c.update(pooling_mode=["mean", "x"]), "asks for the pooling ['x']; known"),
+    (
+        POOLING,
+        lambda c: c.update(pooling_mode="attention"),
+        "the pooling ['attention']; supported are",
+    ),
+    (POOLING, lambda c: c.update(pooling_mode=["mean", "x"]), "has the pooling ['x']; supported"),
     (POOLING, lambda c: c.pop("word_embedding_dimension"), "lacks the key 'embedding_dimension'"),
     (FIRST, lambda c: c.update(transformer_task="fill-mask"), "says transformer_task='fill-mask'"),
     *(
@@ -88,7 +92,7 @@ def test_a_path_that_leaves_the_folder_is_refused(path, idx, tmp_path):
     folder = make_checkpoint(tmp_path / "model")
     shutil.copytree(folder, tmp_path / "other")
     edit(folder / MODULES, lambda modules: modules[idx].update(path=path))
-    assert f"{folder / MODULES} points to {path!r}, outside" in error_of(folder)
+    assert f"{folder / MODULES} names {path!r}, which is outside" in error_of(folder)
 
 
 @pytest.mark.parametrize("name", [MODULES, FIRST, "config_sentence_transformers.json", POOLING])

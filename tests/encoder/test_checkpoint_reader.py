@@ -100,7 +100,7 @@ TYPES = [
             DENSE,
             "activation_function",
             f"torch.nn.{name}",
-            f"'torch.nn.{name}', which is not an activation",
+            f"'torch.nn.{name}', which is not an elementwise activation",
         )
         for name in ("Linear", "Module", "MSELoss", "GLU", "PReLU", "MultiheadAttention", "Flatten")
     ),
@@ -168,7 +168,7 @@ def test_types_of_tokens_that_the_model_does_not_know(copied):
     name = "bert.embeddings.token_type_embeddings.weight"
     save_file(tensors | {name: tensors[name][:1].clone()}, file, metadata={"format": "pt"})
     edit(folder / "config.json", lambda c: c.update(type_vocab_size=1))
-    assert f"the model in {folder} cannot encode a text: IndexError" in error_of(folder, score)
+    assert f"the model in {folder} cannot encode a pair: IndexError" in error_of(folder, score)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -281,7 +281,7 @@ def test_unused_tensors_are_a_warning(copied):
     folder = copied()
     edit(folder / "config.json", lambda c: c.update(num_hidden_layers=1))
     with pytest.warns(
-        CheckpointWarning, match=r"16 tensors .* no place in the BertModel .*layer.1"
+        CheckpointWarning, match=r"16 tensors .* are not used, because the BertModel .*layer.1"
     ):
         embed(folder)
 

@@ -130,7 +130,7 @@ def test_an_overflow_is_an_error(own_folder):
     save_file(weights, own_folder / "model.safetensors", metadata={"format": "pt"})
     assert np.isfinite(load_encoder(own_folder, device="cpu").encode(TEXTS).vectors).all()
     half = load_encoder(own_folder, device="cpu", dtype="float16")
-    with pytest.raises(FloatingPointError, match=r"dtype='float16' cannot hold .* 'bfloat16'"):
+    with pytest.raises(FloatingPointError, match=r"dtype='float16' cannot represent .* 'bfloat16'"):
         half.encode(TEXTS)
 
 
@@ -194,7 +194,7 @@ def test_out_of_memory_goes_on_with_smaller_packs(backbone, run_python, tmp_path
     folder = make_checkpoint(tmp_path, backbone)
     summary, message = run_python(OUT_OF_MEMORY, folder).stdout.splitlines()
     assert summary == "True {'RuntimeWarning'}"
-    assert re.search(r"out of memory.*batch_tokens=\d+\. Pass that to start with it", message)
+    assert re.search(r"Out of memory.*batch_tokens=\d+\. Pass that value to start with it", message)
 
 
 @pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])

@@ -15,7 +15,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from sk_sentemb import SentenceEmbedder, release_models
 from sk_sentemb.encoder import load_encoder, load_image_encoder
-from sk_sentemb.encoder.checkpoint.layout import fingerprint
+from sk_sentemb.encoder.checkpoint.layout import compute_fingerprint
 from sk_sentemb.encoder.model_files.names import DEFINING_FILES, matches_any
 from sk_sentemb.exceptions import CheckpointError, ModelChangedError
 from tests.helpers.checkpoints import (
@@ -84,16 +84,16 @@ def test_shards_outside_the_folder_are_refused(absolute, tmp_path):
     folder = make_checkpoint(tmp_path / "model")
     shard(folder, str(tmp_path / "w.safetensors") if absolute else "../w.safetensors")
     with pytest.raises(
-        CheckpointError, match=r"index.json names the file .*w.safetensors', outside"
+        CheckpointError, match=r"index.json names the file .*w.safetensors', which is outside"
     ):
         load_encoder(folder, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["spiece.spm", "any.tiktoken", "bpe.codes", "chat_template.jinja"])
 def test_a_file_that_a_tokenizer_may_read_counts(name, tmp_path):
-    before = fingerprint(make_checkpoint(tmp_path))
+    before = compute_fingerprint(make_checkpoint(tmp_path))
     (tmp_path / name).write_text("a")
-    assert fingerprint(tmp_path) != before
+    assert compute_fingerprint(tmp_path) != before
 
 
 def test_the_files_of_every_tokenizer_of_transformers_count():
@@ -109,7 +109,7 @@ def test_the_files_of_every_tokenizer_of_transformers_count():
 
 
 def test_files_that_nothing_reads_do_not_count(tmp_path):
-    before = fingerprint(make_checkpoint(tmp_path))
+    before = compute_fingerprint(make_checkpoint(tmp_path))
     for name in (
         *("README.md", ".gitattributes", "tf_model.h5", "optimizer.pt", "other.safetensors"),
         # What is in repositories, and some libraries download and others do not.
@@ -119,13 +119,13 @@ def test_files_that_nothing_reads_do_not_count(tmp_path):
     os.mkfifo(tmp_path / "notes")
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "config.json").write_text("{}")
-    assert fingerprint(tmp_path) == before
+    assert compute_fingerprint(tmp_path) == before
 
 
 def test_equal_files_are_one_model_wherever_they_are(tmp_path):
     folder = make_checkpoint(tmp_path / "a", dense={"out_features": 8})
     shutil.copytree(folder, tmp_path / "b")
-    assert fingerprint(folder) == fingerprint(tmp_path / "b")
+    assert compute_fingerprint(folder) == compute_fingerprint(tmp_path / "b")
 
 
 def text(folder):
@@ -160,18 +160,18 @@ def test_every_file_that_is_opened_counts(kind, tmp_path):
     for each in folders:  # names that other loaders know, to be opened or not
         (each / "README.md").write_text("a")
     release_models()
-    fingerprint(folder)  # so that files are not opened to be digested, but to be read
+    compute_fingerprint(folder)  # so that files are not opened to be digested, but to be read
     with opened_files(folders) as opened:
         read(folder)
     assert {".json", ".bin" if kind == "bin" else ".safetensors"} <= {f.suffix for f in opened}
     for file in sorted(opened):
-        content, before = file.read_bytes(), fingerprint(folder)
+        content, before = file.read_bytes(), compute_fingerprint(folder)
         shutil.copy(file, tmp_path / "kept")
         if file.suffix == ".safetensors":  # of the same size, so that it is not taken for damaged
             file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         else:
             file.write_bytes(content + b" ")
-        assert fingerprint(folder) != before, file
+        assert compute_fingerprint(folder) != before, file
         shutil.copy(tmp_path / "kept", file)
 
 

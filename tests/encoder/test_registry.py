@@ -39,7 +39,7 @@ def folder(tmp_path):
 def n_read(caplog):
     """Count the models that were read from their files."""
     caplog.set_level(logging.INFO, "sk_sentemb.encoder.registry")
-    return lambda: sum("reading the model" in record.message for record in caplog.records)
+    return lambda: sum("loading the model" in record.message for record in caplog.records)
 
 
 def nobody_holds(reference):
@@ -117,7 +117,7 @@ def test_release_models_forgets_what_nobody_uses(folder, n_read):
 
 
 def test_the_latest_two_models_stay_however_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_LATEST_BYTES", 0)
+    monkeypatch.setattr(registry, "_RECENT_BYTES", 0)
     folders = [make_checkpoint(tmp_path / str(i), seed=next(_seeds)) for i in range(3)]
     weights = [weakref.ref(load_encoder(folder, device="cpu")) for folder in folders[:2]]
     load_encoder(folders[0], device="cpu")  # again the latest
@@ -130,7 +130,7 @@ def test_more_models_stay_while_they_have_room(tmp_path, monkeypatch):
     release_models()
     folders = [make_checkpoint(tmp_path / str(i), seed=next(_seeds)) for i in range(4)]
     n_bytes = load_encoder(folders[0], device="cpu").n_bytes
-    monkeypatch.setattr(registry, "_LATEST_BYTES", 3 * n_bytes)
+    monkeypatch.setattr(registry, "_RECENT_BYTES", 3 * n_bytes)
     weights = [weakref.ref(load_encoder(folder, device="cpu")) for folder in folders]
     assert [nobody_holds(weight) for weight in weights] == [True, False, False, False]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.encoder.checkpoint.layout import fingerprint
+from sk_sentemb.encoder.checkpoint.layout import compute_fingerprint
 from sk_sentemb.encoder.model_files.atomic_folder import MANIFEST, new_folder
 from tests.helpers.checkpoints import contents, make_checkpoint, make_static_checkpoint
 from tests.helpers.tiny_models import OTHER, TINY
@@ -202,10 +202,10 @@ def test_links_to_files_are_replaced_and_not_followed(embedder, tmp_path):
 
 def test_a_folder_of_something_else_is_an_error(embedder, tmp_path):
     write(tmp_path / "node", {"modules.json": "{}", "config.json": "precious"})
-    with pytest.raises(FileExistsError, match="which are not of a checkpoint"):
+    with pytest.raises(FileExistsError, match="which do not belong to a checkpoint"):
         embedder.save_pretrained(tmp_path / "node")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(FileExistsError, match="is a link to nowhere"):
+    with pytest.raises(FileExistsError, match="is a broken link"):
         embedder.save_pretrained(tmp_path / "link")
     folder = make_checkpoint(tmp_path / "model", seed=3)
     (folder / "tokenizer.json").unlink()
@@ -264,7 +264,7 @@ def test_simultaneous_saves_leave_one_of_the_models(tmp_path):
     embedders = [SentenceEmbedder(model).fit(TEXTS) for model in (TINY, wide)]
     for n, embedder in enumerate(embedders):
         embedder.save_pretrained(tmp_path / str(n))
-    whole = {fingerprint(tmp_path / "0"), fingerprint(tmp_path / "1")}
+    whole = {compute_fingerprint(tmp_path / "0"), compute_fingerprint(tmp_path / "1")}
     for attempt in range(10):
         folder, together = tmp_path / f"both{attempt}", Barrier(2, timeout=60)
 
@@ -275,7 +275,7 @@ def test_simultaneous_saves_leave_one_of_the_models(tmp_path):
 
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(save, embedders))
-        assert fingerprint(folder) in whole
+        assert compute_fingerprint(folder) in whole
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 

@@ -12,7 +12,11 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from sk_sentemb.encoder.packing.packs import make_packs
-from sk_sentemb.encoder.tokenization.tokenizer import TextTokenizer, _windows, fast_tokenizer
+from sk_sentemb.encoder.tokenization.tokenizer import (
+    TextTokenizer,
+    _split_into_windows,
+    make_text_tokenizer,
+)
 from sk_sentemb.exceptions import TextTooLongError
 from tests.helpers.checkpoints import make_tokenizer
 
@@ -48,7 +52,7 @@ def both(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     make_tokenizer(request.param, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return tokenizer, fast_tokenizer(AutoTokenizer.from_pretrained(folder), lowercase=False)
+    return tokenizer, make_text_tokenizer(AutoTokenizer.from_pretrained(folder), lowercase=False)
 
 
 def tokenize(tokenizer, texts, *, prompt="", max_length=None, long_text="truncate"):
@@ -116,7 +120,7 @@ def test_texts_of_a_call_do_not_change_each_other(both):
     assert found.text_of.tolist() == [0, 1, 2, 3, 4]
     order = np.array([4, 2, 0])
     expected = np.concatenate([alone[row].ids for row in order])
-    assert found.of(order)[0].tolist() == expected.tolist()
+    assert found.select(order)[0].tolist() == expected.tolist()
 
 
 def test_prompt_length_counts_what_stands_before_the_text(both):
@@ -143,7 +147,7 @@ def test_a_long_text_may_keep_its_end(tmp_path):
     reference.truncation_side = "left"
     text = "the ferry passed the pier and the gulls " * 50
     expected = reference(text, truncation=True, max_length=16)["input_ids"]
-    found = tokenize(fast_tokenizer(reference, lowercase=False), [text], max_length=16)
+    found = tokenize(make_text_tokenizer(reference, lowercase=False), [text], max_length=16)
     assert found.ids.tolist() == expected
 
 
@@ -185,7 +189,7 @@ def test_long_pairs_may_keep_their_ends(max_length, tmp_path):
     reference.truncation_side = "left"
     # One of its own, because transformers changes the backend that the two would share.
     again = AutoTokenizer.from_pretrained(tmp_path, truncation_side="left")
-    both = reference, fast_tokenizer(again, lowercase=False)
+    both = reference, make_text_tokenizer(again, lowercase=False)
     texts = ["", "the ferry", "the pier passed the ferry " * 9, "Nobody remembers " * 8]
     assert_same_pairs(both, [(first, second) for first in texts for second in texts], max_length)
 
@@ -223,12 +227,12 @@ def test_templates_of_pairs(pair, ids, types):
 def test_templates_that_swap_or_repeat_a_text_are_refused(pair):
     tokenizer = TextTokenizer(tokenizer_with(single="<s> $A", pair=pair))
     assert tokenize(tokenizer, ["the ferry"]).ids.tolist() == [1, 6, 7]
-    with pytest.raises(ValueError, match="does not keep each text in one piece and in its place"):
+    with pytest.raises(ValueError, match="does not keep each text in one piece and in order"):
         tokenize(tokenizer, [("the", "ferry")])
 
 
 def test_templates_that_repeat_the_only_text_are_refused():
-    with pytest.raises(ValueError, match="does not keep each text in one piece and in its place"):
+    with pytest.raises(ValueError, match="does not keep each text in one piece and in order"):
         TextTokenizer(tokenizer_with(single="$A <sep> $A", pair="$A $B"))
     with pytest.raises(ValueError, match=r"gives the tokens of 'text' the types \[0, 2\]"):
         TextTokenizer(tokenizer_with(single="$A <s>:2", pair="$A $B"))
@@ -247,11 +251,11 @@ def test_a_tokenizer_that_knows_no_word_of_the_samples():
 @pytest.mark.parametrize("kind", ["bert", "albert", "roberta"])
 def test_a_pair_needs_room_for_both_texts(kind, tmp_path):
     make_tokenizer(kind, tmp_path)
-    tokenizer = fast_tokenizer(AutoTokenizer.from_pretrained(tmp_path), lowercase=False)
+    tokenizer = make_text_tokenizer(AutoTokenizer.from_pretrained(tmp_path), lowercase=False)
     pairs, n = [("the ferry passed", "the pier")], 4 if kind == "roberta" else 3
     n_prompt = len(tokenize(tokenizer, ["the "]).ids) - 2
     least = n + n_prompt + 2
-    with pytest.raises(ValueError, match=rf"no room .* beside {n} special and .* least {least}\."):
+    with pytest.raises(ValueError, match=rf"no room .* after {n} special and .* least {least}\."):
         tokenize(tokenizer, pairs, prompt="the ", max_length=least - 1)
     assert tokenize(tokenizer, pairs, prompt="the ", max_length=least).lengths == [least]
 
@@ -260,9 +264,9 @@ MEMORY_OF_LONG_TEXTS = """
 import resource, sys
 from pathlib import Path
 from transformers import AutoTokenizer
-from sk_sentemb.encoder.tokenization.tokenizer import fast_tokenizer
+from sk_sentemb.encoder.tokenization.tokenizer import make_text_tokenizer
 
-tokenizer = fast_tokenizer(AutoTokenizer.from_pretrained(sys.argv[1]), lowercase=False)
+tokenizer = make_text_tokenizer(AutoTokenizer.from_pretrained(sys.argv[1]), lowercase=False)
 texts = ["the ferry passed the pier. " * 400_000, "東京!" * 3_000_000, "a.b" * 3_500_000]
 def run(texts):
     tokenizer(texts, prompt="", max_length=256, long_text="truncate")
@@ -281,7 +285,7 @@ def test_ten_megabytes_cost_no_more_than_their_first_tokens(minilm_folder, run_p
 @given(n_prompt=st.integers(0, 5), size=st.integers(1, 40), n_more=st.integers(1, 500))
 def test_windows_are_equally_long_overlap_and_cover_the_text(n_prompt, size, n_more):
     prompt, body = [-1] * n_prompt, list(range(size + n_more))
-    windows = np.array(_windows(prompt + body, n_prompt, n_prompt + size))
+    windows = np.array(_split_into_windows(prompt + body, n_prompt, n_prompt + size))
     assert windows.shape[1] == n_prompt + size
     assert (windows[:, :n_prompt] == -1).all()
     bodies = windows[:, n_prompt:]
@@ -304,11 +308,11 @@ def test_chunks_have_prompt_and_special_tokens(both):
     assert (found.lengths[found.text_of == 1] == 32).all()
     assert not found.truncated.any()
     whole = reference("query: " + text)["input_ids"]
-    n_suffix = tokenizer.n_special - whole.index(
+    n_suffix = tokenizer.count_special_tokens(1) - whole.index(
         reference("query: ", add_special_tokens=False)["input_ids"][0]
     )
     for window in np.flatnonzero(found.text_of == 1):
-        ids = found.of(np.array([window]))[0].tolist()
+        ids = found.select(np.array([window]))[0].tolist()
         assert ids[: found.prompt_length] == whole[: found.prompt_length]
         assert ids[len(ids) - n_suffix :] == whole[len(whole) - n_suffix :]
 

@@ -274,7 +274,7 @@ def test_a_frame_of_one_column_with_few_words_is_texts():
         (TEXTS, {"activation": "sine"}, ValueError, "'activation' parameter"),
         (TEXTS, {"dropout": 1.0}, ValueError, "'dropout' parameter"),
         (TEXTS, {"missing": "zero"}, ValueError, "'missing' parameter"),
-        (TEXTS, {"model": TINY / "nowhere"}, ModelNotFoundError, "there is no folder"),
+        (TEXTS, {"model": TINY / "nowhere"}, ModelNotFoundError, "looks like a path"),
         ([*TEXTS[:-1], None], {"missing": "error"}, ValueError, "row 23, column 0 of X has no"),
         (TEXTS, {"max_length": 5, "long_text": "error"}, ValueError, "row 0 of X has more than 5"),
     ],

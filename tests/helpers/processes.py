@@ -33,7 +33,7 @@ def models_read(folder, fingerprint):
     lines = {log.stem: log.read_text().splitlines() for log in folder.glob("*.log")}
     n_read = Counter()
     for process, said in lines.items():
-        n_read[int(process)] = sum(f"reading the model {fingerprint}" in line for line in said)
+        n_read[int(process)] = sum(f"loading the model {fingerprint}" in line for line in said)
     return +n_read
 
 

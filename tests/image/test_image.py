@@ -63,9 +63,9 @@ def passes(monkeypatch):
     """Record how many images each forward pass has."""
     sizes, forward = [], ImageEncoder._forward
 
-    def counting(self, batch):
-        sizes.append(len(batch))
-        return forward(self, batch)
+    def counting(self, pixels, pack):
+        sizes.append(len(pack.rows))
+        return forward(self, pixels, pack)
 
     monkeypatch.setattr(ImageEncoder, "_forward", counting)
     return sizes
@@ -544,7 +544,7 @@ def test_texts_and_images_of_one_clip_have_one_cache(paths):
     images, texts = ImageEmbedder(TINY_CLIP), SentenceEmbedder(TINY_CLIP)
     vectors = images.fit_transform(paths)
     assert texts.fit_transform(["a", "b"]).shape == (2, PROJECTED)
-    assert texts.encoder_.towers is images.encoder_.towers
+    assert texts.encoder_.shared_model is images.encoder_.shared_model
     assert texts.fingerprint_ == images.fingerprint_
     np.testing.assert_array_equal(images.transform(paths), vectors)
 
@@ -688,7 +688,7 @@ def test_grid_search_over_models_embeds_each_image_once_a_model(paths, passes):
         which = [params["embedder__model"] == model for params in found["params"]]
         alone = expected_rows(PICTURES, model)[:3].mean()
         np.testing.assert_allclose(found["split0_test_score"][which], alone, rtol=0, atol=1e-6)
-    with pytest.raises(OSError, match="there is no folder"):
+    with pytest.raises(OSError, match="looks like a path"):
         ImageEmbedder(TINY_CLIP / "nowhere").fit(paths)
 
 

@@ -1,4 +1,4 @@
-"""Whether the parts of a checkpoint fit together, checked when it is loaded, not at the first text."""
+"""Check that the parts of a checkpoint fit together, when it is loaded and not at the first text."""
 
 from pathlib import Path
 from typing import Any
@@ -8,18 +8,21 @@ from transformers import PreTrainedTokenizerBase
 from ...exceptions import CheckpointError
 from ..errors import wrap_errors
 from ..model_files import Fields
+from ..modules import SequenceHead
 from ..packing import Backbone, StaticBackbone
 from ..text_encoder import Encoder
 from ..tokenization import TextTokenizer
 
-# A word, and characters that hardly any vocabulary has.
+# A word, and characters that few vocabularies contain.
 _SAMPLE = "a harbour \U0001f642 \ue000"
+
+_MISMATCH = "Its modules, tokenizer and weights do not fit together: fetch the model again."
 
 
 def check_token_ids(
     tokenizer: TextTokenizer, backbone: Backbone | StaticBackbone, folder: Path
 ) -> None:
-    """Make sure that the model has an embedding for every token that the tokenizer can give."""
+    """Check that the model has an embedding for every token id of the tokenizer."""
     if isinstance(backbone, StaticBackbone):
         table: Any = backbone.embedding
     else:
@@ -30,7 +33,7 @@ def check_token_ids(
             f"the tokenizer in {folder} has token ids up to {highest}, but the weights have embeddings "
             f"for the ids below {n_rows} only. If tokens were added, call "
             "model.resize_token_embeddings(len(tokenizer)) and save both again; otherwise the files "
-            "are of two models: fetch the model again."
+            "belong to two models: fetch the model again."
         )
 
 
@@ -40,9 +43,9 @@ def read_max_length(
     saved: PreTrainedTokenizerBase | None,
     backbone: Backbone | StaticBackbone,
     *,
-    pairs: bool,
+    n_texts: int,
 ) -> int | None:
-    """Return the most tokens of a text that are read, which must leave room for one of its own."""
+    """Return the token limit of a checkpoint, which must exceed the number of special tokens."""
     asked = settings.size("max_seq_length", default=None)
     name = f"max_seq_length in {settings.file}"
     if asked is None:
@@ -52,12 +55,12 @@ def read_max_length(
         raise CheckpointError(f"{name} is {asked!r}, but it must be a number of tokens.")
     positions = "max_position_embeddings in " + str(settings.file.parent / "config.json")
     limits = [(backbone.max_length, positions), (asked, name)]
-    # transformers says "no limit" with a number beyond any text.
+    # transformers stores "no limit" as a huge number.
     known = [(int(limit), said) for limit, said in limits if limit is not None and limit < 10**9]
     if not known:
         return None
     shortest, said = min(known)
-    least = tokenizer.count_special_tokens(2 if pairs else 1) + (2 if pairs else 1)
+    least = tokenizer.count_special_tokens(n_texts) + n_texts
     if shortest < least:
         raise CheckpointError(
             f"{said} allows {shortest} tokens, but the special tokens and one token of each text are "
@@ -68,22 +71,22 @@ def read_max_length(
 
 def check_encoding(encoder: Encoder, folder: Path) -> None:
     """Encode a text, or a pair, through all modules."""
-    text: Any = _SAMPLE if encoder.head is None else (_SAMPLE, _SAMPLE)
-    labels = ["embedding"]
-    mismatch = (
-        "Its modules, its tokenizer and its weights do not fit together: fetch the model again."
-    )
-    with wrap_errors(f"the model in {folder} cannot encode a text", mismatch):
+    text: Any = _SAMPLE if encoder.texts_per_input == 1 else (_SAMPLE,) * encoder.texts_per_input
+    with wrap_errors(f"the model in {folder} cannot encode a {encoder.input_noun}", _MISMATCH):
         try:
             encoder.encode([text])
-            labels = encoder.head.labels if encoder.head is not None else labels
         except FloatingPointError as error:
-            if encoder.dtype != "float32":
-                return  # another dtype may hold the values; if not, transform raises
-            raise CheckpointError(
-                f"the model in {folder} computes values that are not finite, though its weights are. "
-                "Its config.json is of another model: fetch the model again."
-            ) from error
+            if encoder.dtype == "float32":  # otherwise another dtype may represent the values
+                raise CheckpointError(
+                    f"the model in {folder} computes values that are not finite, though its weights "
+                    "are. Its config.json belongs to another model: fetch the model again."
+                ) from error
+
+
+def check_labels(head: SequenceHead, folder: Path) -> None:
+    """Check that the logits of a head have names."""
+    with wrap_errors(f"the model in {folder} has no labels", _MISMATCH):
+        labels = head.labels
     if not labels or not all(isinstance(label, str) for label in labels):
         raise CheckpointError(
             f"{folder / 'config.json'} names the labels {labels!r:.80}, but a model that scores pairs "

@@ -1,4 +1,4 @@
-"""From a model's name to the folder that holds it: a path, an installed package, a cache, the hub."""
+"""From the name of a model to its folder: a path, an installed package, a cache, or the hub."""
 
 import os
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
 @dataclass(frozen=True)
 class _Package:
-    """An installable package that carries a model's official weights."""
+    """A package that contains the official weights of a model."""
 
     module: str
     folder: str
@@ -36,67 +36,68 @@ _PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": _MINILM}
 
 
 def resolve_model(name: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """Find the folder that holds a model.
+    """Find the folder of a model, and download it if necessary.
 
-    Looks, in this order, for a folder of that name, for an installed package that carries the
-    weights, in the Hugging Face cache, and on the Hugging Face hub. A cached snapshot is used as it
-    is, without asking the hub for a newer one; ``revision`` pins the one that is meant.
+    The search looks for a folder of that name, an installed package that contains the weights, a
+    snapshot in the Hugging Face cache, and the model on the Hugging Face hub, in this order. A cached
+    snapshot is used without asking the hub for a newer one; pass ``revision`` to pin a version.
 
     Parameters
     ----------
     name : str or path-like
-        A folder, or a hub id such as ``"sentence-transformers/all-MiniLM-L6-v2"``. A name without a
-        slash is looked for among the sentence-transformers models first.
+        A folder, or the name of a model on the hub, such as
+        ``"sentence-transformers/all-MiniLM-L6-v2"``. A name without a slash is first looked up among
+        the models of sentence-transformers.
     revision : str, default=None
-        A branch, tag or commit of the hub's repository.
+        A branch, tag or commit of the repository on the hub.
 
     Returns
     -------
     pathlib.Path
-        A folder that exists.
+        An existing folder.
 
     Raises
     ------
     ModelNotFoundError
-        If no place has it. The message lists where it looked and how to work offline.
+        If the model is not found. The message lists the places and explains how to work offline.
     ValueError
-        If there is a revision and ``name`` is a folder.
+        If ``revision`` is given and ``name`` is a folder.
     """
     if not str(name):
         raise ModelNotFoundError(
-            "model='' names none. Pass a folder, or a model's name on the hub."
+            "model must not be an empty string. Pass a folder, or the name of a model on the hub."
         )
-    # Unlike Path.expanduser, leaves the name of an unknown user as it is.
+    # Unlike Path.expanduser, this keeps the name of an unknown user.
     folder = Path(os.path.expanduser(name))
     if folder.is_dir():
         if revision is not None:
             raise ValueError(
                 f"revision={revision!r} has no effect on a folder, and model={str(name)!r} is one: "
-                f"{folder.absolute()}. Pass revision=None, or the model's name on the hub."
+                f"{folder.absolute()}. Pass revision=None, or the name of the model on the hub."
             )
         return folder.resolve()
-    if isinstance(name, os.PathLike) or _reads_as_path(str(name)):
+    if isinstance(name, os.PathLike) or _looks_like_path(str(name)):
         raise ModelNotFoundError(
-            f"model={str(name)!r} reads as a path, and there is no folder {folder.absolute()}."
+            f"model={str(name)!r} looks like a path, but the folder {folder.absolute()} does not exist."
         )
-    looked_at = [f"the folder {folder.absolute()}"]
+    searched = [f"the folder {folder.absolute()}"]
     for repo_id in _repo_ids(str(name)):
-        found = _from_package(repo_id, revision, looked_at) or _from_hub(
-            repo_id, revision, looked_at
+        found = _find_package(repo_id, revision, searched) or _find_on_hub(
+            repo_id, revision, searched
         )
         if found is not None:
             return found
     raise ModelNotFoundError(
-        f"model={str(name)!r} was not found. Looked at:\n"
-        + "".join(f"  - {place}\n" for place in looked_at)
-        + "To work offline, pass a folder that holds the checkpoint, fill the Hugging Face cache "
-        "on a machine with a network (`hf download <model>`) and copy it, or, for "
+        f"model={str(name)!r} was not found. Searched:\n"
+        + "".join(f"  - {place}\n" for place in searched)
+        + "To work offline, pass the folder of a checkpoint, fill the Hugging Face cache on a machine "
+        "with a network (`hf download <model>`) and copy it, or, for "
         f"all-MiniLM-L6-v2, `{_MINILM.install}`. A private or gated model needs a token: run "
         "`hf auth login`, or set HF_TOKEN."
     )
 
 
-def _reads_as_path(name: str) -> bool:
+def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "~", "/")) or "\\" in name or name.count("/") > 1
 
 
@@ -104,16 +105,18 @@ def _repo_ids(name: str) -> list[str]:
     return [name] if "/" in name else [f"sentence-transformers/{name}", name]
 
 
-def _from_package(repo_id: str, revision: str | None, looked_at: list[str]) -> Path | None:
+def _find_package(repo_id: str, revision: str | None, searched: list[str]) -> Path | None:
     package = _PACKAGES.get(repo_id)
     if package is None:
         return None
     if revision is not None:
-        looked_at.append(f"not the package {package.module}: it cannot tell revision={revision!r}")
+        searched.append(
+            f"not the package {package.module}: it does not support revision={revision!r}"
+        )
         return None
     spec = find_spec(package.module)
     if spec is None or spec.origin is None:
-        looked_at.append(f"the package {package.module}, which is not installed")
+        searched.append(f"the package {package.module}, which is not installed")
         return None
     folder = Path(spec.origin).parent / package.folder
     weights = folder / "model.safetensors"
@@ -127,9 +130,9 @@ def _from_package(repo_id: str, revision: str | None, looked_at: list[str]) -> P
     return folder
 
 
-def _from_hub(repo_id: str, revision: str | None, looked_at: list[str]) -> Path | None:
-    # Imported here because it takes longer to import than to find a folder. HTTPError is that of
-    # the client that huggingface_hub uses, which depends on its version.
+def _find_on_hub(repo_id: str, revision: str | None, searched: list[str]) -> Path | None:
+    # Imported here, because that takes longer than finding a folder. HTTPError is that of the client of
+    # huggingface_hub, which depends on its version.
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError, HTTPError
 
@@ -138,31 +141,29 @@ def _from_hub(repo_id: str, revision: str | None, looked_at: list[str]) -> Path 
         folder = _snapshot(repo_id, revision, _ALL_FILES, offline=True)
         if _is_model(folder, repo_id, revision):
             return folder
-        looked_at.append(f"{folder}, an unfinished download")
+        searched.append(f"{folder}, an unfinished download")
     except HFValidationError as error:
-        looked_at.append(f"{at}, which is no repository name: {_first_line(error)}")
+        searched.append(f"{at}, which is not a repository name: {_first_line(error)}")
         return None
     except OSError as error:
         unfinished = getattr(error, "snapshot_path", None)
-        looked_at.append(
+        searched.append(
             f"{unfinished}, an unfinished download"
             if unfinished
             else f"{at} in the Hugging Face cache {constants.HF_HUB_CACHE}"
         )
     if constants.HF_HUB_OFFLINE:
-        looked_at.append(f"not the hub for {at}: offline mode is on (HF_HUB_OFFLINE)")
+        searched.append(f"not the hub for {at}: offline mode is on (HF_HUB_OFFLINE)")
     else:
         try:
             folder = _snapshot(repo_id, revision, _ALL_FILES, offline=False)
             if _is_model(folder, repo_id, revision):
                 return folder
-            looked_at.append(
-                f"{at} on the hub {constants.ENDPOINT}, which has no weights for torch"
-            )
+            searched.append(f"{at} on the hub {constants.ENDPOINT}, which has no weights for torch")
         except (HTTPError, OSError) as error:
-            looked_at.append(f"{at} on the hub {constants.ENDPOINT}: {_first_line(error)}")
+            searched.append(f"{at} on the hub {constants.ENDPOINT}: {_first_line(error)}")
     try:
-        # Other libraries leave out files that nobody reads.
+        # Other libraries do not download files that are not used.
         folder = _snapshot(repo_id, revision, _DECISIVE_FILES, offline=True)
     except OSError:
         return None
@@ -172,7 +173,7 @@ def _from_hub(repo_id: str, revision: str | None, looked_at: list[str]) -> Path 
 
 
 def _snapshot(repo_id: str, revision: str | None, patterns: list[str], *, offline: bool) -> Path:
-    """Return the snapshot with its files of these patterns; offline, it must be in the cache."""
+    """Return a snapshot with the files of some patterns; offline, it must be in the cache."""
     from huggingface_hub import snapshot_download
 
     def download(allowed: list[str], ignored: list[str]) -> Path:
@@ -187,16 +188,14 @@ def _snapshot(repo_id: str, revision: str | None, patterns: list[str], *, offlin
         )
 
     folder = download(patterns, [])
-    # Pickled weights, but not for modules that have safetensors.
+    # Pickled weights only for modules without safetensors.
     safe = {file.parent.relative_to(folder) for file in folder.rglob("*.safetensors")}
     return download([*patterns, *_PICKLED], [(path / _PICKLED[0]).as_posix() for path in safe])
 
 
 def _is_model(folder: Path, repo_id: str, revision: str | None) -> bool:
-    """Say whether a snapshot has weights, and modules.json unless its repository has none.
-
-    transformers caches a backbone's files alone, which would pass for a plain checkpoint.
-    """
+    """Return whether a snapshot has weights, and modules.json unless its repository lacks it."""
+    # transformers caches only the files of the backbone, which look like a plain checkpoint.
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
@@ -205,7 +204,7 @@ def _is_model(folder: Path, repo_id: str, revision: str | None) -> bool:
     if (folder / "modules.json").is_file():
         return True
     try:
-        # Where the repository's files are known, a snapshot without one of them is not returned.
+        # If the files of the repository are known, a snapshot is only returned with all of them.
         get_cached_repo_tree(repo_id, revision=revision)
     except CachedRepoTreeNotFoundError:
         return False
@@ -213,11 +212,9 @@ def _is_model(folder: Path, repo_id: str, revision: str | None) -> bool:
 
 
 def _is_plain_model(folder: Path, repo_id: str, revision: str | None) -> bool:
-    """Say whether a snapshot whose repository is not known has all of a transformers checkpoint.
-
-    transformers, older releases of huggingface_hub and copies by hand leave no list of a repository's
-    files. Then it is unknown whether there is a modules.json among them.
-    """
+    """Return whether a snapshot is complete as a checkpoint of transformers."""
+    # transformers, older releases of huggingface_hub and manual copies leave no list of the files of a
+    # repository, so it is unknown whether modules.json is among them.
     from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
 
     inputs = (*VOCABULARY_FILES, "*processor_config.json")
@@ -228,16 +225,16 @@ def _is_plain_model(folder: Path, repo_id: str, revision: str | None) -> bool:
         )
     except CheckpointError:  # a shard is missing
         return False
-    # All repositories there have a modules.json.
+    # All of these repositories have a modules.json.
     if not complete or repo_id.startswith("sentence-transformers/"):
         return False
     found = try_to_load_from_cache(repo_id, "modules.json", revision=revision)
     if found is not _CACHED_NO_EXIST:
         warn(
-            f"{folder} in the Hugging Face cache has no modules.json, and no record says whether "
-            f"{repo_id} has one: it is read as a plain transformers checkpoint, with mean pooling. If "
-            f"it is a model of sentence-transformers, fetch all of it with `hf download {repo_id}`; "
-            "otherwise that, or passing the folder, ends this warning.",
+            f"{folder} in the Hugging Face cache has no modules.json, and it is unknown whether "
+            f"{repo_id} has one: it is loaded as a plain transformers checkpoint, with mean pooling. If "
+            f"it is a model of sentence-transformers, run `hf download {repo_id}`. Otherwise that, or "
+            "passing the folder, silences this warning.",
             CheckpointWarning,
         )
     return True

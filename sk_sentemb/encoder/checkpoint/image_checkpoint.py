@@ -1,82 +1,90 @@
-"""A folder in the transformers or the sentence-transformers format, read into an ImageEncoder."""
+"""Load an image encoder from a folder in the format of transformers or sentence-transformers."""
 
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoModel, CLIPVisionModelWithProjection, PreTrainedModel
 
 from ...exceptions import CheckpointError
+from .._base import Source
 from ..errors import is_out_of_memory, wrap_errors, wrap_loading_errors
-from ..fork_safety import ForkSafeLock
 from ..image_encoder import ImageEncoder
+from ..isolation import ForkSafeLock
 from ..model_files import Fields
-from ..modules import MODULES, ImageStates, Pooler, Pooling, states_of_a_blank, tower_of
-from ..text_encoder import Source
+from ..modules import MODULES, ImageStates, Pooler, Pooling, probe_image_model
 from ..transformers_logging import silence_transformers
-from .clip import projection_to_dense
+from .clip import load_clip, projection_to_dense
 from .layout import (
     TEXTS_TASK,
     Entry,
-    fingerprint,
+    compute_fingerprint,
     read_entries,
     read_entry_config,
     read_settings,
-    warn_of_unlisted_modules,
+    warn_unlisted_modules,
 )
-from .model_config import read_config
-from .text_checkpoint import read_towers
-from .transformers_models import check_none_missing, placed, read_model
+from .model_config import load_config
+from .transformers_models import check_none_missing, load_model, move_to_device
 
-# Models of images and texts whose images are read by a part of them that transformers loads alone.
+# Models of images and texts whose image model transformers loads on its own.
 _PARTS = ("siglip", "siglip2")
 
 # An image of that many pixels a side has 800 MB in float32.
 _MAX_PIXELS = 8192
 
 
-def read_image_encoder(
+def load_image_checkpoint(
     folder: Path, device: torch.device, dtype: torch.dtype, source: Source | None = None
 ) -> ImageEncoder:
-    """Load a checkpoint of a model that reads images."""
+    """Load a checkpoint that embeds images."""
     require_pillow()
     first, *rest = read_entries(folder)
     if first.kind == "StaticEmbedding":
-        raise CheckpointError(f"the model in {folder} is a table of token vectors: no images.")
+        raise CheckpointError(
+            f"the model in {folder} is a static embedding model of texts, which cannot read images."
+        )
     settings = read_settings(first.folder, TEXTS_TASK)
-    towers = read_towers(first, device, dtype)
-    model = towers.model if towers else _read_model(first, device, dtype)
-    processor = read_processor(first.folder)
-    states = _try_out(model, processor, first.folder)
-    followers = [MODULES[entry.kind].read(entry.folder) for entry in rest]
-    modules = [*_what_it_is_made_for(model, states, settings, followers, folder), *followers]
-    modules = [module.to(device).eval().requires_grad_(False) for module in modules]
+    clip = load_clip(first, device, dtype)
+    model = clip.model if clip else _load_model(first, device, dtype)
+    projection = getattr(model, "visual_projection", None)
+    # The image model of a CLIP, whose output is projected.
+    vision_model: Any = model if projection is None else model.vision_model
+    projection = None if projection is None else projection_to_dense(projection).to(device)
+    processor = load_image_processor(first.folder)
+    states = _probe(vision_model, processor, first.folder)
+    followers = [MODULES[entry.kind].load(entry.folder) for entry in rest]
+    default = _default_modules(vision_model, projection, states, settings, followers, folder)
+    modules = [m.to(device).eval().requires_grad_(False) for m in (*default, *followers)]
     _check_followers(modules, states, folder, dtype)
-    warn_of_unlisted_modules(folder)
+    warn_unlisted_modules(folder)
     config = read_entry_config(folder)
     return ImageEncoder(
         processor=processor,
         model=model,
+        vision_model=vision_model,
+        projection=projection,
         modules=tuple(modules),
         n_patches=len(states.hidden),
-        fingerprint=fingerprint(folder),
+        fingerprint=compute_fingerprint(folder),
         truncate_dim=config.size("truncate_dim", default=None),
         source=source,
-        towers=towers,
-        lock=towers.lock if towers else ForkSafeLock(),
+        shared_model=clip,
+        lock=clip.lock if clip else ForkSafeLock(),
     )
 
 
 def require_pillow() -> None:
-    """Raise if images cannot be read here, and say what to install."""
+    """Raise an error that names the extra if Pillow is not installed."""
     if find_spec("PIL") is None:
         raise ImportError('images need Pillow: pip install "sk-sentemb[image]"')
 
 
-def read_processor(folder: Path) -> Any:
-    """Read what turns images into pixels."""
-    # Imported here: transformers has it only where Pillow is.
+def load_image_processor(folder: Path) -> Any:
+    """Load what turns images into pixels."""
+    # Imported here, because transformers has it only if Pillow is installed.
     from transformers import AutoImageProcessor
 
     if not any(folder.glob("*processor_config.json")):
@@ -93,7 +101,7 @@ def read_processor(folder: Path) -> Any:
 
 
 def _check_image_size(settings: dict[str, Any], folder: Path) -> None:
-    """Refuse image sizes beyond those of any model, before memory for an image is allocated."""
+    """Refuse image sizes above those of any model, before memory for an image is allocated."""
     for name in ("size", "crop_size"):
         for side, pixels in dict(settings.get(name) or {}).items():
             if isinstance(pixels, int) and pixels > _MAX_PIXELS:
@@ -103,8 +111,8 @@ def _check_image_size(settings: dict[str, Any], folder: Path) -> None:
                 )
 
 
-def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    folder, config = entry.folder, read_config(entry.folder)
+def _load_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    folder, config = entry.folder, load_config(entry.folder)
     kind: Any = AutoModel
     if "CLIPVisionModelWithProjection" in (config.architectures or ()):
         kind = CLIPVisionModelWithProjection
@@ -112,37 +120,36 @@ def _read_model(entry: Entry, device: torch.device, dtype: torch.dtype) -> PreTr
         config = config.vision_config
     elif hasattr(config, "vision_config"):
         raise CheckpointError(
-            f"the model in {folder} is of the kind {config.model_type!r}; of those that read images and "
-            f"texts, these are supported: {['clip', *_PARTS]}."
+            f"the model in {folder} is of the type {config.model_type!r}; supported models of images "
+            f"and texts are {['clip', *_PARTS]}."
         )
-    model, missing = read_model(kind, config, folder, dtype)
+    model, missing = load_model(kind, config, folder, dtype)
     if getattr(model, "main_input_name", None) != "pixel_values":
         raise CheckpointError(
             f"{type(model).__name__} in {folder} does not read images. Pass it to a SentenceEmbedder, "
             "or pass a model such as 'sentence-transformers/clip-ViT-B-32' here."
         )
-    # That of ViT is often not saved, and not read unless it is asked for.
+    # The pooler of ViT is often not saved, and only used on request.
     check_none_missing(model, [name for name in missing if "pooler" not in name], folder)
     if any("pooler" in name for name in missing):
         model.pooler = None  # type: ignore[assignment]  # its weights are random
-    placed(model, device)
+    move_to_device(model, device)
     if hasattr(model, "visual_projection"):
         model.visual_projection.float()
     return model
 
 
-def _try_out(model: PreTrainedModel, processor: Any, folder: Path) -> ImageStates:
-    with wrap_errors(
-        f"{type(model).__name__} in {folder} does not run as other models of images do"
-    ):
-        return states_of_a_blank(model, processor)
+def _probe(vision_model: nn.Module, processor: Any, folder: Path) -> ImageStates:
+    problem = f"{type(vision_model).__name__} in {folder} does not run like other models of images"
+    with wrap_errors(problem):
+        return probe_image_model(vision_model, processor)
 
 
 @torch.inference_mode()
 def _check_followers(
     modules: list[Any], states: ImageStates, folder: Path, dtype: torch.dtype
 ) -> None:
-    """Make sure that the modules take what the model gives, and that the embedding is finite."""
+    """Check that the modules fit the output of the model, and that the embedding is finite."""
     x: Any = states
     try:
         for module in modules:
@@ -151,28 +158,27 @@ def _check_followers(
         if is_out_of_memory(error):
             raise
         raise CheckpointError(
-            f"the modules in {folder} do not fit the model that they follow: {error} Fetch the model "
-            "again."
+            f"the modules in {folder} do not fit the output of the model: {error} Fetch the model again."
         ) from error
     if dtype == torch.float32 and not x.isfinite().all():
         raise CheckpointError(
             f"the model in {folder} computes values that are not finite, though its weights are. Its "
-            "configuration is of another model: fetch the model again."
+            "config.json belongs to another model: fetch the model again."
         )
 
 
-def _what_it_is_made_for(
-    model: PreTrainedModel,
+def _default_modules(
+    vision_model: nn.Module,
+    projection: nn.Module | None,
     states: ImageStates,
     settings: Fields,
     followers: list[Any],
     folder: Path,
 ) -> list[Any]:
-    """Return what comes before the modules that the folder has."""
+    """Return the modules between the model and those in the folder."""
     pools = [isinstance(module, Pooling) for module in followers]
     image = settings.object("modality_config").object("image")
     output = image.text("method_output_name", default=None)
-    projection = getattr(model, "visual_projection", None)
     if any(pools) and projection is None and output != "pooler_output":
         if pools != [True] + [False] * (len(pools) - 1):
             raise CheckpointError(
@@ -180,25 +186,27 @@ def _what_it_is_made_for(
             )
         if followers[0].dim != states.hidden.shape[1]:
             raise CheckpointError(
-                f"the Pooling in {folder} is for {followers[0].dim} dimensions, but gets "
-                f"{states.hidden.shape[1]}. Its config.json is of another model: fetch the model again."
+                f"the Pooling in {folder} expects {followers[0].dim} dimensions, but gets "
+                f"{states.hidden.shape[1]}. Its config.json belongs to another model: fetch the model "
+                "again."
             )
         return []
     if any(pools):
         raise CheckpointError(
-            f"{folder / 'modules.json'} pools what {type(model).__name__} has pooled already."
+            f"{folder / 'modules.json'} pools the output of {type(vision_model).__name__}, which is "
+            "pooled already."
         )
     if projection is not None:
-        return [_pooler(states, folder), projection_to_dense(projection)]
-    names = (name.rpartition(".")[2] for name, _ in tower_of(model).named_parameters())
+        return [_make_pooler(states, folder), projection]
+    names = (name.rpartition(".")[2] for name, _ in vision_model.named_parameters())
     if "cls_token" in names and output != "pooler_output":
         return [Pooling(states.hidden.shape[1], ["cls"])]
     if states.pooled is None and output != "pooler_output":
         return [Pooling(states.hidden.shape[1], ["mean"])]
-    return [_pooler(states, folder)]
+    return [_make_pooler(states, folder)]
 
 
-def _pooler(states: ImageStates, folder: Path) -> Pooler:
+def _make_pooler(states: ImageStates, folder: Path) -> Pooler:
     if states.pooled is None:
         raise CheckpointError(
             f"the weights in {folder} lack the pooler that the model needs. Fetch the model again."

@@ -1,4 +1,4 @@
-"""What a checkpoint's folder consists of: its modules, their settings, and what decides embeddings."""
+"""The folder of a checkpoint: its modules, their settings, and its fingerprint."""
 
 import hashlib
 import os
@@ -30,11 +30,11 @@ SETTINGS_FILES = [
 CONFIG = "config_sentence_transformers.json"
 ADAPTER = "adapter_config.json"
 
-# What a checkpoint of sentence-transformers calls a CLIP.
+# The module type of a CLIP in sentence-transformers.
 CLIP = "CLIPModel"
 _BACKBONES = ("Transformer", "StaticEmbedding", CLIP)
 
-# What sentence-transformers calls what embedders do, and cross-encoders.
+# The tasks of bi-encoders and cross-encoders in sentence-transformers.
 TEXTS_TASK, PAIRS_TASK = "feature-extraction", "sequence-classification"
 
 _KNOWN_PROCESSING = {"add_special_tokens", "padding", "return_tensors", "truncation"}
@@ -42,19 +42,16 @@ _KNOWN_PROCESSING = {"add_special_tokens", "padding", "return_tensors", "truncat
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of modules.json: the kind of a module and its folder."""
+    """A module in modules.json: its type and its folder."""
 
     kind: str
     folder: Path
 
 
-def fingerprint(folder: Path) -> str:
-    """Digest what makes a model what it is: weights, tokenizer, configuration.
-
-    It covers every file of the modules' folders that a loader may open, and the weights that are read,
-    so that no change of an embedding leaves it as it was. Other files do not count: it is the same
-    whichever library downloaded the model.
-    """
+def compute_fingerprint(folder: Path) -> str:
+    """Return a checksum of everything that determines the embeddings of a model."""
+    # It covers the weights and every other file that a loader may open. Other files do not count, so
+    # that it does not depend on the library that downloaded the model.
     digest = hashlib.sha256()
     for module_folder in dict.fromkeys([folder, *(entry.folder for entry in read_entries(folder))]):
         files = {*find_loaded_files(module_folder), *find_weight_files(module_folder)}
@@ -65,14 +62,14 @@ def fingerprint(folder: Path) -> str:
 
 
 def read_entries(folder: Path) -> list[Entry]:
-    """Read modules.json; without one, the folder is a plain transformers checkpoint."""
+    """Read modules.json; a folder without it is a checkpoint of transformers."""
     listing = folder / "modules.json"
     if not os.path.lexists(listing):
         _refuse_adapter(folder)
         if not os.path.lexists(folder / "config.json"):
             raise CheckpointError(
-                f"{folder} has neither modules.json nor config.json, so it holds no model that "
-                "sentence-transformers or transformers saved."
+                f"{folder} has neither modules.json nor config.json, so it does not hold a model of "
+                "sentence-transformers or transformers."
             )
         return [Entry("Transformer", folder)]
     entries = [_entry(line, folder) for line in read_json(listing, list)]
@@ -99,20 +96,20 @@ def _entry(line: Any, folder: Path) -> Entry:
     inside = (folder / path).resolve()
     if (path and not is_inside(path)) or not inside.is_relative_to(folder.resolve()):
         raise CheckpointError(
-            f"{listing} points to {path!r}, outside the checkpoint's folder. "
-            "That is refused: it could read any file."
+            f"{listing} names {path!r}, which is outside the folder of the checkpoint. That is refused, "
+            "because it could be any file."
         )
     return Entry(kind, folder / path)
 
 
 def _refuse_adapter(folder: Path) -> None:
-    """Refuse a peft adapter, whose embeddings depend on a base model elsewhere and on peft."""
+    """Refuse a peft adapter, which depends on a base model elsewhere."""
     file = folder / ADAPTER
     if os.path.lexists(file):
         base = read_fields(file).text("base_model_name_or_path", default="its base model")
         raise CheckpointError(
-            f"{folder} holds an adapter of peft ({ADAPTER}) for {base!r}, which is not read as it is. "
-            "Merge it into the base model and save the whole: load the base model with "
+            f"{folder} holds an adapter of peft ({ADAPTER}) for {base!r}, which cannot be loaded. "
+            "Merge it into the base model and save the result: load the base model with "
             "sentence_transformers or transformers, then "
             f"peft.PeftModel.from_pretrained(base_model, {str(folder)!r}).merge_and_unload() and "
             "save_pretrained of a new folder."
@@ -120,30 +117,29 @@ def _refuse_adapter(folder: Path) -> None:
 
 
 def find_unlisted_modules(folder: Path) -> list[str]:
-    """Return the folders of modules in a checkpoint without modules.json, which then are not read."""
+    """Return the module folders that are not loaded because modules.json is missing."""
     if (folder / "modules.json").exists():
         return []
     names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
     return sorted(n for n in names if re.fullmatch(rf"\d+_({'|'.join(MODULES)})", n))
 
 
-def warn_of_unlisted_modules(folder: Path) -> None:
-    """Say that modules are not read because the list of them is missing."""
+def warn_unlisted_modules(folder: Path) -> None:
+    """Warn of modules that are not loaded because modules.json is missing."""
     if lost := find_unlisted_modules(folder):
         warn(
-            f"{folder} has {', '.join(name + '/' for name in lost)} but no modules.json, which says "
-            "that they belong to the model: it is read as a plain transformers checkpoint, without "
-            "them. Fetch the model again, or remove these folders.",
+            f"{folder} has {', '.join(name + '/' for name in lost)} but no modules.json that lists "
+            "them: it is loaded as a plain transformers checkpoint, without them. Fetch the model "
+            "again, or remove these folders.",
             CheckpointWarning,
         )
 
 
 def read_settings(folder: Path, expected_task: str) -> Fields:
-    """Read sentence_bert_config.json, by any of its names; empty if there is none."""
+    """Read sentence_bert_config.json, by any of its names; empty if it is missing."""
     found = (folder / name for name in SETTINGS_FILES if (folder / name).exists())
     settings = read_fields(next(found, folder / SETTINGS_FILES[0]), required=False)
     task = settings.text("transformer_task", default=TEXTS_TASK)
-    # A model that embeds sentences has its task told by its architecture.
     if task not in (TEXTS_TASK, expected_task):
         does_not = "score pairs" if expected_task == PAIRS_TASK else "embed sentences"
         raise CheckpointError(
@@ -152,16 +148,16 @@ def read_settings(folder: Path, expected_task: str) -> Fields:
     unknown = set(text_processing(settings).content) - _KNOWN_PROCESSING
     if unknown:
         raise CheckpointError(
-            f"{settings.file} asks for the text processing {sorted(unknown)}, which is not supported."
+            f"{settings.file} has the text processing {sorted(unknown)}, which is not supported."
         )
     return settings
 
 
 def text_processing(settings: Fields) -> Fields:
-    """Return how the settings of a transformer have texts processed."""
+    """Return the settings of a transformer for processing texts."""
     return settings.object("processing_kwargs").object("text")
 
 
 def read_entry_config(folder: Path) -> Fields:
-    """Read config_sentence_transformers.json; empty if there is none."""
+    """Read config_sentence_transformers.json; empty if it is missing."""
     return read_fields(folder / CONFIG, required=False)

@@ -1,4 +1,4 @@
-"""The config.json of a transformers checkpoint, checked before anything is made of it."""
+"""Load the config.json of a transformers checkpoint, after checking it."""
 
 import re
 from pathlib import Path
@@ -11,41 +11,41 @@ from ..errors import wrap_loading_errors
 from ..model_files import Fields, read_fields, validate_inside
 from ..transformers_logging import silence_transformers
 
-# Numbers of a config.json under such names count parts that are made one by one. The deepest models have
-# a hundred layers, the widest some hundred experts.
+# Keys in config.json whose numbers count parts that are created one by one. The deepest models have a
+# hundred layers, the widest some hundred experts.
 _PARTS = re.compile("layer|depth|group|expert|block|stage|extra_ids")
 _MAX_PARTS = 512
 _MAX_LABELS = 10**5
 
 
-def read_config(folder: Path) -> PretrainedConfig:
-    """Read config.json."""
+def load_config(folder: Path) -> PretrainedConfig:
+    """Load config.json."""
     fields = read_fields(folder / "config.json")
     check_names(fields, "configuration_files")
     fields.texts("architectures", default=[])
     if fields.text("transformers_weights", default=None) is not None:
         raise CheckpointError(
-            f"{fields.file} names other weights than the usual ones (transformers_weights), which is "
-            "not supported. Save the model again with save_pretrained."
+            f"{fields.file} has the key transformers_weights, which is not supported. Save the model "
+            "again with save_pretrained."
         )
     check_counts(fields.content, fields.file)
     with wrap_loading_errors(f"the model in {folder}"), silence_transformers():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         for name in ("_attn_implementation", "_experts_implementation"):
-            # What a checkpoint names here may be a kernel on the hub, which is code.
+            # A checkpoint may name a kernel on the hub here, which is code.
             if hasattr(config, name):
                 setattr(config, name, None)
     return config
 
 
 def check_names(fields: Fields, key: str) -> None:
-    """Make sure that the files that a configuration refers to are in its folder."""
+    """Check that the files named in a configuration are in its folder."""
     for name in fields.texts(key, default=[]):
         validate_inside(name, fields.file)
 
 
 def check_counts(content: Any, file: Path, key: str = "") -> None:
-    """Refuse numbers of layers, labels or tokens that would take forever to make."""
+    """Refuse numbers of layers, labels or tokens that would take too long to create."""
     if isinstance(content, dict):
         for name, value in content.items():
             check_counts(value, file, str(name))

@@ -1,4 +1,4 @@
-"""Save a model into a folder as a whole or not at all, and remove only what a save wrote."""
+"""Save a folder completely or not at all, and remove only files that a save wrote."""
 
 import os
 import tempfile
@@ -16,21 +16,21 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-# What a save wrote, so that the next one may remove it.
+# Lists the files that a save wrote, so that the next one may remove them.
 MANIFEST = ".sk_sentemb.json"
 _LAYOUT = "sk_sentemb.save 1"
 
-# Without these a folder is not a model, so that a half-replaced one is an error and not a mixture.
+# Without these a folder is not a model, so that a partly replaced one is an error and not a mixture.
 _LAST = ("config.json", "modules.json")
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, whose files get into ``target`` only when all went well."""
+    """Yield an empty folder, whose files are moved to ``target`` if no error is raised."""
     _check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     is_new = not target.exists()
-    # In the folder, because what is mounted there cannot be moved to from elsewhere.
+    # Inside the folder, because files cannot be moved between file systems.
     where, name = (target.parent, target.name) if is_new else (target, "saving")
     with tempfile.TemporaryDirectory(dir=where, prefix=f".{name}-") as scratch:
         fresh, old = Path(scratch, "new"), Path(scratch, "old")
@@ -45,7 +45,7 @@ def new_folder(target: Path) -> Iterator[Path]:
                 _check_target(target)
                 if not target.exists():
                     raise
-                # Otherwise another process has saved a model there in the meantime.
+                # Otherwise another process has saved a model there meanwhile.
             else:
                 return
         with _lock_folder(target):
@@ -56,7 +56,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _lock_folder(folder: Path) -> Iterator[None]:
-    """Wait until no other process saves into a folder, so that two models are not mixed."""
+    """Wait until no other process saves into a folder."""
     if fcntl is None:
         yield
         return
@@ -71,13 +71,13 @@ def _lock_folder(folder: Path) -> Iterator[None]:
 
 def _check_target(target: Path) -> None:
     if target.is_symlink() and not target.exists():
-        raise FileExistsError(f"{target} is a link to nowhere; make the folder that it leads to.")
+        raise FileExistsError(f"{target} is a broken link. Create the folder that it leads to.")
     if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} is a file; pass the folder to write the checkpoint to.")
+        raise FileExistsError(f"{target} is a file. Pass a folder.")
     names = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
     if names and MANIFEST not in names and not _lists_modules(target / "modules.json"):
         raise FileExistsError(
-            f"{target} holds {names[:3]}, which are not of a checkpoint; pass a new folder."
+            f"{target} holds {names[:3]}, which do not belong to a checkpoint. Pass a new folder."
         )
 
 
@@ -95,7 +95,7 @@ def _files_below(folder: Path) -> list[str]:
 
 
 def _read_stale_files(target: Path) -> set[str]:
-    """Return the names of the files in a folder that are as an earlier save wrote them."""
+    """Return the names of the files that an earlier save wrote and that are unchanged."""
     file = target / MANIFEST
     if file.is_symlink() or not file.is_file():
         return set()
@@ -107,7 +107,7 @@ def _read_stale_files(target: Path) -> set[str]:
     return {
         name
         for name, digest in (files if isinstance(files, dict) else {}).items()
-        # The manifest may have come with the folder, from an untrusted source.
+        # The manifest may come from an untrusted source.
         if is_model_file(name)
         and not (target / name).is_symlink()
         and (target / name).is_file()
@@ -116,12 +116,14 @@ def _read_stale_files(target: Path) -> set[str]:
 
 
 def _replace_files(fresh: Path, target: Path, old: Path, stale: set[str]) -> None:
-    """Move new files into a folder, and those that they replace out of it; all of them or none."""
+    """Move new files into a folder and stale ones out of it, all of them or none."""
     new = sorted(_files_below(fresh), key=_moves_last)
     try:
         for name in sorted(stale.union(new), key=_moves_last, reverse=True):
             if (target / name).is_dir():
-                raise FileExistsError(f"{target / name} is a folder, and a file is to go there.")
+                raise FileExistsError(
+                    f"{target / name} is a folder, but a file has to be written there."
+                )
             if os.path.lexists(target / name):
                 _move(target / name, old / name)
         for name in new:
@@ -138,7 +140,7 @@ def _replace_files(fresh: Path, target: Path, old: Path, stale: set[str]) -> Non
 
 
 def _remove_empty_folders(target: Path, names: Iterable[str]) -> None:
-    """Remove the module folders of some files, unless other files are in them."""
+    """Remove the module folders of some files unless they hold other files."""
     for folder in {(target / name).parent for name in names} - {target}:
         with suppress(OSError):
             folder.rmdir()

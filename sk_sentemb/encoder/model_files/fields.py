@@ -1,4 +1,4 @@
-"""The values of a checkpoint's JSON files, each read with the type that it must have."""
+"""Typed access to the values in the JSON files of a checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,10 @@ from .names import read_json
 
 @dataclass(frozen=True)
 class Fields:
-    """An object in a JSON file of a checkpoint.
+    """An object in a JSON file of a checkpoint."""
 
-    A key that is absent and one whose value is null are the same, and give the default; without a
-    default, the key is required. Several names are those of one key in different releases.
-    """
-
+    # A missing key and a null value are equivalent: the default, or an error without one. Several names
+    # are those of one key in different releases.
     content: dict[str, Any]
     file: Path
 
@@ -30,7 +28,7 @@ class Fields:
         return value if value is None else bool(value)
 
     def size(self, *names: str, default: Any = ..., least: int = 1) -> Any:
-        """Return an integer that counts something."""
+        """Return an integer of at least ``least``."""
         return self._get(
             names,
             default,
@@ -48,7 +46,7 @@ class Fields:
         )
 
     def texts(self, *names: str, default: Any = ...) -> Any:
-        """Return a list of strings; a string alone is a list of one."""
+        """Return a list of strings; a single string becomes a list of one."""
         value = self._get(
             names,
             default,
@@ -61,7 +59,7 @@ class Fields:
         return [value] if isinstance(value, str) else value
 
     def object(self, *names: str) -> "Fields":
-        """Return an object inside this one; an empty one if there is none."""
+        """Return an object in this one, which is empty if there is none."""
         value = self._get(names, {}, lambda v: isinstance(v, dict), "an object")
         return Fields(value, self.file)
 
@@ -85,7 +83,7 @@ class Fields:
 
 
 def read_fields(file: Path, *, required: bool = True) -> Fields:
-    """Read a JSON file that holds an object; empty if it need not be there and is not."""
+    """Read a JSON file that holds an object; empty if it is not required and missing."""
     if not required and not file.exists():
         return Fields({}, file)
     return Fields(read_json(file), file)

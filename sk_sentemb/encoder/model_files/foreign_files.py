@@ -1,4 +1,4 @@
-"""Files of another program in the folder of a model that would be read as part of the model."""
+"""Refuse to save a model next to files of another program that would be loaded as part of it."""
 
 import shutil
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from transformers import AutoTokenizer
 
 from .names import DEFINING_FILES, TOKENIZER_FILES, matches_any
 
-_OF_MODEL = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json")
+_MODEL_FILES = (*DEFINING_FILES, "adapter_*", "*.safetensors.index.json")
 
 
 def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) -> None:
-    """Raise if a folder holds files that would make another model of the one to be moved there."""
+    """Raise if a folder holds files that would change the model that is moved there."""
     folders = [fresh, *(path for path in fresh.iterdir() if path.is_dir())]
     for folder in folders:
         inside = folder.relative_to(fresh)
@@ -22,7 +22,7 @@ def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) ->
         found = [
             file
             for file in (sorted(there.iterdir()) if there.is_dir() else [])
-            if (inside / file.name).as_posix() not in known and matches_any(file.name, _OF_MODEL)
+            if (inside / file.name).as_posix() not in known and matches_any(file.name, _MODEL_FILES)
         ]
         other = [file for file in found if not matches_any(file.name, TOKENIZER_FILES)]
         if not other and found and not _is_same_tokenizer(folder, found):
@@ -30,15 +30,15 @@ def validate_foreign_files(fresh: Path, target: Path, known: Collection[str]) ->
         if other:
             names = [(inside / file.name).as_posix() for file in other]
             raise FileExistsError(
-                f"{target} holds {names[:5]}, which this package did not write, does not remove, and "
-                "would read as part of the saved model. Remove them, or pass a new folder."
+                f"{target} holds {names[:5]}, which this package did not write and would "
+                "load as part of the saved model. Remove them, or pass a new folder."
             )
 
 
 def _is_same_tokenizer(fresh: Path, foreign: list[Path]) -> bool:
-    """Return whether a tokenizer stays the same beside files of another one."""
+    """Return whether a tokenizer stays the same if files of another one are added."""
     if not (fresh / "tokenizer_config.json").is_file():
-        return True  # nothing but tokenizer.json is read
+        return True  # only tokenizer.json is read
     with TemporaryDirectory() as scratch:
         both = Path(scratch)
         for file in fresh.iterdir():
@@ -53,7 +53,7 @@ def _is_same_tokenizer(fresh: Path, foreign: list[Path]) -> bool:
 
 
 def _describe_tokenizer(folder: Path) -> tuple[object, ...] | None:
-    """Return what decides on the token ids of texts; None for a tokenizer that cannot be read."""
+    """Return what determines token ids; None for a tokenizer that cannot be loaded."""
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (AttributeError, KeyError, OSError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The files of a checkpoint: which ones are read, their JSON and their checksums."""
+"""The files of a checkpoint: which are read, their JSON and their checksums."""
 
 import hashlib
 import json
@@ -21,20 +21,19 @@ TOKENIZER_FILES = (
     *("emoji.json", "byte_maps.json", "word_*.json", "normalizer.json"),
 )
 
-# What decides a model's embeddings beside its weights: without one of these it may load all the same,
-# and be another model. They are all that is read, and no more: files that only some downloads of a model
-# have, such as a record of its training, must not make another model of it.
+# The files that determine embeddings, apart from weights: without one a model may still load, but as
+# another model. Other files, which only some downloads contain, are not read and do not count.
 DEFINING_FILES = (
     *("modules.json", "config*.json", "sentence_*_config.json"),
     *(*TOKENIZER_FILES, "*processor_config.json"),
 )
 
-# The files of the largest vocabularies have some 50 MB.
+# The largest vocabularies have about 50 MB.
 _MAX_BYTES = 2**29
 
 
 def check_regular(file: Path) -> None:
-    """Raise unless a path leads to a regular file, which can be read without waiting."""
+    """Raise unless a path leads to a regular file, of which reads cannot block."""
     try:
         mode = file.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -50,8 +49,8 @@ def check_regular(file: Path) -> None:
 
 
 def find_loaded_files(folder: Path) -> list[Path]:
-    """Return the files of a folder, weights aside, that a loader may open; all must be regular."""
-    if not folder.is_dir():  # the folders of modules without settings may not exist
+    """Return the files, apart from weights, that a loader may open; all must be regular."""
+    if not folder.is_dir():  # as for modules without settings
         return []
     names = [name for name in os.listdir(folder) if matches_any(name, DEFINING_FILES)]
     files = [folder / name for name in sorted(names) if not (folder / name).is_dir()]
@@ -74,8 +73,8 @@ def _check_size(file: Path) -> None:
         )
 
 
-def read_json(file: Path, kind: type = dict) -> Any:
-    """Read a JSON file of a checkpoint, which must hold an object, or another kind of value."""
+def read_json(file: Path, expected: type = dict) -> Any:
+    """Read a JSON file of a checkpoint, which must hold an object or a value of another type."""
     check_regular(file)
     _check_size(file)
     try:
@@ -84,27 +83,27 @@ def read_json(file: Path, kind: type = dict) -> Any:
         raise CheckpointError(
             f"{file} is not valid JSON: {error}. Fetch the model again."
         ) from error
-    if not isinstance(content, kind):
+    if not isinstance(content, expected):
         raise CheckpointError(
-            f"{file} holds a {type(content).__name__}, not a {kind.__name__}. Fetch the model again."
+            f"{file} holds a {type(content).__name__}, not a {expected.__name__}. Fetch the model again."
         )
     return content
 
 
 def write_json(file: Path, content: dict[str, Any] | list[Any]) -> None:
-    """Write a JSON file of a checkpoint, and its folder."""
+    """Write a JSON file of a checkpoint, and create its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-# A file is read once per process however many models are resolved: the stamp says it is unchanged.
+# A file is read once per process, as long as its stamp shows that it is unchanged.
 _DIGESTS: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def compute_sha256(file: Path) -> str:
-    """Return the sha256 of a file's content, as hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     status = file.stat()
-    # Copies keep sizes and times of modification; the time of change and the inode they cannot keep.
+    # Copies keep size and modification time, but not the change time and the inode.
     stamp = (
         str(file.resolve()),
         status.st_size,

@@ -1,4 +1,4 @@
-"""The weights in a module's folder: their files and their tensors, without unpickling code."""
+"""Read the weights in the folder of a module, without unpickling code."""
 
 import os
 import zipfile
@@ -20,11 +20,8 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def find_weight_files(folder: Path) -> list[Path]:
-    """Return the files whose tensors are read: one, or the shards that an index names.
-
-    safetensors come before pickles. No other file of weights is opened, so that these are the ones
-    that a fingerprint has to cover.
-    """
+    """Return the files of weights that are read: one, or the shards that an index names."""
+    # No other file of weights is opened, so a fingerprint has to cover these.
     for name in (SAFETENSORS, SAFETENSORS + _INDEX, PICKLED, PICKLED + _INDEX):
         file = folder / name
         if os.path.lexists(file):
@@ -36,11 +33,11 @@ def find_weight_files(folder: Path) -> list[Path]:
 
 
 def _check_file(file: Path) -> None:
-    """Raise for a file that cannot be read, before all of it is read."""
+    """Raise if a file cannot be read, without reading all of it."""
     check_regular(file)
     if file.suffix == ".safetensors":
         try:
-            # Compares the header with the size of the file.
+            # This compares the header with the size of the file.
             with safe_open(file, "pt"):
                 pass
         except SafetensorError as error:
@@ -48,7 +45,7 @@ def _check_file(file: Path) -> None:
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index names, all inside its folder."""
+    """Return the files that an index names, which must be inside its folder."""
     names = read_fields(index).object("weight_map").content.values()
     for name in names:
         validate_inside(name, index)
@@ -61,10 +58,8 @@ def _shards(index: Path) -> list[Path]:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read the weights of a module's folder; all must be finite.
-
-    They are memory-mapped, so that no header of a file decides how much memory is allocated.
-    """
+    """Read the weights in the folder of a module, which must be finite."""
+    # They are memory-mapped, so that the header of a file does not determine how much is allocated.
     files = find_weight_files(folder)
     if not files:
         raise CheckpointError(
@@ -104,7 +99,7 @@ def _damaged(file: Path, error: Exception) -> CheckpointError:
 
 
 def _check_not_compressed(file: Path) -> None:
-    """Refuse a file that grows when it is read: torch writes its archives without compression."""
+    """Refuse a compressed archive, which torch does not write and which may be a bomb."""
     with zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > file.stat().st_size:
             raise CheckpointError(
@@ -114,7 +109,7 @@ def _check_not_compressed(file: Path) -> None:
 
 
 def _check_is_state(read: Any, file: Path) -> None:
-    """Make sure that a pickle holds named tensors, none larger than the file itself."""
+    """Check that a pickle holds named tensors, none larger than the file itself."""
     if not isinstance(read, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in read.items()
     ):
@@ -132,20 +127,19 @@ def _check_is_state(read: Any, file: Path) -> None:
 
 def _check_finite(tensors: dict[str, Tensor], file: Path) -> None:
     for name, tensor in tensors.items():
-        # A sum costs one pass and no memory; where it is finite, so is all that was added.
+        # A sum takes one pass and no memory. If it is finite, so are all values.
         if tensor.dtype not in _FLOATS or tensor.sum(dtype=torch.float32).isfinite():
             continue
         if not tensor.isfinite().all():
             raise CheckpointError(
-                f"{file} has values in {name!r} that are not finite (NaN or infinity), so that no "
-                "embedding would be. The training that made it may have diverged: take an earlier "
-                "checkpoint, or fetch the model again."
+                f"{file} has values in {name!r} that are not finite (NaN or infinity). Its training may "
+                "have diverged: use an earlier checkpoint, or fetch the model again."
             )
 
 
 def load_tensors(module: torch.nn.Module, folder: Path) -> None:
-    """Fill a module, made on the meta device, with the weights in its folder; all must fit."""
-    # Copies, because memory-mapped tensors would change with their file.
+    """Load the weights in a folder into a module on the meta device; all must fit."""
+    # Copies, because memory-mapped tensors change with their file.
     tensors = {name: t.to(torch.float32, copy=True) for name, t in read_tensors(folder).items()}
     try:
         module.load_state_dict(tensors, assign=True)

@@ -2,23 +2,31 @@
 
 from .classification_head import (
     SequenceHead,
+    detach_backbone,
     has_decoder,
     infer_pooling,
     merged_state_dict,
     new_head,
-    split,
 )
 from .image_pooling import (
     IMAGE_POOLINGS,
     ImageStates,
     Pooler,
-    pixels_of,
-    pooling_named,
-    run_tower,
-    states_of_a_blank,
-    tower_of,
+    compute_pixels,
+    make_image_pooling,
+    probe_image_model,
+    run_image_model,
 )
-from .layers import MODULES, Dense, Dropout, Normalize, digest_of, path_of, resolve_activation
+from .layers import (
+    MODULES,
+    Dense,
+    Dropout,
+    Normalize,
+    compute_modules_digest,
+    get_dotted_path,
+    hash_weights,
+    resolve_activation,
+)
 from .pooling import POOLINGS, Pooling, TokenStates, WeightedLayerPooling
 
 __all__ = [
@@ -34,17 +42,17 @@ __all__ = [
     "SequenceHead",
     "TokenStates",
     "WeightedLayerPooling",
-    "digest_of",
+    "compute_modules_digest",
+    "compute_pixels",
+    "detach_backbone",
+    "get_dotted_path",
     "has_decoder",
+    "hash_weights",
     "infer_pooling",
+    "make_image_pooling",
     "merged_state_dict",
     "new_head",
-    "path_of",
-    "pixels_of",
-    "pooling_named",
+    "probe_image_model",
     "resolve_activation",
-    "run_tower",
-    "split",
-    "states_of_a_blank",
-    "tower_of",
+    "run_image_model",
 ]

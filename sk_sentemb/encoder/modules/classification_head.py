@@ -1,4 +1,4 @@
-"""The head of a cross-encoder: from the vector of a pair to its logits."""
+"""The classification head of a cross-encoder, from the pooled state of a pair to its logits."""
 
 import copy
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 
 from ...exceptions import CheckpointError
 from ..errors import PROBE_ERRORS
-from ..torch_state import isolated
+from ..isolation import isolated
 from ..transformers_logging import silence_transformers
 from .pooling import POOLINGS, Pooling
 
@@ -21,7 +21,7 @@ _POOLINGS = ("cls", "lasttoken", "mean")
 
 
 class SequenceHead(nn.Module):
-    """What a transformers sequence classifier does after its transformer, on pooled states."""
+    """The part of a transformers sequence classifier after its transformer."""
 
     def __init__(self, network: PreTrainedModel, activation: nn.Module) -> None:
         super().__init__()
@@ -34,18 +34,23 @@ class SequenceHead(nn.Module):
         return int(self.network.config.num_labels or 0)
 
     @property
+    def pooler(self) -> Any:
+        """The pooler of the transformer, which only the head uses; None if there is none."""
+        return getattr(self.network, self.network.base_model_prefix).pooler
+
+    @property
     def labels(self) -> list[str]:
-        """The names of the logits; ``LABEL_0`` and so on where nobody named them."""
+        """The names of the logits; by default ``LABEL_0`` and so on."""
         names: Any = self.network.config.id2label
         return [names[i] for i in range(self.out_dim)]
 
     @property
     def has_names(self) -> bool:
-        """Whether somebody named the logits."""
+        """Whether the logits have other names than the default ones."""
         return self.labels != [f"LABEL_{i}" for i in range(self.out_dim)]
 
     def with_labels(self, labels: Sequence[str]) -> "SequenceHead":
-        """Return a head with the same weights and these names for its logits."""
+        """Return a head with other names of its logits and the same weights."""
         network = copy.copy(self.network)
         network.config = copy.deepcopy(network.config)
         network.config.id2label = dict(enumerate(labels))
@@ -53,7 +58,7 @@ class SequenceHead(nn.Module):
         return SequenceHead(network, self.activation)
 
     def with_activation(self, activation: nn.Module) -> "SequenceHead":
-        """Return a head with the same weights and this activation."""
+        """Return a head with another activation and the same weights."""
         return SequenceHead(self.network, activation)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,12 +68,12 @@ class SequenceHead(nn.Module):
     @isolated
     @torch.inference_mode()
     def activated(self, logits: np.ndarray) -> np.ndarray:
-        """Return the predictions that logits, (n_pairs, n_labels), stand for."""
+        """Apply the activation to logits, (n_pairs, n_labels)."""
         return self.activation(torch.from_numpy(logits)).numpy()
 
 
-class _Given(nn.Module):
-    """Stands where a classifier had its transformer: hands on the states that it is given."""
+class _PrecomputedBackbone(nn.Module):
+    """Replace the transformer of a classifier: return the hidden states that it is given."""
 
     def __init__(self, transformer: nn.Module) -> None:
         super().__init__()
@@ -90,68 +95,66 @@ class _Given(nn.Module):
         )
 
 
-def split(classifier: PreTrainedModel) -> PreTrainedModel:
-    """Take the transformer out of a classifier, and leave the classifier without it."""
+def detach_backbone(classifier: PreTrainedModel) -> PreTrainedModel:
+    """Take the transformer out of a classifier, which keeps its pooler and head."""
     transformer: Any = getattr(classifier, classifier.base_model_prefix)
-    setattr(classifier, classifier.base_model_prefix, _Given(transformer))
+    setattr(classifier, classifier.base_model_prefix, _PrecomputedBackbone(transformer))
     if getattr(transformer, "pooler", None) is not None:
         transformer.pooler = None
     return transformer
 
 
 def has_decoder(classifier: PreTrainedModel) -> bool:
-    """Say whether the transformer of a classifier has a decoder beside its encoder."""
-    # The configuration of an encoder that was taken out of such a model says no.
+    """Return whether the transformer of a classifier has a decoder."""
+    # The configuration does not tell, if the encoder was taken out of such a model.
     transformer: Any = getattr(classifier, classifier.base_model_prefix)
     return hasattr(transformer, "encoder") and hasattr(transformer, "decoder")
 
 
 def merged_state_dict(transformer: PreTrainedModel, head: SequenceHead) -> dict[str, Tensor]:
-    """Return the tensors of the whole classifier, by the names that it saves them under."""
+    """Return the state dict of the whole classifier, by the names it is saved under."""
     prefix = head.network.base_model_prefix
     of_transformer = {f"{prefix}.{name}": t for name, t in transformer.state_dict().items()}
     return of_transformer | head.network.state_dict()
 
 
 def new_head(
-    transformer: PreTrainedModel, old: SequenceHead | None, n_labels: int, seed: int
+    transformer: PreTrainedModel, pooler: nn.Module | None, n_labels: int, seed: int
 ) -> SequenceHead:
-    """Make a head with random weights."""
+    """Make a randomly initialized head, with the weights of a pooler if it has one."""
     config = copy.deepcopy(transformer.config)
-    # Not the names of the logits that another head had.
+    # The configuration may name the logits of another head.
     config.id2label = {i: f"LABEL_{i}" for i in range(n_labels)}
     config.label2id = {name: i for i, name in config.id2label.items()}
     try:
-        # Without memory for the transformer, which is thrown away.
+        # On the meta device, without memory for the transformer, which is discarded.
         with silence_transformers(), torch.device("meta"):
             network = AutoModelForSequenceClassification.from_config(config)
     except ValueError as error:
         raise CheckpointError(
-            f"transformers has no sequence classifier for {type(transformer).__name__}, so that it "
-            "cannot read pairs. Pass a model of another architecture."
+            f"transformers has no sequence classifier for {type(transformer).__name__}, so it cannot "
+            "read pairs. Pass a model of another architecture."
         ) from error
     if has_decoder(network):
         raise CheckpointError(
-            f"{type(transformer).__name__} cannot read pairs: transformers classifies with its decoder "
-            "as well, which is not supported. Pass a model of another architecture."
+            f"{type(transformer).__name__} cannot read pairs: its sequence classifier uses a decoder, "
+            "which is not supported. Pass a model of another architecture."
         )
-    split(network)
+    detach_backbone(network)
     network.to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in network.modules():
             network._init_weights(module)
-    given: Any = getattr(network, network.base_model_prefix)
-    before: Any = transformer if old is None else getattr(old.network, network.base_model_prefix)
-    if given.pooler is not None and getattr(before, "pooler", None) is not None:
-        given.pooler.load_state_dict(before.pooler.state_dict())
-    activation = nn.Sigmoid() if n_labels == 1 else nn.Identity()
-    return SequenceHead(network.float().eval(), activation)
+    head = SequenceHead(network.float().eval(), nn.Sigmoid() if n_labels == 1 else nn.Identity())
+    if head.pooler is not None and pooler is not None:
+        head.pooler.load_state_dict(pooler.state_dict())
+    return head
 
 
 @torch.no_grad()
 def infer_pooling(head: SequenceHead, dim: int) -> Pooling:
-    """Find out which states a head reads, by what it makes of made-up ones."""
+    """Find the pooling of a head by its logits for random hidden states."""
     device = next(head.parameters()).device
     states = torch.randn(2, 5, dim, generator=torch.Generator().manual_seed(0)).to(device)
     try:
@@ -162,17 +165,17 @@ def infer_pooling(head: SequenceHead, dim: int) -> Pooling:
                 return Pooling(dim, [name])
     except PROBE_ERRORS as error:
         raise CheckpointError(
-            f"the head of {type(head.network).__name__} does not run as those of other cross-encoders "
-            f"do: {type(error).__name__}: {error}"
+            f"the head of {type(head.network).__name__} does not run like those of other "
+            f"cross-encoders: {type(error).__name__}: {error}"
         ) from error
     raise CheckpointError(
-        f"the head of {type(head.network).__name__} reads its tokens in a way that is not supported: "
-        f"not one of {list(_POOLINGS)}."
+        f"the head of {type(head.network).__name__} does not pool by one of {list(_POOLINGS)}, which is "
+        "not supported."
     )
 
 
 def _run(network: PreTrainedModel, states: Tensor) -> Tensor:
-    # Heads that look for the last token find it by the ids that are not padding.
+    # Heads that use the last token find it as the last id that is not padding.
     ids = torch.full(states.shape[:2], _no_padding(network.config), device=states.device)
     mask = torch.ones_like(ids)
     return network(input_ids=ids, attention_mask=mask, inputs_embeds=states).logits

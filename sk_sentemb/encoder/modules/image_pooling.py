@@ -1,4 +1,4 @@
-"""What a model makes of the patches of images: their states, and how these become one vector."""
+"""Hidden states of the patches of images, and their pooling into one embedding per image."""
 
 import inspect
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from .pooling import Pooling, TokenStates
 
@@ -17,13 +16,13 @@ IMAGE_POOLINGS = ("cls", "mean", "pooler")
 
 @dataclass(frozen=True)
 class ImageStates(TokenStates):
-    """Hidden states of the patches of images, laid end to end, and what the model makes of them."""
+    """Hidden states of the patches of images, concatenated, and the output of the model's pooler."""
 
     pooled: Tensor | None = None
 
 
 class Pooler(nn.Module):
-    """Takes the vectors that the model itself makes of its patches."""
+    """Return the output of the model's own pooler."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -35,14 +34,8 @@ class Pooler(nn.Module):
         return states.pooled.float()
 
 
-def tower_of(model: nn.Module) -> nn.Module:
-    """Return the part of a model that reads images; of a CLIP, what comes before the projection."""
-    inside: Any = model
-    return inside.vision_model if hasattr(model, "visual_projection") else model
-
-
-def states_of(output: Any) -> ImageStates:
-    """Return what a transformers model of images returned, without the layout of its patches."""
+def _states_from_output(output: Any) -> ImageStates:
+    """Flatten the output of a transformers image model."""
     hidden = output.last_hidden_state
     if hidden.ndim == 4:  # of convolutions: (n_images, dim, height, width)
         hidden = hidden.flatten(2).transpose(1, 2)
@@ -55,53 +48,49 @@ def states_of(output: Any) -> ImageStates:
     )
 
 
-def pixels_of(image: Any, processor: Any) -> dict[str, Tensor]:
-    """Return what a model reads of an image in RGB."""
-    # Where its colours are is said: of an image of three rows, transformers may guess wrong.
-    how = {"return_tensors": "pt", "input_data_format": "channels_last"}
-    return dict(processor(images=[np.array(image)], **how))
+def compute_pixels(image: Any, processor: Any) -> dict[str, Tensor]:
+    """Convert an RGB image into the inputs of a model."""
+    # transformers may guess the axis of colors wrong for an image of three rows.
+    options = {"return_tensors": "pt", "input_data_format": "channels_last"}
+    return dict(processor(images=[np.array(image)], **options))
 
 
-def run_tower(model: nn.Module, pixels: Mapping[str, Tensor]) -> ImageStates:
-    """Run the part of a model that reads images, on its device and in its number format."""
-    tower: Any = tower_of(model)
-    weight = next(tower.parameters())
-    accepted = inspect.signature(tower.forward).parameters
+def run_image_model(vision_model: Any, pixels: Mapping[str, Tensor]) -> ImageStates:
+    """Run a model of images on its device and in its dtype."""
+    weight = next(vision_model.parameters())
+    accepted = inspect.signature(vision_model.forward).parameters
     inputs = {
         name: x.to(weight.device, weight.dtype if x.is_floating_point() else x.dtype)
         for name, x in pixels.items()
         if name in accepted
     }
-    return states_of(tower(**inputs))
+    return _states_from_output(vision_model(**inputs))
 
 
 @torch.inference_mode()
-def states_of_a_blank(model: nn.Module, processor: Any) -> ImageStates:
-    """Return the states of a grey image, by which a model shows what it has."""
+def probe_image_model(vision_model: nn.Module, processor: Any) -> ImageStates:
+    """Return the hidden states of a gray image, which show the outputs that a model has."""
     from PIL import Image
 
-    blank = Image.new("RGB", (64, 64), "grey")
-    return run_tower(model, pixels_of(blank, processor))
+    image = Image.new("RGB", (64, 64), "grey")
+    return run_image_model(vision_model, compute_pixels(image, processor))
 
 
-def pooling_named(name: str, model: PreTrainedModel, processor: Any) -> Pooling | Pooler:
-    """Make the pooling of a name for a model."""
-    states = states_of_a_blank(model, processor)
+def make_image_pooling(name: str, vision_model: nn.Module, processor: Any) -> Pooling | Pooler:
+    """Make a pooling by name."""
+    states, kind = probe_image_model(vision_model, processor), type(vision_model).__name__
     if name == "pooler":
         if states.pooled is None:
             raise ValueError(
-                f"pooling='pooler', but {type(model).__name__} has none here: its weights are not in "
-                "the checkpoint, or there is no such layer. Pass 'cls' or 'mean'."
+                f"pooling='pooler', but {kind} has no pooler, or the checkpoint lacks its weights. Pass "
+                "'cls' or 'mean'."
             )
         return Pooler(states.pooled.shape[1])
-    if name == "cls" and not has_cls_token(model):
-        raise ValueError(
-            f"pooling='cls', but {type(model).__name__} has no such token; pass 'mean' or 'pooler'."
-        )
+    if name == "cls" and not _has_cls_token(vision_model):
+        raise ValueError(f"pooling='cls', but {kind} has no CLS token. Pass 'mean' or 'pooler'.")
     return Pooling(states.hidden.shape[1], [name])
 
 
-def has_cls_token(model: nn.Module) -> bool:
-    """Say whether the first state of an image is that of a token, not of a patch."""
-    names = (name.rpartition(".")[2] for name, _ in tower_of(model).named_parameters())
+def _has_cls_token(vision_model: nn.Module) -> bool:
+    names = (name.rpartition(".")[2] for name, _ in vision_model.named_parameters())
     return any(name in ("cls_token", "class_embedding") for name in names)

@@ -1,6 +1,6 @@
-"""What follows the backbone. Each module reads and writes its folder of a checkpoint.
+"""Modules after the backbone. Each one loads and saves its folder of a checkpoint.
 
-Names and configuration keys are those of sentence-transformers, so that models move both ways.
+Names and configuration keys are those of sentence-transformers, so that models are interchangeable.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from .pooling import Pooling, TokenStates, WeightedLayerPooling
 
 
 class Dense(nn.Module):
-    """A linear layer and an activation, over texts' vectors or over tokens'."""
+    """A linear layer and an activation, over embeddings of texts or of tokens."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Dense(nn.Module):
 
     @property
     def out_dim(self) -> int:
-        """Dimension of a mapped vector."""
+        """The dimension of the output."""
         return self.linear.out_features
 
     def forward(self, x: Tensor | TokenStates) -> Tensor | TokenStates:
@@ -58,18 +58,17 @@ class Dense(nn.Module):
         return mapped + (self.residual(x) if hasattr(self, "residual") else x)
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the layer; the activation may be any module class of torch."""
+    def load(cls, folder: Path) -> Self:
+        """Load the layer; its activation may be any activation of torch."""
         config = read_fields(folder / "config.json")
         given = config.text("module_input_name", default="sentence_embedding")
         output = config.text("module_output_name", default=given)
         if output != given:
             raise CheckpointError(
-                f"{config.file} sends the output of Dense to {output!r}, which nothing that is "
-                "supported reads."
+                f"{config.file} sends the output of Dense to {output!r}, which is not supported."
             )
         path = config.text("activation_function", default=None)
-        # No memory, and no draw of random weights, before the file says that they are there.
+        # The meta device takes no memory and draws no random weights.
         with torch.device("meta"):
             dense = cls(
                 config.size("in_features"),
@@ -82,13 +81,13 @@ class Dense(nn.Module):
         load_tensors(dense, folder)
         return dense
 
-    def write(self, folder: Path) -> None:
-        """Write the configuration and the weights."""
+    def save(self, folder: Path) -> None:
+        """Save the configuration and the weights."""
         config: dict[str, Any] = {
             "in_features": self.linear.in_features,
             "out_features": self.linear.out_features,
             "bias": self.linear.bias is not None,
-            "activation_function": path_of(self.activation),
+            "activation_function": get_dotted_path(self.activation),
         }
         if self.over_tokens:
             config["module_input_name"] = "token_embeddings"
@@ -99,70 +98,70 @@ class Dense(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalisation of a text's vector."""
+    """Layer normalization of embeddings."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (n_texts, dim) over its last axis."""
+        """Normalize (n_texts, dim) over its last axis."""
         return self.norm(x)
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the dimension and the weights."""
+    def load(cls, folder: Path) -> Self:
+        """Load the dimension and the weights."""
         with torch.device("meta"):
             norm = cls(read_fields(folder / "config.json").size("dimension"))
         load_tensors(norm, folder)
         return norm
 
-    def write(self, folder: Path) -> None:
-        """Write the dimension and the weights."""
+    def save(self, folder: Path) -> None:
+        """Save the dimension and the weights."""
         write_json(folder / "config.json", {"dimension": self.norm.normalized_shape[0]})
         save_file(self.state_dict(), folder / SAFETENSORS)
 
 
 class Dropout(nn.Module):
-    """Dropout of a text's vector; it does something in training only."""
+    """Dropout of embeddings, in training only."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` as it is outside training."""
+        """Return ``x`` unchanged outside training."""
         return self.dropout(x)
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the rate."""
+    def load(cls, folder: Path) -> Self:
+        """Load the rate."""
         return cls(read_fields(folder / "config.json").fraction("dropout", default=0.2))
 
-    def write(self, folder: Path) -> None:
-        """Write the rate."""
+    def save(self, folder: Path) -> None:
+        """Save the rate."""
         write_json(folder / "config.json", {"dropout": self.dropout.p})
 
 
 class Normalize(nn.Module):
-    """Scale each text's vector to length one."""
+    """L2-normalization of embeddings."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Divide each row of (n_texts, dim) by its Euclidean norm; a zero row stays zero."""
+        """Scale each row of (n_texts, dim) to unit norm; a zero row stays zero."""
         return F.normalize(x, dim=1)
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Need nothing: in old checkpoints the folder is not even there."""
+    def load(cls, folder: Path) -> Self:
+        """Return a module; old checkpoints lack the folder."""
         del folder
         return cls()
 
-    def write(self, folder: Path) -> None:
-        """Write an empty configuration, for readers that expect a file."""
+    def save(self, folder: Path) -> None:
+        """Save an empty configuration, which other libraries expect."""
         write_json(folder / "config.json", {})
 
 
-# The last part of a checkpoint's module type -> its class. The dotted paths before it moved between
+# The last part of a module type in a checkpoint -> its class. The dotted paths before it differ between
 # releases of sentence-transformers.
 MODULES: dict[str, Any] = {
     module.__name__: module
@@ -170,20 +169,27 @@ MODULES: dict[str, Any] = {
 }
 
 
-def digest_of(modules: Iterable[nn.Module]) -> str:
-    """Digest what modules compute: their settings and weights, as hexadecimal digits."""
+def compute_modules_digest(modules: Iterable[nn.Module]) -> str:
+    """Return a checksum of what modules compute, as hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     for module in modules:
         plain = {k: v for k, v in vars(module).items() if isinstance(v, int | str | tuple)}
         digest.update(f"{module} {plain}".encode())
-        for name, tensor in module.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().numpy().tobytes())
+        hash_weights(digest, module)
     return digest.hexdigest()
 
 
+def hash_weights(digest: Any, module: nn.Module) -> None:
+    """Update a digest with the names, dtypes, shapes and values of a module's tensors."""
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        # As bytes, because NumPy has no bfloat16.
+        raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+
+
 def resolve_activation(path: str, where: Path) -> nn.Module:
-    """Make the activation that a dotted path names; only those of `torch.nn` are trusted."""
+    """Make the activation that a dotted path names, which must be in `torch.nn`."""
     activation: Any = getattr(nn, path.rpartition(".")[2], None)
     known = isinstance(activation, type) and issubclass(activation, nn.Module)
     if not (known and path.startswith("torch.nn.")):
@@ -201,12 +207,12 @@ def resolve_activation(path: str, where: Path) -> nn.Module:
         fits = False
     if not fits or activation.__module__ != nn.Tanh.__module__ or list(made.parameters()):
         raise CheckpointError(
-            f"{where} names {path!r}, which is not an activation: it must map each number of a tensor "
-            "to a number without weights or arguments, as 'torch.nn.Tanh' does."
+            f"{where} names {path!r}, which is not an elementwise activation without weights or "
+            "arguments, such as 'torch.nn.Tanh'."
         )
     return made
 
 
-def path_of(activation: nn.Module) -> str:
-    """Return the dotted path of an activation's class."""
+def get_dotted_path(activation: nn.Module) -> str:
+    """Return the dotted path of the class of an activation."""
     return f"{type(activation).__module__}.{type(activation).__name__}"

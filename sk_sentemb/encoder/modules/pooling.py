@@ -1,4 +1,4 @@
-"""From the vectors of tokens to those of texts.
+"""Pooling of token embeddings into text embeddings.
 
 The modes and their mathematics are those of sentence-transformers (Reimers & Gurevych, 2019,
 https://arxiv.org/abs/1908.10084).
@@ -19,12 +19,12 @@ from ..model_files import SAFETENSORS, load_tensors, read_fields, write_json
 
 @dataclass(frozen=True)
 class TokenStates:
-    """Hidden states of texts laid end to end, in runs of equally long texts."""
+    """Hidden states of concatenated texts, in runs of equally long texts."""
 
     hidden: Tensor
-    groups: list[tuple[int, int]]
+    groups: list[tuple[int, int]]  # (n_texts, length) of each run
     prompt_length: int = 0
-    layers: tuple[Tensor, ...] = ()
+    layers: tuple[Tensor, ...] = ()  # of all layers, if a module needs them
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def _mean_sqrt_length(x: Tensor) -> Tensor:
     return x.sum(dim=1) / x.shape[1] ** 0.5
 
 
-# name -> how the states of equally long texts, (n_texts, length, dim), become one vector each
+# mode -> function from the states of equally long texts, (n_texts, length, dim), to (n_texts, dim)
 POOLINGS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "cls": _cls,
     "max": _max,
@@ -57,8 +57,8 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "lasttoken": _last_token,
 }
 
-# Releases before 5.4 read only these keys, later ones read both: so these are written. Their order is
-# the order in which several modes are concatenated.
+# Releases before 5.4 read only these keys, later ones read both, so these are written. Several modes are
+# concatenated in this order.
 _MODE_KEYS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -70,7 +70,7 @@ _MODE_KEYS = {
 
 
 class Pooling(nn.Module):
-    """One vector per text from those of its tokens; several modes are concatenated."""
+    """Pool token embeddings into text embeddings; several modes are concatenated."""
 
     def __init__(self, dim: int, modes: Sequence[str], *, include_prompt: bool = True) -> None:
         super().__init__()
@@ -80,11 +80,11 @@ class Pooling(nn.Module):
 
     @property
     def out_dim(self) -> int:
-        """Dimension of a text's vector."""
+        """The dimension of text embeddings."""
         return self.dim * len(self.modes)
 
     def forward(self, states: TokenStates) -> Tensor:
-        """Pool to (n_texts, out_dim), in float32 whatever the backbone's format."""
+        """Pool to (n_texts, out_dim), in float32 whatever the dtype of the backbone."""
         sizes = [n * length for n, length in states.groups]
         skip = 0 if self.include_prompt else states.prompt_length
         return torch.cat(
@@ -109,8 +109,8 @@ class Pooling(nn.Module):
         return torch.einsum("nld,l->nd", x, weight / weight.sum())
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the old keys and the new ones (5.4 and later)."""
+    def load(cls, folder: Path) -> Self:
+        """Load the modes, by the old keys or the new ones (since 5.4)."""
         config = read_fields(folder / "config.json")
         dim = config.size("embedding_dimension", "word_embedding_dimension")
         modes = config.texts("pooling_mode", default=None)
@@ -120,12 +120,12 @@ class Pooling(nn.Module):
         unknown = sorted(set(modes) - set(POOLINGS))
         if unknown or not modes:
             raise CheckpointError(
-                f"{config.file} asks for the pooling {unknown}; known are {[*POOLINGS]}."
+                f"{config.file} has the pooling {unknown}; supported are {[*POOLINGS]}."
             )
         return cls(dim, modes, include_prompt=config.flag("include_prompt", default=True))
 
-    def write(self, folder: Path) -> None:
-        """Write the old keys, or the new one where the old cannot say the order of the modes."""
+    def save(self, folder: Path) -> None:
+        """Save the old keys, or the new one if the old ones cannot express the order of the modes."""
         config: dict[str, Any] = {"word_embedding_dimension": self.dim}
         if [mode for mode in _MODE_KEYS.values() if mode in self.modes] == [*self.modes]:
             config |= {key: mode in self.modes for key, mode in _MODE_KEYS.items()}
@@ -135,7 +135,7 @@ class Pooling(nn.Module):
 
 
 class WeightedLayerPooling(nn.Module):
-    """A learned weighted mean of the hidden states of the layers from ``start`` on."""
+    """A trained weighted mean of the hidden states of the layers from ``start`` on."""
 
     def __init__(self, dim: int, n_layers: int, start: int) -> None:
         super().__init__()
@@ -143,14 +143,14 @@ class WeightedLayerPooling(nn.Module):
         self.layer_weights = nn.Parameter(torch.ones(n_layers + 1 - start))
 
     def forward(self, states: TokenStates) -> TokenStates:
-        """Replace the last layer's states by the mean over layers."""
+        """Replace the states of the last layer by the mean over layers."""
         layers = torch.stack([layer.float() for layer in states.layers[self.start :]])
         weights = self.layer_weights / self.layer_weights.sum()
         return replace(states, hidden=torch.einsum("ltd,l->td", layers, weights))
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the layers' weights."""
+    def load(cls, folder: Path) -> Self:
+        """Load the weights of the layers."""
         config = read_fields(folder / "config.json")
         dim = config.size("embedding_dimension", "word_embedding_dimension")
         n_layers, start = config.size("num_hidden_layers"), config.size("layer_start", least=0)
@@ -164,8 +164,8 @@ class WeightedLayerPooling(nn.Module):
         load_tensors(pooling, folder)
         return pooling
 
-    def write(self, folder: Path) -> None:
-        """Write the layers' weights."""
+    def save(self, folder: Path) -> None:
+        """Save the weights of the layers."""
         config = {
             "word_embedding_dimension": self.dim,
             "layer_start": self.start,

@@ -1,4 +1,4 @@
-"""Batches that are prepared in threads while the one before them runs."""
+"""Prepare items in threads while the caller works on those before them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,25 +8,22 @@ from typing import TypeVar
 T = TypeVar("T")
 S = TypeVar("S")
 
-# So many batches are prepared while one runs.
-_AHEAD = 2
-
 
 def prefetch(
-    items: Sequence[S], prepare: Callable[[S], T], size: int, n_threads: int
-) -> Iterator[tuple[int, list[T]]]:
-    """Prepare batch after batch, and a few ahead of the caller."""
+    items: Sequence[S], prepare: Callable[[S], T], *, n_ahead: int = 1, n_threads: int = 1
+) -> Iterator[T]:
+    """Yield prepared items in order, and prepare up to ``n_ahead`` of them in advance."""
+    if len(items) < 2:  # not worth a thread
+        yield from map(prepare, items)
+        return
     with ThreadPoolExecutor(n_threads) as pool:
-        running: deque[tuple[int, list[Future[T]]]] = deque()
+        running: deque[Future[T]] = deque()
         try:
-            for start in range(0, len(items), size):
-                batch = [pool.submit(prepare, item) for item in items[start : start + size]]
-                running.append((start, batch))
-                if len(running) > _AHEAD:
-                    at, done = running.popleft()
-                    yield at, [future.result() for future in done]
+            for item in items:
+                running.append(pool.submit(prepare, item))
+                if len(running) > n_ahead:
+                    yield running.popleft().result()
             while running:
-                at, done = running.popleft()
-                yield at, [future.result() for future in done]
+                yield running.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Attention within each text of a pack, registered with transformers as one more implementation."""
+"""Block-diagonal attention over a pack, registered as an attention implementation of transformers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ except ImportError:  # torch before 2.10
 
 NAME = "sk_sentemb_packed"
 
-# (batch, head, query position, key position) -> may the query see the key?
+# (batch, head, query position, key position) -> whether the query attends to the key
 MaskRule = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the texts of a pack lie, worked out once for all layers."""
+    """The positions of the texts of a pack, computed once for all layers."""
 
-    groups: list[tuple[int, int]]
-    edges: torch.Tensor
+    groups: list[tuple[int, int]]  # (n_texts, length) of each run of equally long texts
+    edges: torch.Tensor  # cumulative lengths
     longest: int
 
     @classmethod
-    def of(cls, pack: Pack, device: torch.device) -> Self:
-        """Lay a pack out."""
+    def from_pack(cls, pack: Pack, device: torch.device) -> Self:
+        """Compute the layout of a pack."""
         edges = np.concatenate([[0], np.cumsum(pack.lengths)]).astype(np.int32)
         groups = [(n, length) for n, length in pack.groups if length]
         return cls(groups, torch.from_numpy(edges).to(device), int(pack.lengths.max()))
@@ -54,9 +54,11 @@ def packed_attention(
     s_aux: torch.Tensor | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attend within each text of texts laid end to end."""
+    """Attend within each of several concatenated texts."""
     if position_bias is not None or softcap is not None or s_aux is not None:
-        raise NotImplementedError("packed attention knows no additions to the attention weights")
+        raise NotImplementedError(
+            "packed attention does not support additions to the attention weights"
+        )
     shared_heads = key.shape[1] != query.shape[1]
     if _has_cuda_kernel(query, attention_mask, dropout):
         return _run_cuda_kernel(
@@ -70,7 +72,7 @@ def packed_attention(
         ), None
     sizes = [n * length for n, length in layout.groups]
     outputs = []
-    # `split` and not slices: its backward writes one gradient, that of slices adds up whole tensors.
+    # `split` instead of slices: its backward writes one gradient, that of slices adds whole tensors.
     for (n, length), *parts in zip(
         layout.groups, *(x[0].split(sizes, dim=1) for x in (query, key, value)), strict=True
     ):
@@ -90,12 +92,12 @@ def packed_attention(
 
 
 def mask_rule(*, mask_function: MaskRule, **_: object) -> MaskRule:
-    """Hand the rule of a mask on to the attention, which applies it within each text."""
+    """Return the mask function itself, which the attention applies within each text."""
     return mask_function
 
 
 def _local_mask(rule: MaskRule, length: int, device: torch.device) -> torch.Tensor | None:
-    """Return the rule as a table for one text, or None where `is_causal` or nothing says as much."""
+    """Return the mask of one text, or None if `is_causal` or no mask expresses it."""
     if rule in (causal_mask_function, bidirectional_mask_function):
         return None
     position = torch.arange(length, device=device)
@@ -103,7 +105,7 @@ def _local_mask(rule: MaskRule, length: int, device: torch.device) -> torch.Tens
 
 
 def _has_cuda_kernel(query: torch.Tensor, rule: MaskRule, dropout: float) -> bool:
-    """Say whether torch's variable-length kernel serves: half precision and a plain rule."""
+    """Return whether the variable-length kernel of torch supports the inputs."""
     return (
         varlen_attn is not None
         and query.is_cuda

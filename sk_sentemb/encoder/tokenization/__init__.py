@@ -1,13 +1,19 @@
 """From texts to token ids."""
 
-from .tokenized import LONG_TEXT, TokenizedTexts, text_length, text_to_bytes
-from .tokenizer import TextTokenizer, fast_tokenizer
+from .tokenizer import (
+    LONG_TEXT,
+    TextTokenizer,
+    TokenizedTexts,
+    make_text_tokenizer,
+    text_length,
+    text_to_bytes,
+)
 
 __all__ = [
     "LONG_TEXT",
     "TextTokenizer",
     "TokenizedTexts",
-    "fast_tokenizer",
+    "make_text_tokenizer",
     "text_length",
     "text_to_bytes",
 ]

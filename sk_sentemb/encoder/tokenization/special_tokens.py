@@ -1,4 +1,4 @@
-"""What a tokenizer puts around a text, or around and between the two texts of a pair."""
+"""The special tokens around a text, or around and between the two texts of a pair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,57 +6,57 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 # Texts that show what a tokenizer puts around them: the first in which it finds a token, and the first
-# that gives it others.
+# with other tokens.
 _SAMPLES = ("text", "a", "A", "0", "the", "\u4e00", "\u3042", "\u0430", "\u0627")
 
 
 @dataclass(frozen=True)
-class Template:
-    """Special tokens, and the type of each token."""
+class SpecialTokens:
+    """Special tokens before, between and after texts, and the type of each token."""
 
-    special: tuple[list[int], ...]
-    special_types: tuple[list[int], ...]
+    ids: tuple[list[int], ...]
+    types: tuple[list[int], ...]
     text_types: tuple[int, ...]
 
     @property
-    def n_special(self) -> int:
-        """How many special tokens there are."""
-        return sum(map(len, self.special))
+    def n_tokens(self) -> int:
+        """The number of special tokens."""
+        return sum(map(len, self.ids))
 
     @property
     def has_types(self) -> bool:
         """Whether any token has a type other than 0."""
-        return any(self.text_types) or any(map(any, self.special_types))
+        return any(self.text_types) or any(map(any, self.types))
 
-    def fill(self, *texts: list[int]) -> list[int]:
-        """Return the ids of the texts with those of the special tokens."""
-        first, *others = self.special
+    def add_to(self, *texts: list[int]) -> list[int]:
+        """Return the ids of texts with the special tokens around them."""
+        first, *others = self.ids
         filled = list(first)
         for ids, after in zip(texts, others, strict=True):
             filled += ids
             filled += after
         return filled
 
-    def types(self, *lengths: int) -> list[int]:
-        """Return the type of each token, where the texts have so many."""
-        first, *others = self.special_types
+    def token_types(self, *lengths: int) -> list[int]:
+        """Return the type of each token, given the lengths of the texts."""
+        first, *others = self.types
         types = list(first)
-        for kind, n, after in zip(self.text_types, lengths, others, strict=True):
-            types += [kind] * n
+        for text_type, n, after in zip(self.text_types, lengths, others, strict=True):
+            types += [text_type] * n
             types += after
         return types
 
 
-def find_template(tokenizer: Tokenizer, n_texts: int) -> Template:
-    """Find out what a tokenizer does around one text, or two."""
-    samples = _two_samples(tokenizer)
+def infer_special_tokens(tokenizer: Tokenizer, n_texts: int) -> SpecialTokens:
+    """Infer from samples what a tokenizer puts around one text, or two."""
+    samples = _find_two_samples(tokenizer)
     texts, contents = zip(*samples[:n_texts], strict=True)
     encoding = tokenizer.encode(*texts)
     whole, types = encoding.ids, encoding.type_ids
     if n_texts == 1 and any(types):
         raise ValueError(
-            f"the tokenizer gives the tokens of {texts[0]!r} the types {types}; types "
-            "other than 0 are not supported."
+            f"the tokenizer gives the tokens of {texts[0]!r} the types {types}, but only type "
+            "0 is supported."
         )
     begins, ends = [0], []
     for content in contents:
@@ -66,32 +66,32 @@ def find_template(tokenizer: Tokenizer, n_texts: int) -> Template:
         ends.append(start)
         begins.append(start + len(content))
     around = list(zip(begins, [*ends, len(whole)], strict=True))
-    template = Template(
-        special=tuple(whole[begin:end] for begin, end in around),
-        special_types=tuple(types[begin:end] for begin, end in around),
+    special = SpecialTokens(
+        ids=tuple(whole[begin:end] for begin, end in around),
+        types=tuple(types[begin:end] for begin, end in around),
         text_types=tuple(types[start] for start in ends),
     )
-    # Other texts in the same places tell whether what stands around them is the same for all.
+    # The samples in reverse order show whether the special tokens depend on the texts.
     texts, contents = zip(*samples[::-1][:n_texts], strict=True)
     encoding = tokenizer.encode(*texts)
-    expected = template.fill(*contents), template.types(*map(len, contents))
+    expected = special.add_to(*contents), special.token_types(*map(len, contents))
     if (encoding.ids, encoding.type_ids) != expected:
         raise _not_supported(texts, contents, encoding.ids)
-    return template
+    return special
 
 
-def _two_samples(tokenizer: Tokenizer) -> list[tuple[str, list[int]]]:
-    """Return two texts of different tokens, and the tokens."""
+def _find_two_samples(tokenizer: Tokenizer) -> list[tuple[str, list[int]]]:
+    """Return two texts with different tokens, and their tokens."""
 
-    def content(text: str) -> list[int]:
+    def tokenize(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False).ids
 
-    known = [(sample, ids) for sample in _SAMPLES if (ids := content(sample))]
+    known = [(sample, ids) for sample in _SAMPLES if (ids := tokenize(sample))]
     if not known:
-        raise ValueError(f"the tokenizer finds no token in any of {_SAMPLES}; it reads other text.")
+        raise ValueError(f"the tokenizer finds no token in any of {_SAMPLES}.")
     first, ids = known[0]
-    twice = f"{first} {first}"  # where all that it knows is that it knows nothing
-    other = next((sample for sample in known if sample[1] != ids), (twice, content(twice)))
+    twice = f"{first} {first}"  # for tokenizers that map every word to the unknown token
+    other = next((sample for sample in known if sample[1] != ids), (twice, tokenize(twice)))
     return [known[0], other]
 
 
@@ -100,18 +100,13 @@ def _not_supported(
 ) -> ValueError:
     alone = " and ".join(f"{text!r} into {ids}" for text, ids in zip(texts, contents, strict=True))
     return ValueError(
-        f"the tokenizer turns {alone} alone, and with special tokens into {whole}: its template does "
-        "not keep each text in one piece and in its place, which is not supported."
+        f"the tokenizer turns {alone} without special tokens, and into {whole} with them: its template "
+        "does not keep each text in one piece and in order, which is not supported."
     )
 
 
 def _find(part: list[int], whole: list[int], begin: int) -> int | None:
-    """Return where the one list stands in the other, from a place on."""
+    """Return the first index from ``begin`` on at which a list contains another."""
     n = len(part)
-    places = range(begin, len(whole) - n + 1)
-    return next((place for place in places if whole[place : place + n] == part), None)
-
-
-def without_special_tokens(n_texts: int) -> Template:
-    """Return a template that adds nothing."""
-    return Template(([],) * (n_texts + 1), ([],) * (n_texts + 1), (0,) * n_texts)
+    starts = range(begin, len(whole) - n + 1)
+    return next((start for start in starts if whole[start : start + n] == part), None)

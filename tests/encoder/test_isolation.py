@@ -27,7 +27,7 @@ from sk_sentemb import (
 )
 from sk_sentemb.cache import open_cache
 from sk_sentemb.encoder import isolated
-from sk_sentemb.encoder.torch_state import default_torch_state
+from sk_sentemb.encoder.isolation import default_torch_state
 from tests.helpers.tiny_models import TINY, TINY_NLI, TINY_SCORER, assert_same_rows
 from tests.helpers.vision_checkpoints import make_clip
 

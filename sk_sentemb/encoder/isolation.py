@@ -1,4 +1,4 @@
-"""torch with its default settings, whatever the caller's thread or process has set."""
+"""Isolation from the caller: default settings of torch, and locks that survive a fork."""
 
 import os
 import threading
@@ -11,25 +11,46 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from .fork_safety import ForkSafeLock, is_fork
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# The formats that float32 matrix products are rounded to at reduced precision.
+# The dtypes that float32 matrix products are rounded to at reduced precision.
 _REDUCED = ("tf32", "bf16")
 
 # The legacy setting, and the precisions of the backends since torch 2.9.
 _Precision = tuple[str | None, tuple[str, ...]]
 
 
-def isolated(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function that computes with torch give the same result wherever it is called.
+_IMPORTED_IN = os.getpid()
 
-    It runs under torch's default settings: see :func:`default_torch_state`. In a forked child, it runs
-    in a fresh thread: OpenMP keeps a pool of workers for each thread that ever computed in parallel,
-    and a child has that pool of its parent, but not the workers, and would wait for them forever.
-    """
+
+class ForkSafeLock:
+    """A lock that is free in a forked child, whichever thread of its parent held it."""
+
+    def __init__(self) -> None:
+        self._lock, self._process = threading.RLock(), os.getpid()
+
+    def acquire(self) -> None:
+        """Wait until no other thread has the lock, and acquire it."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.RLock(), os.getpid()
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Release the lock."""
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def isolated(function: Callable[P, T]) -> Callable[P, T]:
+    """Run a function under the default settings of torch, and in a new thread in a forked child."""
+    # OpenMP keeps a pool of workers for each thread that ever computed in parallel. A forked child has
+    # the pool of its parent but not the workers, and would wait for them forever.
 
     def run_in_default_state(*args: P.args, **kwargs: P.kwargs) -> T:
         with default_torch_state():
@@ -37,7 +58,7 @@ def isolated(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        if is_fork():
+        if os.getpid() != _IMPORTED_IN:
             with ThreadPoolExecutor(max_workers=1) as fresh:
                 return fresh.submit(run_in_default_state, *args, **kwargs).result()
         return run_in_default_state(*args, **kwargs)
@@ -47,12 +68,10 @@ def isolated(function: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def default_torch_state() -> Iterator[None]:
-    """Run under torch's default settings, and leave the caller's settings as they were.
-
-    Autocast, the gradient and inference modes, and the default device are settings of the thread. The
-    default dtype and the precision of float32 matrix products are settings of the process: if they are
-    not the defaults, other threads see the defaults for as long as this lasts.
-    """
+    """Run under the default settings of torch, and restore the caller's settings."""
+    # Autocast, gradient and inference mode, and the default device are settings of the thread. The
+    # default dtype and the precision of float32 matrix products are settings of the process, so other
+    # threads see their defaults meanwhile.
     with ExitStack() as stack:
         for device in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(device):
@@ -65,7 +84,7 @@ def default_torch_state() -> Iterator[None]:
 
 
 class _ProcessSettings:
-    """Settings of the process, which have their defaults while any thread is in this context."""
+    """Default settings of the process while any thread is in this context."""
 
     def __init__(self) -> None:
         self._inside: Counter[int] = Counter()
@@ -92,7 +111,7 @@ class _ProcessSettings:
                 self._restore()
 
     def forget_other_threads(self) -> None:
-        """Leave the context on behalf of the parent's threads, which a forked child does not have."""
+        """Leave the context on behalf of the threads of the parent, which a forked child lacks."""
         me = threading.get_ident()
         self._inside = Counter({me: self._inside[me]} if me in self._inside else {})
         if not self._inside:
@@ -107,8 +126,8 @@ class _ProcessSettings:
         self._dtype = self._precision = None
 
 
-# Also held while other code changes such a setting for a while, as transformers does with the default
-# dtype: otherwise that would be taken for the caller's setting, and restored later.
+# Also held while other code changes such a setting temporarily, as transformers does with the default
+# dtype: otherwise that would be taken for the setting of the caller, and restored later.
 SETTINGS_LOCK = ForkSafeLock()
 _PROCESS = _ProcessSettings()
 
