@@ -197,7 +197,7 @@ for file, scene in zip(files, shown, strict=True):
 
 images = ImageEmbedder(clip, normalize=True).fit(files)
 texts = SentenceEmbedder(clip, normalize=True).fit(["a text"])
-print("They share one model:", images.encoder_.model is texts.encoder_.towers.model)
+print("They share one model:", images.encoder_.model is texts.encoder_.shared_model.model)
 
 queries = [CAPTIONS[0].format(*scene) for scene in test_scenes]
 cosines = texts.transform(queries) @ images.transform(files).T
