@@ -1,4 +1,4 @@
-"""Compute blocks of texts wherever joblib runs them: processes, threads, or a cluster."""
+"""Run an encoder in joblib workers: processes, threads, or a cluster."""
 
 import pickle
 import sys
@@ -15,23 +15,21 @@ from .cache import Compute
 from .encoder import Embedded, Encoder, encoder_from_state, encoder_to_state, text_length
 from .exceptions import TextTooLongError
 
-# So many blocks for each worker even out that some are faster than others.
+# Several blocks per worker balance workers of different speed.
 BLOCKS_PER_WORKER = 4
 
-# A block is sent as a whole, so it must not hold too much.
-_MOST_CHARACTERS = 2_000_000
+# A block is sent as a whole, so its size is limited.
+_MAX_CHARACTERS = 2_000_000
 
 
 @contextmanager
 def parallel_encode(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iterator[Compute]:
-    """Let the workers of joblib's backend embed texts, if there is more than one.
-
-    They start when they are first needed and stay until the end, because some backends start new
-    processes. Each gets the model by name and loads it once. If there is no name, or the model of
-    that name has changed or is gone, each gets the weights of the model that is loaded here.
-    """
+    """Yield a function that encodes texts in the workers of joblib's backend, or here."""
+    # Workers start on first use and stay until the end, because some backends start new processes. Each
+    # gets the model by name and loads it once; without a name, or if the model of that name has changed
+    # or is not found, it gets the weights.
     n_workers = count_workers(n_jobs)
-    sent = _SentEncoder(encoder)
+    sent = _PickledEncoder(encoder)
     with ExitStack() as stack:
         workers = cache(lambda: stack.enter_context(_workers(n_jobs)))
 
@@ -63,12 +61,9 @@ def parallel_encode(encoder: Encoder, *, n_jobs: int | None, **how: Any) -> Iter
 
 
 def count_workers(n_jobs: int | None) -> int:
-    """Return how many workers texts are spread over.
-
-    In a task of a Dask worker it is one, as if ``n_jobs`` were 1. There joblib would spread them over
-    the cluster, whose other workers may be waiting for these very texts to be in the cache: the same
-    search runs on them.
-    """
+    """Return the number of workers that encode texts."""
+    # In a task of a Dask worker it is one. Otherwise joblib would use the cluster, whose other workers
+    # may run the same search and wait for these very texts to be in the cache.
     return 1 if _in_a_task_of_dask() else effective_n_jobs(n_jobs)
 
 
@@ -92,28 +87,28 @@ def _workers(n_jobs: int | None) -> Parallel:
 
 
 class _NotLoaded(NamedTuple):
-    """Why a worker cannot load the model that it was sent, and whether that had its weights."""
+    """The reason why a worker cannot load the model that it received, and whether it had weights."""
 
     reason: str
     had_weights: bool
 
 
-class _SentEncoder:
-    """An encoder on its way to workers, as an array, which joblib maps into its own processes.
+class _PickledEncoder:
+    """An encoder that is sent to workers, by name or with its weights."""
 
-    So weights that are carried are written once there, and not sent with every block.
-    """
+    # It is pickled as an array, which joblib memory-maps in its processes: weights are written once,
+    # instead of sent with every block.
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self._has_weights = encoder.source is None
 
     def load(self) -> Encoder:
-        """Return the encoder itself, where a worker is a thread."""
+        """Return the encoder itself; the worker is a thread."""
         return self.encoder
 
     def send_weights_after(self, failure: _NotLoaded) -> None:
-        """Send the weights from now on; raise if a worker could not load the model with them."""
+        """Send the weights from now on; raise if a worker failed to load a model with weights."""
         if failure.had_weights:
             raise RuntimeError(
                 f"a worker cannot load the model: {failure.reason}. Pass n_jobs=1 to run it here."
@@ -128,21 +123,20 @@ class _SentEncoder:
         return np.frombuffer(pickle.dumps(state), dtype=np.uint8)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ReceivedEncoder, (self._pickled, self._has_weights)
+        return _UnpickledEncoder, (self._pickled, self._has_weights)
 
 
-class _ReceivedEncoder:
-    """An encoder that a worker has received, loaded when a task asks for it.
+class _UnpickledEncoder:
+    """An encoder that a worker has received, and loads on first use."""
 
-    Not while it is unpickled: joblib reports any error there as arguments that cannot be pickled, and
-    some backends hang.
-    """
+    # It is not loaded while it is unpickled: joblib would report any error there as arguments that
+    # cannot be pickled, and some backends would hang.
 
     def __init__(self, pickled: np.ndarray, has_weights: bool) -> None:
         self._pickled, self._has_weights = pickled, has_weights
 
     def load(self) -> Encoder | _NotLoaded:
-        """Return the process's own copy, or why there is none."""
+        """Return the copy of this process, or the reason why it cannot be loaded."""
         try:
             return encoder_from_state(pickle.loads(self._pickled.data))
         except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -150,7 +144,10 @@ class _ReceivedEncoder:
 
 
 def _embed_block(
-    sent: _SentEncoder | _ReceivedEncoder, texts: Sequence[Text], start: int, how: dict[str, Any]
+    sent: _PickledEncoder | _UnpickledEncoder,
+    texts: Sequence[Text],
+    start: int,
+    how: dict[str, Any],
 ) -> Embedded | _NotLoaded:
     encoder = sent.load()
     if isinstance(encoder, _NotLoaded):
@@ -162,9 +159,9 @@ def _embed_block(
 
 
 def _blocks(texts: Sequence[Text], n_blocks: int) -> Iterator[slice]:
-    """Cut the texts into blocks with about as many characters each."""
+    """Split texts into blocks with about the same number of characters."""
     ends = np.cumsum([text_length(text) + 1 for text in texts])
-    size = min(_MOST_CHARACTERS, -(-int(ends[-1]) // n_blocks))
+    size = min(_MAX_CHARACTERS, -(-int(ends[-1]) // n_blocks))
     stops = np.unique(np.append(ends.searchsorted(np.arange(size, ends[-1], size)) + 1, len(texts)))
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
         yield slice(int(start), int(stop))

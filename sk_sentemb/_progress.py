@@ -37,21 +37,20 @@ N_TASKS = 20
 
 
 class ProgressBar(Protocol):
-    """Counts the steps that are done."""
+    """A progress bar that counts steps."""
 
     def update(self, n: int = 1) -> object:
-        """Count more steps."""
+        """Count `n` more steps."""
 
     def set_postfix(self, *, refresh: bool, **values: object) -> object:
-        """Show values behind the bar."""
+        """Show values after the bar."""
 
 
 class _Bar(tqdm):
-    """A bar of tqdm that shares no lock with other processes and starts no monitor thread.
+    """A tqdm bar that shares no lock with other processes and starts no monitor thread."""
 
-    The lock of tqdm itself is shared with all forked processes: one that is killed while it holds the
-    lock would let all others wait forever. Its monitor thread would stay after the bar is gone.
-    """
+    # The lock of tqdm is shared with all forked processes: one that is killed while it holds the lock
+    # would block all others. Its monitor thread would outlive the bar.
 
     monitor_interval = 0
     _instances: ClassVar[WeakSet] = WeakSet()  # changed under the lock of the class
@@ -61,7 +60,7 @@ _Bar.set_lock(ForkSafeLock())
 
 
 class _NoBar:
-    """Shows nothing: even a disabled bar of tqdm would take its lock."""
+    """A bar that shows nothing and, unlike a disabled tqdm bar, takes no lock."""
 
     def update(self, n: int = 1) -> None:
         """Do nothing."""
@@ -74,7 +73,7 @@ class _NoBar:
 def progress_bar(
     total: int, *, shown: bool, work: str, unit: str, initial: int = 0
 ) -> Iterator[ProgressBar]:
-    """Show a bar on standard error for as long as some work takes, or nothing."""
+    """Show a bar on standard error while the block runs, or nothing."""
     if not shown:
         yield _NoBar()
         return
@@ -93,7 +92,7 @@ def progress_reporter(
     unit: str = "text",
     context: Any = None,
 ) -> Iterator[Callable[[int], None]]:
-    """Report the progress over some texts."""
+    """Yield a function that reports the number of finished texts to the bar and to callbacks."""
     n_tasks = n_done = 0
     with progress_bar(total, shown=bar, work=work, unit=unit) as shown:
 
@@ -123,7 +122,7 @@ def fit_task(estimator: Any, name: str, X: Any, y: Any, max_subtasks: int = 0) -
 
 
 class SklearnCallbackAdapter:
-    """Tells scikit-learn's callbacks of epochs, and of the steps within them."""
+    """Reports epochs, and the steps within them, to scikit-learn's callbacks."""
 
     def __init__(
         self, estimator: Any, context: Any, X: Any, y: Any, as_fitted: Callable[..., dict]

@@ -1,4 +1,4 @@
-"""What the vectors of two texts say about the pair."""
+"""Features and similarities of pairs of texts, computed from their embeddings."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
@@ -10,16 +10,17 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from ._atomic_fit import atomic_fit
+from ._docstrings import substitute_docstring
 
-# Rows whose scalars are computed together: what is needed on the way stays small.
-_ROWS_AT_ONCE = 512
+# Rows whose scalars are computed together, so that temporary arrays stay small.
+_BLOCK_ROWS = 512
 
 
-def _copy_of_u(u: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
+def _copy_u(u: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
     out[...] = u
 
 
-def _copy_of_v(u: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
+def _copy_v(u: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
     out[...] = v
 
 
@@ -47,16 +48,16 @@ def _manhattan(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.abs(u - v).sum(axis=1)
 
 
-# Both vectors and where to write -> a column for each dimension.
+# Two embeddings and an output array -> one feature per dimension.
 _VECTORS: dict[str, Callable[..., Any]] = {
-    "u": _copy_of_u,
-    "v": _copy_of_v,
+    "u": _copy_u,
+    "v": _copy_v,
     "abs_diff": _abs_diff,
     "product": np.multiply,
     "sum": np.add,
 }
 
-# Both vectors, float64 -> one number for each row.
+# Two embeddings, float64 -> one number per row.
 _SCALARS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cosine": _cosine,
     "dot": _dot,
@@ -69,17 +70,17 @@ _COMBINATIONS = (*_VECTORS, *_SCALARS)
 _DISTANCES = ("euclidean", "manhattan")
 
 
-def _scalars(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Compute one number for each row, in float64 whatever the vectors are."""
+def _compute_scalars(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Compute one number per row, in float64."""
     numbers = np.empty(len(u))
-    for start in range(0, len(u), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
+    for start in range(0, len(u), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
         parts = (half[rows].astype(np.float64, copy=False) for half in (u, v))
         numbers[rows] = _SCALARS[name](*parts)
     return numbers
 
 
-def _check_names(combine: str | Sequence[str]) -> tuple[str, ...]:
+def _validate_names(combine: str | Sequence[str]) -> tuple[str, ...]:
     names = (combine,) if isinstance(combine, str) else tuple(combine)
     if not names:
         raise ValueError(f"combine={combine!r} is empty; pass one or more of {_COMBINATIONS}.")
@@ -90,33 +91,35 @@ def _check_names(combine: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-class _EstimatorOfPairs(BaseEstimator):
-    """Reads the vectors of two texts, side by side."""
+class _BasePairEstimator(BaseEstimator):
+    """An estimator of the concatenated embeddings of two texts."""
 
-    def _halves(self, X: Any, y: Any = None, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Check ``X``, and ``y`` where there is one; return the vectors of the two texts."""
+    def _validate_pairs(
+        self, X: Any, y: Any = None, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Validate X, and y if there is one, and return the embeddings of both texts."""
         checked = validate_data(
             self,
             X,
             "no_validation" if y is None else y,
             reset=reset,
             ensure_all_finite="allow-nan",
-            # What embeds no rows to no rows shall not fail one step later.
+            # Zero rows of an embedder must not fail here.
             ensure_min_samples=int(reset),
         )
-        vectors = checked if y is None else checked[0]
-        # A list of dtypes for validate_data would make float64 of a polars frame of float32.
-        if vectors.dtype not in (np.float64, np.float32):
-            vectors = vectors.astype(np.float64)
-        return self._split(vectors)
+        X = checked if y is None else checked[0]
+        # A list of dtypes for validate_data would convert float32 polars frames to float64.
+        if X.dtype not in (np.float64, np.float32):
+            X = X.astype(np.float64)
+        return self._split(X)
 
     def _split(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         dim, odd = divmod(X.shape[1], 2)
         if odd:
             raise ValueError(
                 f"X has an odd number of columns (n_features={X.shape[1]}), but "
-                f"{type(self).__name__} takes the vectors of two texts side by side; pass the "
-                "output of SentenceEmbedder on two columns of text."
+                f"{type(self).__name__} requires the concatenated embeddings of two texts. Pass the "
+                "output of SentenceEmbedder for two columns of text."
             )
         return X[:, :dim], X[:, dim:]
 
@@ -126,44 +129,47 @@ class _EstimatorOfPairs(BaseEstimator):
         return tags
 
 
-class PairFeatures(TransformerMixin, _EstimatorOfPairs):
-    """Features of pairs of texts, from the vectors of both.
+@substitute_docstring
+class PairFeatures(TransformerMixin, _BasePairEstimator):
+    """Features of pairs of texts, computed from the embeddings of both.
 
-    Takes what :class:`~sk_sentemb.SentenceEmbedder` returns for two columns of text: the vectors u
-    of the first and v of the second, side by side. A classifier or regressor of the features is
-    then one of pairs: which follows from which, which are duplicates, how similar they are.
+    The input is what :class:`~sk_sentemb.SentenceEmbedder` returns for two columns of text: the
+    embeddings u of the first and v of the second, concatenated. A classifier or regressor of the
+    features then predicts properties of pairs: entailment, duplicates, similarity.
 
     Parameters
     ----------
     combine : str, list of str or tuple of str, default=("u", "v", "abs_diff")
-        What to return, in that order. A column for each dimension: ``"u"``, ``"v"``, ``"abs_diff"``
-        for the absolute difference, ``"product"``, ``"sum"``. One column: ``"cosine"``, ``"dot"``,
-        ``"euclidean"``, ``"manhattan"``; the last two are distances.
+        Features to compute, in this order.
+
+        - ``"u"``, ``"v"``: the embeddings;
+        - ``"abs_diff"``, ``"product"``, ``"sum"``: their absolute difference, product and sum, one
+          feature per dimension;
+        - ``"cosine"``, ``"dot"``: cosine similarity and dot product, one feature each;
+        - ``"euclidean"``, ``"manhattan"``: distances, one feature each.
 
     Attributes
     ----------
     combine_ : tuple of str
-        The combinations.
+        The features, as a tuple.
 
     n_features_in_ : int
-        Number of columns seen in ``fit``: twice the dimensions of one vector.
+        Number of columns seen in ``fit``: twice the embedding dimension.
 
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if ``X`` had string names for all of them.
+    {feature_names_in_}
 
     See Also
     --------
-    PairSimilarity : The similarity of the two vectors as a prediction.
+    PairSimilarity : The similarity of the two embeddings as a prediction.
 
     Notes
     -----
-    The default is what Sentence-BERT [1]_ trains its classifier of natural language inference on.
-    ``"abs_diff"``, ``"product"``, ``"sum"`` and the scalars are the same when the two texts change
-    places.
+    The default is the input of the natural language inference classifier of Sentence-BERT [1]_.
+    ``"abs_diff"``, ``"product"``, ``"sum"`` and the scalars do not depend on the order of the texts.
 
-    float32 and float64 stay what they are, other numbers become float64. Scalars are computed in
-    float64. The cosine of a vector of zeros, which an embedder gives for a missing text, is 0. NaN is
-    let through: a scalar is NaN where either vector has one.
+    float32 and float64 are preserved, other dtypes are converted to float64. Scalars are computed in
+    float64. The cosine with a vector of zeros, the embedding of a missing text, is 0. NaN is passed
+    through: a scalar is NaN if either embedding contains NaN.
 
     References
     ----------
@@ -199,14 +205,14 @@ class PairFeatures(TransformerMixin, _EstimatorOfPairs):
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and learn the columns.
+        """Validate the parameters and store the number of columns.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, 2 * embedding_dim)
-            The vectors of both texts side by side.
+            The concatenated embeddings of both texts.
         y : Ignored
-            Not used.
+            Not used, present for API consistency by convention.
 
         Returns
         -------
@@ -216,34 +222,33 @@ class PairFeatures(TransformerMixin, _EstimatorOfPairs):
         Raises
         ------
         ValueError
-            If ``combine`` is empty or has a name that is unknown or repeated, or the number of
-            columns is odd.
+            If ``combine`` is empty or has an unknown or repeated name, or the number of columns is odd.
         """
-        names = _check_names(self.combine)
-        self._halves(X, reset=True)
+        names = _validate_names(self.combine)
+        self._validate_pairs(X, reset=True)
         self.combine_ = names
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Combine the two vectors of each row.
+        """Compute the features of each pair.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, 2 * embedding_dim)
-            The vectors of both texts side by side. No rows are fine.
+            The concatenated embeddings of both texts. Zero rows are allowed.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features_out), float32 or float64
-            The combinations side by side.
+            The features, concatenated.
 
         Raises
         ------
         ValueError
-            If the number of columns is another than in ``fit``.
+            If the number of columns differs from that seen in ``fit``.
         """
         check_is_fitted(self)
-        u, v = self._halves(X, reset=False)
+        u, v = self._validate_pairs(X, reset=False)
         widths = [u.shape[1] if name in _VECTORS else 1 for name in self.combine_]
         features = np.empty((len(u), sum(widths)), dtype=u.dtype)
         start = 0
@@ -252,22 +257,22 @@ class PairFeatures(TransformerMixin, _EstimatorOfPairs):
             if name in _VECTORS:
                 _VECTORS[name](u, v, out)
             else:
-                out[:, 0] = _scalars(name, u, v)
+                out[:, 0] = _compute_scalars(name, u, v)
             start += width
         return features
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the output's columns ``abs_diff_0``, ``abs_diff_1`` and so on; ``cosine``.
+        """Return the names of the features: ``abs_diff_0``, ``abs_diff_1``, …, ``cosine``.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the input's columns. They are checked, not used: a feature is one of the pair.
+            Names of the input columns. They are validated, but not part of the output names.
 
         Returns
         -------
         ndarray of shape (n_features_out,), object
-            One name for each output column.
+            One name per output column.
         """
         check_is_fitted(self)
         _check_feature_names_in(self, input_features)
@@ -283,38 +288,35 @@ class PairFeatures(TransformerMixin, _EstimatorOfPairs):
         return tags
 
 
-class PairSimilarity(RegressorMixin, _EstimatorOfPairs):
-    """The similarity of the vectors of two texts as a prediction, without a learned head.
+@substitute_docstring
+class PairSimilarity(RegressorMixin, _BasePairEstimator):
+    """Similarity of the embeddings of two texts as a prediction, without training.
 
-    Takes what :class:`~sk_sentemb.SentenceEmbedder` returns for two columns of text, so that a model
-    can be scored on similarities as it is, or fine-tuned, in ``cross_val_score`` and searches.
+    The input is what :class:`~sk_sentemb.SentenceEmbedder` returns for two columns of text, so that a
+    pretrained or fine-tuned model can be evaluated on similarities in ``cross_val_score`` and searches.
 
     Parameters
     ----------
     metric : {"cosine", "dot", "euclidean", "manhattan"}, default="cosine"
-        What is predicted. The last two are distances with their sign changed, so that more is more
-        similar.
+        The similarity to predict. Distances are negated, so that higher values mean more similar.
 
     Attributes
     ----------
     n_features_in_ : int
-        Number of columns seen in ``fit``: twice the dimensions of one vector.
+        Number of columns seen in ``fit``: twice the embedding dimension.
 
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if ``X`` had string names for all of them.
+    {feature_names_in_}
 
     See Also
     --------
-    PairFeatures : Features of the two vectors, for a classifier or regressor that learns.
+    PairFeatures : Features of the two embeddings, for a classifier or regressor.
 
     Notes
     -----
-    Nothing is learned, and the predictions have the metric's range, not that of ``y``. Score them by
-    rank correlation, as is usual for sentence embeddings [1]_; ``score`` is R², as of all regressors,
-    and means little here.
+    Predictions have the range of the metric, not that of ``y``. Evaluate them by rank correlation, as is
+    usual for sentence embeddings [1]_; ``score`` is R², as for all regressors, and means little here.
 
-    The cosine of a vector of zeros, which an embedder gives for a missing text, is 0. NaN is let
-    through.
+    The cosine with a vector of zeros, the embedding of a missing text, is 0. NaN is passed through.
 
     References
     ----------
@@ -351,14 +353,14 @@ class PairSimilarity(RegressorMixin, _EstimatorOfPairs):
     @_fit_context(prefer_skip_nested_validation=True)
     @atomic_fit
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and learn the columns.
+        """Validate the parameters and store the number of columns.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, 2 * embedding_dim)
-            The vectors of both texts side by side.
+            The concatenated embeddings of both texts.
         y : array-like of shape (n_samples,), default=None
-            Checked as that of any regressor, not used.
+            Validated as in other regressors, but not used.
 
         Returns
         -------
@@ -370,29 +372,29 @@ class PairSimilarity(RegressorMixin, _EstimatorOfPairs):
         ValueError
             If the number of columns is odd.
         """
-        self._halves(X, y, reset=True)
+        self._validate_pairs(X, y, reset=True)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Compute how similar the two vectors of each row are.
+        """Compute the similarity of each pair.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, 2 * embedding_dim)
-            The vectors of both texts side by side. No rows are fine.
+            The concatenated embeddings of both texts. Zero rows are allowed.
 
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            The more, the more similar.
+            Higher values mean more similar.
 
         Raises
         ------
         ValueError
-            If the number of columns is another than in ``fit``.
+            If the number of columns differs from that seen in ``fit``.
         """
         check_is_fitted(self)
-        similarities = _scalars(self.metric, *self._halves(X, reset=False))
+        similarities = _compute_scalars(self.metric, *self._validate_pairs(X, reset=False))
         return -similarities if self.metric in _DISTANCES else similarities
 
     def __sklearn_tags__(self) -> Tags:

@@ -131,8 +131,8 @@ def test_unknown_metric_is_an_error(X):
 @both
 def test_an_odd_number_of_columns_is_an_error_that_says_what_to_pass(X, estimator):
     message = (
-        rf"odd number of columns \(n_features=13\), but {type(estimator).__name__} takes .* pass "
-        "the output of SentenceEmbedder on two columns of text"
+        rf"odd number of columns \(n_features=13\), but {type(estimator).__name__} requires .* Pass "
+        "the output of SentenceEmbedder for two columns of text"
     )
     with pytest.raises(ValueError, match=message):
         clone(estimator).fit(X[:, 1:])
@@ -350,7 +350,7 @@ def test_similarity_after_an_embedder(pairs, vectors):
 
 def test_one_column_of_text_with_an_odd_number_of_dimensions_is_an_error():
     pipeline = make_pipeline(SentenceEmbedder(TINY, truncate_dim=5), PairSimilarity())
-    with pytest.raises(ValueError, match="SentenceEmbedder on two columns of text"):
+    with pytest.raises(ValueError, match="SentenceEmbedder for two columns of text"):
         pipeline.fit(LEFT)
 
 

@@ -10,7 +10,7 @@ from sk_sentemb.cache import MemoryCache
 from tests.helpers.tiny_models import TINY
 
 PACKAGE = Path(sk_sentemb.__file__).parent
-MAX_FILES = 23
+MAX_FILES = 20
 
 
 def test_transform_of_a_list_of_new_texts_enters_few_files():

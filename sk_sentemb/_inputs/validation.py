@@ -1,4 +1,4 @@
-"""Check the arguments beside X that have an entry for each row: no entry may be missing."""
+"""Checks of arguments with one entry per row of X."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ _is_masked = np.frompyfunc(lambda cell: cell is np.ma.masked, 1, 1)
 
 
 def check_no_missing(values: Any, name: str = "y") -> None:
-    """Raise for NaN, None and masked entries, and say in which row."""
+    """Raise for NaN, None and masked entries, and name the row."""
     cells = np.asarray(values, dtype=object)
     if not cells.ndim:
         raise ValueError(f"{name} is the single value {values!r}; pass one for each row.")
     missing = pd.isna(cells) | _is_masked(cells).astype(bool)
-    if isinstance(values, np.ma.MaskedArray):  # values beneath the mask are not data
+    if isinstance(values, np.ma.MaskedArray):  # masked values are not data
         missing |= np.ma.getmaskarray(values)
     if missing.any():
         row = int(np.argwhere(missing)[0, 0])
@@ -23,7 +23,7 @@ def check_no_missing(values: Any, name: str = "y") -> None:
 
 
 def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
-    """Return the weight of each row of X, none of them negative or missing, or raise."""
+    """Return the weight of each row of X, and raise for negative or missing ones."""
     if sample_weight is not None:
         is_single = not np.asarray(sample_weight, dtype=object).ndim
         check_no_missing([sample_weight] if is_single else sample_weight, "sample_weight")
@@ -31,7 +31,7 @@ def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
 
 
 def check_query_id(query_id: Any, n_rows: int) -> np.ndarray:
-    """Return the names of lists, one for each row, or raise."""
+    """Return the query of each row as a one-dimensional array."""
     check_no_missing(query_id, "query_id")
     names = np.asarray(query_id)
     if names.shape not in [(n_rows,), (n_rows, 1)]:
