@@ -159,7 +159,7 @@ def test_a_head_that_its_function_makes_in_another_way_is_an_error():
 
     fitted = SentenceClassifier(str(TINY), fine_tuner=TUNER, head=make).fit(TEXTS, LABELS)
     state = fitted.__getstate__()
-    with pytest.raises(ValueError, match="builds another module than the one that was trained"):
+    with pytest.raises(ValueError, match="builds a module that differs from the trained one"):
         SentenceClassifier.__new__(SentenceClassifier).__setstate__(state)
 
 
