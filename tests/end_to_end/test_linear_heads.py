@@ -14,7 +14,7 @@ from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder, Sentence
 from sk_sentemb.datasets import load_banking77_sample
 from sk_sentemb.end_to_end.linear_head import solve_linear_head
 from sk_sentemb.exceptions import TruncationWarning
-from tests.end_to_end.test_end_to_end import LABELS, NUMBERS, SEVERAL, SHOP, TEXTS
+from tests.end_to_end.data import LABELS, NUMBERS, SEVERAL, SHOP, TEXTS
 from tests.helpers.tiny_models import TINY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -37,7 +37,7 @@ def embeddings():
 
 
 @pytest.mark.parametrize("y", [LABELS, THREE], ids=["two", "three"])
-def test_classes_are_those_of_a_logistic_regression_between_the_default_and_the_best(y):
+def test_linear_head_equals_logistic_regression(y):
     X, factor = embeddings()
     # Regularization of scaled features is that of the features with another strength.
     grid = {"C": np.logspace(-1, 3, 9) * factor**2}
@@ -52,7 +52,7 @@ def test_classes_are_those_of_a_logistic_regression_between_the_default_and_the_
     assert (fitted.predict(TEXTS) == expected.predict(X)).mean() > 0.95
 
 
-def test_numbers_are_those_of_a_ridge_regression_halfway_to_the_default_penalty():
+def test_linear_head_equals_ridge_regression():
     X, factor = embeddings()
     y = StandardScaler().fit_transform(NUMBERS[:, None])[:, 0]
     alpha = RidgeCV(np.logspace(-2, 4, 13)).fit(X * factor, y).alpha_
@@ -61,7 +61,7 @@ def test_numbers_are_those_of_a_ridge_regression_halfway_to_the_default_penalty(
     np.testing.assert_allclose(found, expected * NUMBERS.std() + NUMBERS.mean(), rtol=1e-4)
 
 
-def test_several_labels_are_solved_one_by_one():
+def test_linear_head_solves_each_label():
     fitted = classifier().fit(TEXTS, SEVERAL)
     for label in (0, 1):
         alone = classifier().fit(TEXTS, SEVERAL[:, label])
@@ -77,7 +77,7 @@ def test_several_labels_are_solved_one_by_one():
     [(classifier, LABELS, "sea"), (regressor, NUMBERS, 1e3), (classifier, SEVERAL, 1)],
     ids=["classes", "numbers", "labels"],
 )
-def test_rows_without_weight_change_nothing(make, y, wrong):
+def test_linear_head_ignores_rows_of_zero_weight(make, y, wrong):
     more = np.concatenate([y, np.full_like(y[:4], wrong)])
     weight = np.r_[np.ones(24), np.zeros(4)]
     given = make().fit([*TEXTS, *TEXTS[:4]], more, sample_weight=weight)
@@ -86,7 +86,7 @@ def test_rows_without_weight_change_nothing(make, y, wrong):
         np.testing.assert_allclose(parameter, without.head_.state_dict()[name], rtol=1e-5)
 
 
-def test_weights_of_classes_are_weights_of_their_rows():
+def test_linear_head_class_weight_equals_sample_weight():
     y = np.array(["a"] * 18 + ["b"] * 6)
     balanced = classifier(class_weight="balanced").fit(TEXTS, y)
     by_row = classifier().fit(TEXTS, y, sample_weight=np.where(y == "a", 24 / 36, 24 / 12))
@@ -97,13 +97,13 @@ def test_weights_of_classes_are_weights_of_their_rows():
     assert (balanced.predict(TEXTS) == "b").sum() > (plain.predict(TEXTS) == "b").sum()
 
 
-def test_a_class_without_weight_is_the_least_likely():
+def test_linear_head_class_of_zero_weight_is_least_probable():
     weight = np.where(THREE == "b", 0.0, 1.0)
     fitted = classifier().fit(TEXTS, THREE, sample_weight=weight)
     assert set(fitted.predict_proba(TEXTS).argmin(axis=1)) == {1}
 
 
-def test_classes_of_one_row_are_solved():
+def test_linear_head_solves_classes_of_one_row():
     fitted = classifier().fit(TEXTS[:3], ["a", "b", "c"])
     assert fitted.predict(TEXTS[:3]).tolist() == ["a", "b", "c"]
     fitted = classifier().fit(TEXTS, [*LABELS[:23], "alone"])
@@ -111,12 +111,12 @@ def test_classes_of_one_row_are_solved():
 
 
 @pytest.mark.parametrize("n_rows", [1, 2])
-def test_numbers_of_fewer_rows_than_can_be_compared_are_solved(n_rows):
+def test_linear_head_solves_few_rows(n_rows):
     found = regressor().fit(TEXTS[:n_rows], NUMBERS[:n_rows]).predict(TEXTS)
     np.testing.assert_allclose(found.mean(), NUMBERS[:n_rows].mean(), atol=2)
 
 
-def test_columns_of_a_table_are_regularized_as_those_of_embeddings():
+def test_linear_head_regularizes_table_like_embeddings():
     """The size of one part of a row does not decide how much it counts."""
     draw = np.random.default_rng(0)
     features = draw.normal(size=(60, 12))
@@ -129,7 +129,7 @@ def test_columns_of_a_table_are_regularized_as_those_of_embeddings():
     np.testing.assert_allclose(same, intercept)
 
 
-def test_it_takes_one_step_and_is_deterministic():
+def test_linear_head_takes_one_step_and_is_deterministic():
     one, other = (classifier(random_state=seed).fit(SHOP, LABELS) for seed in (0, 1))
     np.testing.assert_array_equal(one.decision_function(SHOP), other.decision_function(SHOP))
     assert one.history_["step"].tolist() == [1]
@@ -137,19 +137,19 @@ def test_it_takes_one_step_and_is_deterministic():
     assert one.history_["loss"].iloc[0] < np.log(2)
 
 
-def test_a_solved_head_is_validated():
+def test_linear_head_is_validated():
     fitted = classifier(validation_fraction=0.25, random_state=0).fit(SHOP, LABELS)
     assert np.isfinite(fitted.history_["validation_loss"]).all()
 
 
-def test_a_warm_start_solves_for_the_new_rows():
+def test_linear_head_warm_start_solves_for_new_rows():
     warm = classifier().set_params(warm_start=True).fit(TEXTS[:12], LABELS[:12])
     warm.fit(TEXTS, LABELS)
     cold = classifier().fit(TEXTS, LABELS)
     np.testing.assert_allclose(warm.decision_function(TEXTS), cold.decision_function(TEXTS))
 
 
-def test_parameters_of_steps_have_no_effect_and_are_named():
+def test_linear_head_ignores_step_parameters_with_warning():
     with pytest.warns(UserWarning, match="head_learning_rate and max_steps have no effect"):
         classifier(head_learning_rate=0.1, max_steps=3).fit(TEXTS, LABELS)
     with warnings.catch_warnings():
@@ -158,7 +158,7 @@ def test_parameters_of_steps_have_no_effect_and_are_named():
 
 
 @pytest.mark.parametrize(("name", "value"), [("interpolation", 0.5), ("early_stopping", True)])
-def test_a_solution_is_neither_interpolated_nor_stopped_early(name, value):
+def test_linear_head_is_not_interpolated_or_stopped_early(name, value):
     """The weights before it are random, and no row is held out for a decision that is not made."""
     with pytest.warns(UserWarning, match=f"^{name} has no effect"):
         found = classifier(random_state=0, **{name: value}).fit(TEXTS, LABELS)
@@ -168,7 +168,7 @@ def test_a_solution_is_neither_interpolated_nor_stopped_early(name, value):
     assert "validation_loss" in classifier(**held_out).fit(TEXTS, LABELS).history_
 
 
-def test_other_heads_are_trained_until_they_have_converged():
+def test_other_heads_train_to_convergence():
     made = classifier(random_state=0).set_params(hidden_layer_sizes=(8,), dropout=0.0)
     fitted = made.fit(TEXTS, LABELS)
     assert len(fitted.history_) == 200
@@ -177,7 +177,7 @@ def test_other_heads_are_trained_until_they_have_converged():
     assert len(classifier(sampling="balanced").fit(TEXTS, LABELS).history_) == 200
 
 
-def test_a_table_with_texts_is_predicted_as_well_as_by_a_ridge_regression():
+def test_linear_head_matches_ridge_on_table_with_texts():
     """Predict the length of messages from their text, their intent and a number."""
     banking = load_banking77_sample()
     n_commas = banking.data.str.count(",").astype(float).where(banking.data.index % 8 > 0)
@@ -200,7 +200,7 @@ def test_a_table_with_texts_is_predicted_as_well_as_by_a_ridge_regression():
     assert found["solved"] > max(found[1], found[10]) - 0.02
 
 
-def test_a_table_of_one_column_keeps_its_names():
+def test_table_of_one_column_keeps_its_names():
     frame = pd.DataFrame({"text": TEXTS})
     fitted = classifier().fit(frame, LABELS)
     assert fitted.feature_names_in_.tolist() == ["text"]
