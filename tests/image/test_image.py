@@ -1,16 +1,11 @@
 import copy
 import io
-import os
-import pickle
-import random
 import re
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -20,7 +15,6 @@ import torch
 from PIL import Image, ImageFile
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -33,7 +27,7 @@ from sk_sentemb.exceptions import CorruptImageError, CorruptImageWarning, Missin
 from sk_sentemb.image.rgb import scale_to_8_bits
 from tests.helpers.images import OTHER_CLIP, PICTURES, TINY_CLIP, TINY_VIT, noise, save_all, shaded
 from tests.helpers.odd_image_files import CORRUPT, NO_PATHS, READ, write_odd_files
-from tests.helpers.tiny_models import assert_other_rows, assert_same_rows
+from tests.helpers.tiny_models import assert_same_rows
 from tests.helpers.vision_checkpoints import HIDDEN, PROJECTED, VISION
 from tests.test_embedder_progress import Recorder
 
@@ -155,15 +149,6 @@ def test_masked_images_are_missing(embedder):
         found = rows_of(embedder, masked)
     assert_same_rows(found[:1], expected_rows([Image.fromarray(colours[0])]))
     assert not found[1].any()
-
-
-def test_columns_stand_side_by_side(paths, embedder):
-    frame = pd.DataFrame({"front": paths, "back": paths[::-1]})
-    expected = expected_rows(PICTURES)
-    for X in (frame, list(zip(paths, paths[::-1], strict=True)), frame.to_numpy()):
-        assert_same_rows(rows_of(embedder, X), np.hstack([expected, expected[::-1]]))
-    names = clone(embedder).fit(frame).get_feature_names_out()
-    assert list(names) == [f"{name}_{i}" for name in ("front", "back") for i in range(HIDDEN)]
 
 
 @pytest.mark.parametrize(
@@ -552,32 +537,6 @@ def test_texts_and_images_of_one_clip_have_one_cache(paths):
 # What scikit-learn asks for
 
 
-def test_not_fitted_says_so(embedder):
-    for method in (embedder.transform, embedder.save_pretrained):
-        with pytest.raises(NotFittedError):
-            method(PICTURES)
-    with pytest.raises(NotFittedError):
-        embedder.get_feature_names_out()
-
-
-def test_rows_keep_their_order_and_do_not_depend_on_neighbours(paths, embedder):
-    fitted = embedder.set_params(cache=None).fit(paths)
-    rows = fitted.transform(paths)
-    order = np.random.default_rng(0).permutation(N)
-    assert_same_rows(fitted.transform([paths[i] for i in order]), rows[order])
-    assert_other_rows(rows, np.roll(rows, 1, axis=0))
-    assert_same_rows(np.vstack([fitted.transform([path]) for path in paths]), rows)
-    assert_same_rows(fitted.fit_transform(paths), rows)
-
-
-def test_no_rows_give_no_rows(paths, embedder):
-    fitted = embedder.fit(paths)
-    for make in (list, tuple, np.array, pd.Series, lambda _: pl.Series("a", [], dtype=pl.String)):
-        rows = fitted.transform(make([]))
-        assert rows.shape == (0, HIDDEN)
-        assert rows.dtype == np.float32
-
-
 def test_number_of_columns(paths, embedder):
     fitted = embedder.fit(paths)
     with pytest.raises(ValueError, match=r"X has 2 features, but .* is expecting 1 features"):
@@ -585,44 +544,6 @@ def test_number_of_columns(paths, embedder):
     fitted.fit([[paths[0], paths[0]]])
     with pytest.raises(ValueError, match="Reshape your data: one column per feature"):
         fitted.transform(paths)
-
-
-def test_feature_names(paths, embedder):
-    cases = [
-        (paths, ["x0"]),
-        (pd.Series(paths), ["x0"]),
-        (pd.Series(paths, name="photo"), ["photo"]),
-        (pd.DataFrame({"photo": paths}), ["photo"]),
-        ([[path, path] for path in paths], ["x0", "x1"]),
-    ]
-    for X, columns in cases:
-        names = clone(embedder).fit(X).get_feature_names_out()
-        assert list(names) == [f"{column}_{i}" for column in columns for i in range(HIDDEN)]
-    named = clone(embedder).fit(paths).get_feature_names_out(["given"])
-    assert named[0] == "given_0"
-    fitted = clone(embedder).fit(pd.DataFrame({"photo": paths}))
-    with pytest.raises(ValueError, match="feature names should match"):
-        fitted.transform(pd.DataFrame({"other": paths}))
-
-
-@pytest.mark.parametrize("kind", ["pandas", "polars"])
-def test_output_frames(kind, paths, embedder):
-    X = pd.DataFrame({"photo": paths}, index=range(10, 10 + N))
-    rows = embedder.set_output(transform=kind).fit(X).transform(X)
-    assert type(rows) is {"pandas": pd.DataFrame, "polars": pl.DataFrame}[kind]
-    assert list(rows.columns) == [f"photo_{i}" for i in range(HIDDEN)]
-    assert_same_rows(rows.to_numpy(), expected_rows(PICTURES))
-    if kind == "pandas":
-        assert list(rows.index) == list(X.index)
-
-
-def test_column_transformer(paths, embedder):
-    X = pd.DataFrame({"n": range(N), "photo": paths})
-    for columns in ("photo", ["photo"]):
-        table = ColumnTransformer([("e", clone(embedder), columns)], remainder="passthrough")
-        rows = table.fit_transform(X)
-        assert_same_rows(rows[:, :-1], expected_rows(PICTURES))
-        assert table.get_feature_names_out()[0] == "e__photo_0"
 
 
 def test_clone_and_params(paths, embedder):
@@ -633,26 +554,6 @@ def test_clone_and_params(paths, embedder):
     loaded = ImageEmbedder(fitted.encoder_)
     assert clone(loaded).model is fitted.encoder_
     np.testing.assert_array_equal(rows_of(loaded, paths), fitted.transform(paths))
-
-
-@pytest.mark.parametrize("weights", [False, True])
-def test_copies_give_the_same_rows(weights, paths):
-    fitted = ImageEmbedder(
-        TINY_CLIP, store_weights_in_pickle=weights, normalize=True, truncate_dim=9
-    )
-    expected = fitted.fit(paths).transform(paths)
-    stream = io.BytesIO()
-    joblib.dump(fitted, stream)
-    stream.seek(0)
-    pickled = pickle.dumps(fitted)
-    assert (len(pickled) < 2000) == (not weights)
-    copies = [pickle.loads(pickled), joblib.load(stream), copy.deepcopy(fitted), copy.copy(fitted)]
-    open_cache("memory").clear()
-    for copied in copies:
-        assert copied.get_params() == fitted.get_params()
-        np.testing.assert_array_equal(copied.transform(paths), expected)
-    for copied in copies[2:]:
-        assert copied.encoder_ is fitted.encoder_
 
 
 def test_threads_share_one_embedder(paths, embedder):
@@ -744,26 +645,6 @@ def test_X_stays_as_it_is(paths, embedder):
     for cell, was in zip(X, before, strict=True):
         assert type(cell) is type(was)
         np.testing.assert_array_equal(cell, was)
-
-
-def test_global_state_stays_as_it_is(paths, embedder):
-    def state():
-        return {
-            "environment": dict(os.environ),
-            "warnings": list(warnings.filters),
-            "python": random.getstate(),
-            "numpy": str(np.random.get_state(legacy=False)),  # noqa: NPY002
-            "torch": torch.get_rng_state().tolist(),
-            "threads": torch.get_num_threads(),
-            "grad": torch.is_grad_enabled(),
-        }
-
-    before, out, err = state(), io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        embedder.fit(paths).transform(paths)
-        embedder.fit_transform(paths)
-    assert state() == before
-    assert out.getvalue() + err.getvalue() == ""
 
 
 def test_progress(paths, capfd):
