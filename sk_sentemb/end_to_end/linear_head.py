@@ -59,7 +59,7 @@ def solve_linear_head(
     problems = list(target.astype(int).T) if error == "binary_cross_entropy" else [target]
     choose = _choose_alpha if error == "squared_error" else _choose_c
     candidates = []
-    for scale in _scales(features, sizes, weight):
+    for scale in _compute_scales(features, sizes, weight):
         chosen = [choose(features * scale, problem, weight) for problem in problems]
         candidates.append((sum(score for score, _ in chosen), scale, [c for _, c in chosen]))
     _, scale, strengths = min(candidates, key=lambda candidate: candidate[0])
@@ -77,8 +77,8 @@ def solve_linear_head(
     return coef * scale, intercept
 
 
-def _scales(features: np.ndarray, sizes: list[int], weight: np.ndarray) -> list[np.ndarray]:
-    """Return the candidate scales of the columns, each with a total variance of 1."""
+def _compute_scales(features: np.ndarray, sizes: list[int], weight: np.ndarray) -> list[np.ndarray]:
+    """Compute candidate scales of the columns, each with a total variance of 1."""
     mean = np.average(features, axis=0, weights=weight)
     square = np.average(features**2, axis=0, weights=weight)
     variance = np.average((features - mean) ** 2, axis=0, weights=weight)
@@ -86,8 +86,8 @@ def _scales(features: np.ndarray, sizes: list[int], weight: np.ndarray) -> list[
     for exponent in _EXPONENTS if len(set(sizes)) > 1 else _EXPONENTS[:1]:
         scale = np.ones(features.shape[1])
         for part in np.split(np.arange(features.shape[1]), np.cumsum(sizes)[:-1]):
-            if (of_part := variance[part].mean()) > _TINY * square[part].mean():
-                scale[part] = (of_part * len(part) ** exponent) ** -0.5
+            if (mean_variance := variance[part].mean()) > _TINY * square[part].mean():
+                scale[part] = (mean_variance * len(part) ** exponent) ** -0.5
         total = (variance * scale**2).sum()
         found.append(scale / np.sqrt(total) if total > _TINY * (square * scale**2).sum() else scale)
     return found
@@ -118,17 +118,17 @@ def _solve_classes(
 ) -> Solution:
     """Return a row of coefficients for each class."""
     coef, intercept = np.zeros((n_classes, features.shape[1])), np.zeros(n_classes)
-    there = np.unique(target)
-    if len(there) > 1:
+    present = np.unique(target)
+    if len(present) > 1:
         model = _fit_logistic(features, target, weight, c)
-        if len(there) == 2:
+        if len(present) == 2:
             # One output for the second class: half of it for each, with the same difference.
-            coef[there] = np.outer([-0.5, 0.5], model.coef_[0])
-            intercept[there] = np.multiply([-0.5, 0.5], model.intercept_[0])
+            coef[present] = np.outer([-0.5, 0.5], model.coef_[0])
+            intercept[present] = np.multiply([-0.5, 0.5], model.intercept_[0])
         else:
-            coef[there], intercept[there] = model.coef_, model.intercept_
-    absent = np.setdiff1d(np.arange(n_classes), there)
-    intercept[absent] = intercept[there].min() - np.log(len(target) + 1)
+            coef[present], intercept[present] = model.coef_, model.intercept_
+    absent = np.setdiff1d(np.arange(n_classes), present)
+    intercept[absent] = intercept[present].min() - np.log(len(target) + 1)
     return coef, intercept
 
 
@@ -146,10 +146,10 @@ def _solve_label(
 def _fit_logistic(
     features: np.ndarray, target: np.ndarray, weight: np.ndarray, c: float
 ) -> LogisticRegression:
-    return _fit_quietly(LogisticRegression(C=c, **_EXACT), features, target, weight)
+    return _fit_silently(LogisticRegression(C=c, **_EXACT), features, target, weight)
 
 
-def _fit_quietly(
+def _fit_silently(
     model: LogisticRegression, features: np.ndarray, target: np.ndarray, weight: np.ndarray
 ) -> LogisticRegression:
     with warnings.catch_warnings():
@@ -169,7 +169,7 @@ def _choose_c(features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> t
     totals = np.zeros(len(_CS))
     best, n_worse = 0, 0
     models = []
-    for train, test in _folds(target[rows]):
+    for train, test in _split_folds(target[rows]):
         models.append(
             (
                 LogisticRegression(warm_start=True, **_ROUGH),
@@ -179,8 +179,8 @@ def _choose_c(features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> t
         )
     for i, c in enumerate(_CS):
         for model, train, test in models:
-            _fit_quietly(model.set_params(C=c), features[train], target[train], weight[train])
-            totals[i] += _log_loss(model, features[test], target[test], weight[test])
+            _fit_silently(model.set_params(C=c), features[train], target[train], weight[train])
+            totals[i] += _compute_log_loss(model, features[test], target[test], weight[test])
         if totals[i] < totals[best]:
             best, n_worse = i, 0
         elif i:
@@ -191,7 +191,7 @@ def _choose_c(features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> t
     return totals[best], float(_DEFAULT_C * (_CS[best] / _DEFAULT_C) ** ratio)
 
 
-def _folds(target: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _split_folds(target: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return stratified folds, or one split where there are many rows."""
     rows = np.zeros(len(target))
     if len(target) > _MANY_ROWS:
@@ -203,7 +203,7 @@ def _folds(target: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(rows, target))
 
 
-def _log_loss(
+def _compute_log_loss(
     model: LogisticRegression, features: np.ndarray, target: np.ndarray, weight: np.ndarray
 ) -> float:
     """Return the log loss, summed over the rows with classes that the model knows."""
