@@ -116,7 +116,7 @@ def test_validation_average_precision_is_of_second_class():
         expected = average_precision_score(truth, fitted.decision_function(data[0]))
         assert found[-1] == pytest.approx(expected, abs=0.02)
     for metric in ("spearman", "average_precision"):
-        with pytest.raises(ValueError, match=f"metric='{metric}' is of"):
+        with pytest.raises(ValueError, match=f"metric='{metric}' requires"):
             classified(metric=metric, validation_fraction=0.3)
 
 
