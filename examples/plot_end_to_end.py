@@ -104,8 +104,8 @@ results = pd.DataFrame(rows).set_index("setting")
 # Results
 # -------
 #
-# With ten questions per intent, a head on the embeddings of the pretrained model reaches most of the
-# accuracy, in seconds. With thousands of questions, or texts unlike those of the pretrained model,
+# With ten questions per intent, a head on the embeddings of the pretrained model is the most accurate,
+# and it takes seconds. With thousands of questions, or texts unlike those of the pretrained model,
 # training more weights is worthwhile.
 
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
