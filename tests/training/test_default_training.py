@@ -12,8 +12,8 @@ from sk_sentemb import FineTuner, SentenceClassifier, SentenceEmbedder, Sentence
 from sk_sentemb.datasets import load_banking77_sample
 from sk_sentemb.encoder import load_encoder
 from sk_sentemb.exceptions import TruncationWarning
-from tests.end_to_end.test_end_to_end import LABELS, NUMBERS, SHOP, TEXTS
-from tests.end_to_end.test_end_to_end_training import Breaks, StopError
+from tests.end_to_end.data import LABELS, NUMBERS, SHOP, TEXTS
+from tests.end_to_end.test_end_to_end_resuming import Breaks, StopError
 from tests.helpers.tiny_models import NO_DROPOUT, TINY, assert_same_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ from sk_sentemb import (
     SentenceEmbedder,
     SentenceRegressor,
 )
-from tests.end_to_end.test_end_to_end import LABELS, NUMBERS, SEVERAL, TEXTS
+from tests.end_to_end.data import LABELS, NUMBERS, SEVERAL, TEXTS
 from tests.helpers.tiny_models import TINY, TINY_SCORER
 
 pytestmark = pytest.mark.usefixtures("one_thread")
