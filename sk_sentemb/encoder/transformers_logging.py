@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+from huggingface_hub.utils import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 from transformers.utils import logging
 
 from .isolation import ForkSafeLock
@@ -26,6 +30,6 @@ def silence_transformers() -> Iterator[None]:
         finally:
             logger.setLevel(level)
             if had_bar:
-                logging.enable_progress_bar()  # enables that of the hub as well
-            if hub_had_no_bar:
-                disable_progress_bars()
+                logging.enable_progress_bar()
+            # transformers switches the hub's bars along with its own.
+            (disable_progress_bars if hub_had_no_bar else enable_progress_bars)()

@@ -65,7 +65,8 @@ STATES = {
     "float64": lambda: setting(torch.set_default_dtype, torch.float64, torch.float32),
     "bfloat16": lambda: setting(torch.set_default_dtype, torch.bfloat16, torch.float32),
     "meta": lambda: torch.device("meta"),
-    "default-device": lambda: setting(torch.set_default_device, "meta", None),
+    # Not None: after it, torch 2.6 cannot get the default device.
+    "default-device": lambda: setting(torch.set_default_device, "meta", "cpu"),
     "matmul": lambda: setting(torch.set_float32_matmul_precision, "medium", "highest"),
 }
 if hasattr(torch.backends, "fp32_precision"):  # since torch 2.9

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
+from sklearn.utils.fixes import parse_version
 
 from sk_sentemb.cache.namespace import namespace_for
 from sk_sentemb.encoder import (
@@ -40,6 +41,9 @@ SOME = PAIRS[::3]
 EMPTY = ("", "")
 KINDS = [kind for kind in BACKBONES if kind != "t5"]
 PADDED = {"mpnet", "deberta-v2"}
+OLD_MODERNBERT = parse_version(hf.__version__) < parse_version("5.1")
+if OLD_MODERNBERT:
+    PADDED.add("modernbert")  # its attention could not be exchanged
 
 # Weights that no other test has, so that no other test's copy of the model is met.
 _seeds = itertools.count(7_000)
@@ -176,7 +180,7 @@ def test_two_empty_texts(case):
     if case.reference.tokenizer([""], [""])["input_ids"][0]:
         assert_equal_logits(logits, predicted(case.reference, pairs, prompt=""))
     else:  # there is no token to read: sentence-transformers reads one of the padding
-        assert not logits[1].any()
+        assert not (case.encoder.backbone.packed and logits[1].any())
 
 
 def test_prompts_of_a_checkpoint(tmp_path):
@@ -307,6 +311,8 @@ def test_which_architectures_run_without_padding(case):
 
 
 def test_a_row_does_not_depend_on_its_neighbours(case):
+    if OLD_MODERNBERT and case.reference.config.model_type == "modernbert":
+        pytest.skip("transformers < 5.1 runs it padded, and rows are equal to 2e-6")
     order = np.random.default_rng(0).permutation(len(PAIRS))
     shuffled = case.encoder.encode([PAIRS[i] for i in order]).vectors
     assert_same_rows(shuffled, case.logits[order])

@@ -22,8 +22,7 @@ from sk_sentemb.encoder import load_encoder, registry, release_models
 from tests.helpers.checkpoints import TEXTS, make_checkpoint, make_static_checkpoint
 from tests.helpers.tiny_models import assert_same_rows
 
-HUB = pytest.mark.xfail(strict=True, reason="the hub's bars stay off where transformers' are off")
-BARS = [(True, True), (True, False), (False, False), pytest.param((False, True), marks=HUB)]
+BARS = [(True, True), (True, False), (False, False), (False, True)]
 LOGGERS = [None, "transformers", "torch", "huggingface_hub", "sk_sentemb"]
 
 # Weights that no other test has, so that no other test's copy of the model is met.
