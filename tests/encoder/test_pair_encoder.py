@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 from sentence_transformers import CrossEncoder
 from sklearn.utils.fixes import parse_version
 
