@@ -95,7 +95,7 @@ def test_a_classifier_is_trained_on_what_an_embedder_reads(X):
 )
 def test_numbers_beside_texts_without_names_are_a_warning(cells, kind):
     rows = list(zip(TEXTS, cells, strict=True))
-    with pytest.warns(UserWarning, match=rf"column 1 \(counting from 0\) holds .*'{kind}'"):
+    with pytest.warns(UserWarning, match=rf"column 1 \(counting from 0\) has cells .*'{kind}'"):
         SentenceClassifier(NO_DROPOUT, fine_tuner=TUNER).fit(rows, [0, 1, 0, 1])
 
 
