@@ -246,8 +246,8 @@ def _scale_scores(
         low, high = map(float, score_range)
     if low >= high:
         raise ValueError(f"score_range={score_range!r}: pass two numbers, the smaller first.")
-    if scores.min() < low or scores.max() > high:
-        row = int(np.flatnonzero((scores < low) | (scores > high))[0])
+    if (outside := (scores < low) | (scores > high)).any():
+        row = int(outside.argmax())
         raise ValueError(
             f"{describe_target(row, n_training_rows)} is {scores[row]:g}, outside of "
             f"score_range=({low:g}, {high:g}). Pass a score_range that covers all of y; a warm start "

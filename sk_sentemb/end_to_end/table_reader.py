@@ -10,6 +10,7 @@ import numpy as np
 from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_dataframe
 from pandas.api.types import infer_dtype
 from scipy.sparse import issparse
+from sklearn import config_context
 from sklearn.compose import ColumnTransformer
 
 from .._inputs import TextColumns, named_columns, read_cells, read_text_columns
@@ -103,9 +104,10 @@ class TableReader:
             transformer = make_multimodal_transformer(
                 text=[], image_embedder=image_embedder, **others
             )
-            # Arrays, whatever scikit-learn is set to.
+            # Arrays, whatever scikit-learn is set to. An imputer's indicator follows the setting alone.
             transformer.set_output(transform="default")
-            encoded = transformer.fit_transform(table.X)
+            with config_context(transform_output="default"):
+                encoded = transformer.fit_transform(table.X)
             parts = _split_output(transformer)
         sizes = (len(indicator_columns) + len(parts[0]), *map(len, parts[1:]))
         reader = cls(
@@ -123,7 +125,8 @@ class TableReader:
         encoded = None
         # scikit-learn's transformers raise without rows.
         if self.transformer is not None and columns.n_rows:
-            encoded = self.transformer.transform(table.X)
+            with config_context(transform_output="default"):
+                encoded = self.transformer.transform(table.X)
         return self._join(columns, encoded)
 
     def can_read(self, table: Table) -> bool:
