@@ -92,7 +92,7 @@ def _onnx_encode(folder: str, encoder: Encoder) -> Encode:
         for pack in make_packs(rows, tokens.lengths, _ONNX_BATCH_TOKENS, padded=True):
             real = np.arange(pack.lengths.max()) < pack.lengths[:, None]
             ids = np.zeros(real.shape, dtype=np.int64)
-            ids[real] = tokens.select(pack.rows)
+            ids[real], _ = tokens.select(pack.rows)
             inputs = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
             (hidden,) = session.run(None, inputs)
             weights = (real / pack.lengths[:, None]).astype(np.float32)
