@@ -187,7 +187,8 @@ def _split_array(X: np.ndarray, input_name: str) -> list[list[Any]]:
         X = np.ma.masked_where(np.isnat(X), X).astype(str)
     columns = X.T if X.ndim == 2 else X[None]
     if X.dtype == object and not isinstance(X, np.ma.MaskedArray):
-        return [list(column) for column in columns]  # tolist would take apart cells that are arrays
+        # tolist would take apart cells that are arrays; a row of a matrix is a matrix again.
+        return [list(column) for column in np.asarray(columns)]
     # tolist gives Python's own str and numbers, and None where a masked array is masked.
     return columns.tolist()
 
@@ -200,7 +201,10 @@ def _split_frame(X: Any) -> tuple[list[nw.Series], list[Any]]:
     if is_pandas_dataframe(X):
         names, columns = list(X.columns), [X.iloc[:, j] for j in range(X.shape[1])]
     elif is_pyarrow_table(X):
-        names, columns = X.column_names, X.columns
+        # Chunked arrays have no names.
+        series = [nw.from_native(column, series_only=True) for column in X.columns]
+        named = zip(series, X.column_names, strict=True)
+        return [column.alias(name) for column, name in named], X.column_names
     elif is_into_series(X):
         name = nw.from_native(X, series_only=True).name
         names, columns = [name or None], [X]  # the name of an unnamed polars series is ""

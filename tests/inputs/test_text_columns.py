@@ -321,6 +321,15 @@ def test_slices_and_chunks_of_arrow():
     assert_is_one_plain_column(read_text_columns(table), ["b", "c"], [False, False])
 
 
+@pytest.mark.parametrize("dtype", [object, str])
+def test_rows_of_a_matrix_are_rows(dtype):
+    X = np.array([["a", "b"], ["c", None]], dtype=object).astype(dtype).view(np.matrix)
+    expected = read_text_columns(np.asarray(X))
+    columns = read_text_columns(X)
+    assert columns.texts == expected.texts
+    np.testing.assert_array_equal(columns.missing, expected.missing)
+
+
 def test_masked_cells_of_a_table_are_missing():
     X = np.ma.array([["a", "b"], ["c", "d"]], mask=[[0, 1], [0, 0]])
     columns = read_text_columns(X)

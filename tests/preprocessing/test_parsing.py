@@ -85,11 +85,12 @@ def test_parse_number_of_hostile_text_is_fast():
         assert parse_number(text) is None
 
 
-def test_parse_numbers_counts_unreadable_cells():
+@frames
+def test_parse_numbers_counts_unreadable_cells(make):
     with pytest.warns(
         UnreadableCellWarning, match="2 of 4 cells of 'n' are not numbers and are treated"
     ):
-        found = parse_numbers(pd.DataFrame({"n": ["1", "unknown", None, "1e999"]}))
+        found = parse_numbers(make({"n": ["1", "unknown", None, "1e999"]}))
     np.testing.assert_array_equal(found, [[1], [np.nan], [np.nan], [np.nan]])
 
 
