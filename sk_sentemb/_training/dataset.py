@@ -230,13 +230,13 @@ def _scale_scores(
             return scores, (0.0, 1.0)
         if low == high:
             raise ValueError(
-                f"y is {low:g} in all rows, from which no scale follows. Pass score_range, the lowest "
+                f"y is {low:g} in all rows, so that its range is unknown. Pass score_range, the lowest "
                 "and the highest possible similarity."
             )
+        ends = f"({_format_exactly(low)}, {_format_exactly(high)})"
         warn(
-            f"y goes from {low:g} to {high:g} and is scaled to 0 to 1. Pass "
-            f"score_range=({low:g}, {high:g}) to silence this warning, above all if not every fold "
-            "has the whole range.",
+            f"y goes from {low:g} to {high:g} and is scaled to 0 to 1. Pass score_range={ends} to "
+            "silence this warning, above all if not every fold has the whole range.",
             AmbiguousTargetWarning,
         )
     else:
@@ -249,11 +249,16 @@ def _scale_scores(
     if (outside := (scores < low) | (scores > high)).any():
         row = int(outside.argmax())
         raise ValueError(
-            f"{describe_target(row, n_training_rows)} is {scores[row]:g}, outside of "
-            f"score_range=({low:g}, {high:g}). Pass a score_range that covers all of y; a warm start "
-            "keeps that of the first fit."
+            f"{describe_target(row, n_training_rows)} is {_format_exactly(scores[row])}, outside of "
+            f"score_range=({_format_exactly(low)}, {_format_exactly(high)}). Pass a score_range that "
+            "covers all of y; a warm start keeps that of the first fit."
         )
     return (scores - low) / (high - low), (low, high)
+
+
+def _format_exactly(score: float) -> str:
+    """Return the shortest number that equals a score, which is a float32."""
+    return np.format_float_positional(np.float32(score), trim="-")
 
 
 def describe_target(row: int, n_training_rows: int) -> str:

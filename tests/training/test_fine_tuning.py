@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import sys
 import warnings
 
@@ -377,8 +378,17 @@ def test_similarities_are_scaled_with_a_warning():
     np.testing.assert_allclose(
         [e.history_["loss"] for e in (scaled, said)], [plain.history_["loss"]] * 2, rtol=1e-4
     )
-    with pytest.raises(ValueError, match=r"y\[19\] is 4.13043, outside of score_range"):
+    with pytest.raises(ValueError, match=r"y\[19\] is 4\.13043\d*, outside of score_range"):
         tuned(PAIRS, SCORES * 5, loss="cosine_similarity", score_range=(0, 4))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_score_range_of_the_warning_covers_all_scores(seed):
+    scores = np.random.default_rng(seed).normal(size=len(PAIRS))
+    with pytest.warns(UserWarning, match="is scaled to 0 to 1") as caught:
+        tuned(PAIRS, scores, max_steps=1)
+    low, high = re.search(r"score_range=\((.+?), (.+?)\)", str(caught[0].message)).groups()
+    tuned(PAIRS, scores, max_steps=1, score_range=(float(low), float(high)))
 
 
 @pytest.mark.parametrize(
