@@ -11,7 +11,7 @@ def warn(message: str, category: type[Warning]) -> None:
     """Warn at the innermost frame outside of this package and of those that call it."""
     frame = sys._getframe()
     level = 1
-    while frame.f_globals.get("__name__", "").partition(".")[0] in _SKIPPED:
+    while (frame.f_globals.get("__name__") or "").partition(".")[0] in _SKIPPED:
         if frame.f_back is None:  # a thread of a worker
             break
         frame = frame.f_back

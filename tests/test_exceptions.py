@@ -54,3 +54,11 @@ def test_warnings_point_at_the_line_of_the_user(call):
     for warning in missing:
         assert warning.filename == __file__
         assert first <= warning.lineno < first + len(lines)
+
+
+def test_warn_accepts_code_without_a_module_name():
+    # Python itself drops warnings of such code.
+    embedder = SentenceEmbedder(TINY).fit(["text"])
+    names = {"transform": embedder.transform, "X": [None], "__name__": None}
+    exec("found = transform(X)", names)
+    assert not names["found"].any()
