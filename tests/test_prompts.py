@@ -154,7 +154,8 @@ def test_prompt_and_prompt_name_together_are_an_error(fit, key):
 
 
 def test_a_checkpoint_without_prompts_says_so():
-    with pytest.raises(ValueError, match="but the checkpoint has no prompts"):
+    message = r"but the checkpoint has no prompts\. Pass the text itself as prompt\."
+    with pytest.raises(ValueError, match=message):
         SentenceEmbedder(NO_DROPOUT, prompt_name="query").fit(TEXTS)
 
 

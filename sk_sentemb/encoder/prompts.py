@@ -9,9 +9,9 @@ from ..exceptions import PromptWarning
 def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
     """Return a prompt of the checkpoint by name."""
     if name not in prompts:
+        advice = "one of these names, or the text itself" if prompts else "the text itself"
         raise ValueError(
-            f"prompt_name={name!r}, but the checkpoint {_list_names(prompts)}. Pass one of its prompts, "
-            "or the text itself as prompt."
+            f"prompt_name={name!r}, but the checkpoint {_list_names(prompts)}. Pass {advice} as prompt."
         )
     return prompts[name] or ""
 
