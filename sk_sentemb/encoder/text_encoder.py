@@ -40,7 +40,7 @@ class Embedded(NamedTuple):
     truncated: np.ndarray
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Encoder(BaseEncoder):
     """A loaded model that turns texts into embeddings, or pairs of texts into logits.
 

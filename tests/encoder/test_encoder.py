@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sk_sentemb.encoder import POOLINGS, encoder_from_state, encoder_to_state, load_encoder
 from sk_sentemb.exceptions import ModelChangedError, TextTooLongError
 from tests.helpers.checkpoints import TEXTS, make_checkpoint, make_static_checkpoint
-from tests.helpers.tiny_models import assert_same_rows
+from tests.helpers.tiny_models import TINY, TINY_SCORER, assert_same_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -195,6 +195,12 @@ def test_out_of_memory_goes_on_with_smaller_packs(backbone, run_python, tmp_path
     summary, message = run_python(OUT_OF_MEMORY, folder).stdout.splitlines()
     assert summary == "True {'RuntimeWarning'}"
     assert re.search(r"Out of memory.*batch_tokens=\d+\. Pass that value to start with it", message)
+
+
+def test_repr_names_the_model_only():
+    for folder, name in ((TINY, "TextEncoder"), (TINY_SCORER, "PairEncoder")):
+        encoder = load_encoder(folder, pairs=name == "PairEncoder")
+        assert repr(encoder) == f"{name}('{folder}', device='cpu', dtype='float32')"
 
 
 @pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
