@@ -1,0 +1,1 @@
+"""Metrics of rankings, similarities and translations, and scorers for scikit-learn."""

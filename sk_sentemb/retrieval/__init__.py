@@ -1,0 +1,1 @@
+"""Semantic search: an index of documents, and rankings that are trained."""
