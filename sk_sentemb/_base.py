@@ -313,7 +313,7 @@ class BaseTextEstimator(PretrainedModelMixin):
             raise InvalidRowError(
                 row,
                 column,
-                f"has no text ({columns.missing.sum()} cells have none). Fill them, or pass "
+                f"has no text ({columns.missing.sum()} in all). Fill them, or pass "
                 f"missing={_other_than_error(self._missing_policies)}.",
             )
 

@@ -284,7 +284,7 @@ def test_missing_warns_of_nothing_that_was_asked_for(missing):
 
 def test_missing_error_names_the_first_cell():
     message = (
-        r"^row 1, column 1 of X has no text \(2 cells have none\)\. Fill them, or pass "
+        r"^row 1, column 1 of X has no text \(2 in all\)\. Fill them, or pass "
         r"missing='zero', 'nan' or 'empty'\.$"
     )
     with pytest.raises(ValueError, match=message):

@@ -228,9 +228,14 @@ def named_columns(X: Any) -> dict[str, nw.Series]:
             f"X has columns whose names are not strings, such as {others[0]!r}; rename them: "
             "X.columns = X.columns.astype(str)."
         )
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"X has more than one column of the name {repeated[0]!r}; rename them.")
+    _check_unique_names(names)
     return dict(zip(names, columns, strict=True))
+
+
+def _check_unique_names(names: list[Any]) -> None:
+    """Raise for a repeated name; scikit-learn does so only in an error of narwhals."""
+    if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(f"X has more than one column of the name {repeated[0]!r}; rename them.")
 
 
 def columns_of(X: Any) -> list[nw.Series]:
@@ -269,6 +274,8 @@ def validate_feature_names(
     """Store the number and names of the columns in ``fit``; later, compare with them."""
     # One column is often fitted as a column of a frame and later passed as a list.
     if reset or not is_1d:
+        if is_pandas_dataframe(X) or is_pyarrow_table(X):
+            _check_unique_names(list(X.columns if is_pandas_dataframe(X) else X.column_names))
         _check_feature_names(estimator, X, reset=reset)
     if reset:
         estimator.n_features_in_ = n_columns

@@ -64,7 +64,7 @@ def _read(name: str, X: Any) -> list[str]:
     if columns.missing.any():
         raise ValueError(
             f"row {int(columns.missing.argmax())} of {name} has no text ({columns.missing.sum()} of "
-            f"{n_rows} rows have none). Leave such rows out."
+            f"{n_rows} rows). Leave such rows out."
         )
     return columns.texts[0]
 

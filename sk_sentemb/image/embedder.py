@@ -365,7 +365,7 @@ class ImageEmbedder(EmbeddingOutputMixin, TransformerMixin, PretrainedModelMixin
             raise InvalidRowError(
                 row,
                 column,
-                f"has no image ({columns.missing.sum()} cells have none). Fill them, or pass "
+                f"has no image ({columns.missing.sum()} in all). Fill them, or pass "
                 "missing='zero' or 'nan'.",
             )
 

@@ -1,5 +1,7 @@
 """Distances and rank losses between the rows of a batch."""
 
+from numbers import Real
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,7 +56,7 @@ def pairwise_rank_loss(
 def check_positive(**parameters: float) -> None:
     """Raise unless all parameters of a loss are positive."""
     for name, value in parameters.items():
-        if not value > 0:
+        if not isinstance(value, Real) or isinstance(value, bool) or not value > 0:
             raise ValueError(f"{name}={value!r}: pass a number above 0.")
 
 

@@ -92,9 +92,7 @@ def check_missing_texts_follow_policy(estimator):
         gone = [("?", cell)[:: 1 if side else -1] for cell in MISSING]
         X = np.array([*PAIRS, *gone], dtype=object)
         n_cells = len(MISSING)
-        message = (
-            rf"row 8, column {side} of X has no text \({n_cells} cells have none\)\. Fill them, or "
-        )
+        message = rf"row 8, column {side} of X has no text \({n_cells} in all\)\. Fill them, or "
         for name in methods_of(estimator):
             with pytest.raises(ValueError, match=message + "pass missing="):
                 getattr(fit(estimator).set_params(missing="error"), name)(X)
@@ -112,7 +110,7 @@ def check_missing_texts_follow_policy(estimator):
 def check_missing_texts_in_fit_follow_policy(estimator):
     X = [*PAIRS[:6], ("?", None), (np.nan, "?")]
     y = target_of(estimator)
-    with pytest.raises(ValueError, match=r"row 6, column 1 of X has no text \(2 cells have none\)"):
+    with pytest.raises(ValueError, match=r"row 6, column 1 of X has no text \(2 in all\)"):
         clone(estimator).set_params(missing="error").fit(X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

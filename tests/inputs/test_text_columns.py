@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sk_sentemb import SentenceEmbedder
 from sk_sentemb._inputs.text import read_text_columns
+from tests.helpers.tiny_models import TINY
 
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
@@ -609,3 +611,16 @@ def test_a_list_of_text_loads_neither_models_nor_optional_libraries():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        pd.DataFrame([["a", "x"]], columns=["u", "u"]),
+        pa.table([["a"], ["x"]], ["u", "u"]),
+    ],
+    ids=["pandas", "pyarrow"],
+)
+def test_fit_names_a_repeated_column(X):
+    with pytest.raises(ValueError, match="X has more than one column of the name 'u'; rename them"):
+        SentenceEmbedder(TINY).fit(X)

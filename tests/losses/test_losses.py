@@ -339,6 +339,7 @@ def test_weights_of_pairs_are_products(name):
     ("make", "message"),
     [
         (lambda: CoSENTLoss(scale=0), "scale=0: pass a number above 0"),
+        (lambda: GISTEmbedLoss("all-MiniLM-L6-v2"), "scale='all-MiniLM-L6-v2': pass a number"),
         (lambda: SupervisedContrastiveLoss(temperature=-1), "temperature=-1"),
         (lambda: TripletLoss(distance="euclid"), "distance='euclid': pass one of"),
         (lambda: BatchHardTripletLoss(distance="manhattan"), "'euclidean', 'cosine'"),
