@@ -302,6 +302,51 @@ SHARED: dict[str, str] = {
         n_features_in_ : int
             Number of columns seen in ``fit``.
         """,
+    "map_style": """
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure is created.
+
+        labels : {"auto", "legend"} or None, default="auto"
+            How to name the classes.
+
+            - ``"auto"``: on the map, next to the points; classes whose label does not fit are in a
+              legend, with a number on the map if their color is not unique;
+            - ``"legend"``: all of them in a legend;
+            - None: not at all.
+
+        target_type : {"auto", "continuous", "multiclass"}, default="auto"
+            How to read ``y``.
+
+            - ``"continuous"``: numbers, shown by a color bar;
+            - ``"multiclass"``: classes, each of one color;
+            - ``"auto"``: ``"continuous"`` if all values are numbers and either not all of them are
+              integers or more than 100 are different, else ``"multiclass"``.
+
+        multiclass_colors : list of colors or str, default=None
+            Colors of the classes, the largest class first, or the name of a matplotlib colormap. If
+            there are more classes than colors, colors repeat, far from each other. If None, ten colors
+            that color-blind readers can mostly distinguish.
+
+        **kwargs : dict
+            Keyword arguments passed to matplotlib's ``scatter``. By default, the size and the opacity
+            of the points depend on their number.
+        """,
+    "map_parameters": """
+        y : array-like of shape (n_rows,), default=None
+            Class or number of each row, which determines its color. Rows with a missing value are gray.
+
+        reducer : {"pca", "tsne"}, transformer or None, default="pca"
+            How to reduce embeddings to two dimensions.
+
+            - ``"pca"``: principal components; fast, but clusters overlap;
+            - ``"tsne"``: t-SNE of 50 principal components, which separates clusters; distances between
+              them mean little;
+            - transformer: the ``fit_transform`` of a clone, such as ``umap.UMAP()``;
+            - None: the embeddings have two dimensions.
+
+        random_state : int, RandomState instance or None, default=None
+            Seed of ``"pca"`` and ``"tsne"``.
+        """,
     "folder": """
         folder : str or path-like
             A new folder, or one with a checkpoint, whose files are replaced. Files that no earlier call

@@ -1,5 +1,6 @@
 """Displays of fitted estimators, in the style of scikit-learn."""
 
+from .embedding_map import EmbeddingMapDisplay
 from .training_curve import TrainingCurveDisplay
 
-__all__ = ["TrainingCurveDisplay"]
+__all__ = ["EmbeddingMapDisplay", "TrainingCurveDisplay"]
