@@ -352,6 +352,36 @@ SHARED: dict[str, str] = {
             A new folder, or one with a checkpoint, whose files are replaced. Files that no earlier call
             wrote are kept, such as a README.
         """,
+    "y_true_of_rankings": """
+        y_true : list of n_queries judgments, or sparse matrix of shape (n_queries, n_documents)
+            The judgments of each query.
+
+            - list or array of ids: the relevant documents;
+            - one id: the only relevant document;
+            - dict: the grade of each document by id. Those with a grade above 0 are relevant;
+            - a row of a sparse matrix: the grade of each document by position.
+        """,
+    "y_pred_of_rankings": """
+        y_pred : list of n_queries rankings, or DataFrame
+            The ranking of each query.
+
+            - list or array of ids: documents, the best first;
+            - dict: the score of each document by id. Equal scores keep their order;
+            - the data frame of ``search``, with the columns ``query``, ``rank`` and ``id``.
+        """,
+    "k_of_rankings": """
+        k : int, default=10
+            Number of documents that count, from the first.
+        """,
+    "average_of_rankings": """
+        average : bool, default=True
+            Whether to return the mean over the queries, or the value of each query. A query without
+            relevant documents has NaN, and is left out of the mean with an ``UndefinedMetricWarning``.
+        """,
+    "value_of_rankings": """
+        float, or ndarray of shape (n_queries,), float64
+            The mean between 0 and 1, or the value of each query.
+        """,
     "folder_errors": """
         FileExistsError
             If the folder holds something other than a checkpoint, or files of another program that

@@ -1,1 +1,36 @@
 """Metrics of rankings, similarities and translations, and scorers for scikit-learn."""
+
+from .judgments import Judgments as Judgments
+from .judgments import read_judgments as read_judgments
+from .ranking_metrics import (
+    hit_rate_at_k,
+    map_at_k,
+    mrr_at_k,
+    ndcg_at_k,
+    precision_at_k,
+    recall_at_k,
+)
+from .report import RetrievalReport, RetrieverComparison, compare_retrievers, retrieval_report
+from .scorers import (
+    average_precision_scorer,
+    make_retrieval_scorer,
+    pearson_scorer,
+    spearman_scorer,
+)
+
+__all__ = [
+    "RetrievalReport",
+    "RetrieverComparison",
+    "average_precision_scorer",
+    "compare_retrievers",
+    "hit_rate_at_k",
+    "make_retrieval_scorer",
+    "map_at_k",
+    "mrr_at_k",
+    "ndcg_at_k",
+    "pearson_scorer",
+    "precision_at_k",
+    "recall_at_k",
+    "retrieval_report",
+    "spearman_scorer",
+]
