@@ -17,6 +17,7 @@ __all__ = [
     "FewNegativesWarning",
     "FineTuningWarning",
     "IgnoredParameterWarning",
+    "IndexFileError",
     "InvalidRowError",
     "MissingImageWarning",
     "MissingTextWarning",
@@ -56,6 +57,10 @@ class ModelNotFoundError(SentenceEmbeddingError, OSError):
 
 class ModelChangedError(SentenceEmbeddingError, ValueError):
     """A model name leads to other weights than those that were fitted or pickled."""
+
+
+class IndexFileError(SentenceEmbeddingError, ValueError):
+    """A file of a saved index is missing, damaged or in a format that is not supported."""
 
 
 class TextTooLongError(SentenceEmbeddingError, ValueError):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib.format import open_memmap
 
-from .atomic_io import check_no_link, compute_digest, create, flush, move, scratch_of
+from .._atomic_io import check_no_link, compute_digest, create, flush, move, scratch_of
 from .manifest import Manifest
 from .parquet_writer import Shard
 

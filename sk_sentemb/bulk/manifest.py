@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from .atomic_io import write_text
+from .._atomic_io import write_text
 
 # Distinguishes a manifest from other JSON files.
 LAYOUT = "sk_sentemb.bulk 2"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .atomic_io import compute_digest, create, flush, move, scratch_of
+from .._atomic_io import compute_digest, create, flush, move, scratch_of
 from .manifest import Manifest
 
 EMBEDDING = "embedding"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .atomic_io import check_no_link
+from .._atomic_io import check_no_link
 
 
 @contextmanager

@@ -15,12 +15,17 @@ def flush(file: Path) -> None:
 def move(file: Path, name: Path) -> None:
     """Rename a file atomically, replacing what has that name."""
     file.replace(name)
+    flush_folder(name.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     if os.name == "posix":  # elsewhere folders cannot be opened
-        folder = os.open(name.parent, os.O_RDONLY)
+        opened = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)
 
 
 def scratch_of(file: Path) -> Path:

@@ -1,0 +1,122 @@
+"""Embedders as JSON and the files of a checkpoint, without a pickle."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sklearn.frozen import FrozenEstimator
+
+from ..cache import DiskCache, MemoryCache, load_fitted
+from ..embedder import SentenceEmbedder
+from ..encoder import encoder_from_state, encoder_to_state
+from ..exceptions import IndexFileError, ModelChangedError
+
+# Parameters that select the model, which the stored encoder replaces, or that only train it.
+_OF_THE_MODEL = ("model", "revision", "device", "dtype", "fine_tuner", "warm_start")
+
+
+def save_embedder(embedder: Any, folder: Path) -> dict[str, Any]:
+    """Return what restores an embedder, as JSON; write weights that no name leads to into a folder."""
+    stored: dict[str, Any] = {
+        "type": _name_type(embedder),
+        "fingerprint": get_fingerprint(embedder),
+        "frozen": isinstance(embedder, FrozenEstimator),
+    }
+    embedder = _unwrap(embedder)
+    if type(embedder) is not SentenceEmbedder:
+        return stored
+    encoder = encoder_to_state(embedder.encoder_, embed=embedder.store_weights_in_pickle)
+    files = encoder.pop("files", {})
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    params = embedder.get_params(deep=False)
+    by_name = not files and isinstance(params["model"], str | os.PathLike)
+    kept = {name: value for name, value in params.items() if name not in _OF_THE_MODEL}
+    kept["cache"] = _describe_cache(params["cache"])
+    if by_name:
+        # As absolute as the encoder's, so that it leads to the model from any working directory.
+        kept |= {"model": encoder["model"], "revision": encoder["revision"]}
+        kept |= {name: params[name] for name in ("device", "dtype")}
+    return stored | {
+        "params": kept,
+        "encoder": encoder,
+        "files": sorted(files),
+        "encoding": _encoding_params(embedder),
+    }
+
+
+def load_embedder(stored: dict[str, Any], folder: Path, embedder: Any = None) -> Any:
+    """Return the embedder that `save_embedder` stored, or the user's if it is the same model."""
+    if embedder is not None:
+        return _check_given(embedder, stored)
+    if "encoder" not in stored:
+        raise ValueError(
+            f"the index was built with an embedder of type {stored['type']}, of which only the "
+            "fingerprint is saved. Pass that embedder, fitted as it was: load(folder, embedder=...)."
+        )
+    state = dict(stored["encoder"])
+    if stored["files"]:
+        state["files"] = {name: (folder / name).read_bytes() for name in stored["files"]}
+    encoder = encoder_from_state(state)
+    params = {"model": encoder} | stored["params"]
+    if encoder.device.type != state["device"]:
+        params["device"] = None  # a warning has said so
+    restored = SentenceEmbedder(**params).fit([""])
+    if _encoding_params(restored) != stored["encoding"]:
+        raise IndexFileError(
+            f"the embedder is restored as {_encoding_params(restored)}, and the index was built with "
+            f"{stored['encoding']}. Pass the embedder: load(folder, embedder=...)."
+        )
+    return FrozenEstimator(restored) if stored["frozen"] else restored
+
+
+def _unwrap(embedder: Any) -> Any:
+    return embedder.estimator if isinstance(embedder, FrozenEstimator) else embedder
+
+
+def get_fingerprint(embedder: Any) -> str | None:
+    """Return what identifies the weights of an embedder, None if it does not say."""
+    fingerprint = getattr(_unwrap(embedder), "fingerprint_", None)
+    return fingerprint if isinstance(fingerprint, str) else None
+
+
+def _check_given(embedder: Any, stored: dict[str, Any]) -> Any:
+    """Return a user's embedder, fitted; raise if it is known to have another model."""
+    if isinstance(embedder, SentenceEmbedder):
+        embedder = load_fitted(embedder, [""])
+    expected, fingerprint = stored["fingerprint"], get_fingerprint(embedder)
+    if expected != fingerprint:
+        raise ModelChangedError(
+            f"the index was built with an embedder of type {stored['type']} with the fingerprint "
+            f"{expected}, and the embedder that was passed, of type {_name_type(embedder)}, has "
+            f"{fingerprint}. Pass the same model, or fit an index with the new one."
+        )
+    return embedder
+
+
+def _name_type(embedder: Any) -> str:
+    return f"{type(embedder).__module__}.{type(embedder).__qualname__}"
+
+
+def _describe_cache(cache: Any) -> str | bool | None:
+    """Return a value of ``cache`` for JSON; a cache of the process's own is not stored."""
+    if isinstance(cache, DiskCache):
+        return str(cache.path.parent)
+    if isinstance(cache, MemoryCache):
+        return "memory"
+    return cache if cache is None or isinstance(cache, bool | str) else os.fspath(cache)
+
+
+def _encoding_params(embedder: SentenceEmbedder) -> dict[str, Any]:
+    """Return all that determines an embedding apart from the text, as JSON."""
+    params = embedder.encoder_.encoding_params(
+        prompt=embedder.prompt,
+        prompt_name=embedder.prompt_name,
+        max_length=embedder.max_length,
+        long_text=embedder.long_text,
+    )
+    # Another device may run the model in another dtype.
+    params.pop("dtype")
+    return json.loads(json.dumps(params | {"embedding_dim": embedder.embedding_dim_}))
