@@ -16,6 +16,7 @@ _MODULE_OF = {
     "ImageEmbedder": "sk_sentemb.image",
     "PairFeatures": "sk_sentemb.pair_features",
     "PairSimilarity": "sk_sentemb.pair_features",
+    "SemanticIndex": "sk_sentemb.retrieval",
     "SentenceClassifier": "sk_sentemb.end_to_end",
     "SentenceEmbedder": "sk_sentemb.embedder",
     "SentenceRegressor": "sk_sentemb.end_to_end",

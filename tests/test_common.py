@@ -22,6 +22,7 @@ from sk_sentemb import (
     ImageEmbedder,
     PairFeatures,
     PairSimilarity,
+    SemanticIndex,
     SentenceClassifier,
     SentenceEmbedder,
     SentenceRegressor,
@@ -107,8 +108,17 @@ OF_PAIRS = [CrossEncoderScorer(TINY_SCORER), CrossEncoderClassifier(ORDERED_NLI)
 TO_TEXT = [TextCleaner()]
 OF_IMAGES = [ImageEmbedder(TINY_VIT)]
 TWO_STEPS = FineTuner(max_steps=2, random_state=0)
+OF_DOCUMENTS = [SemanticIndex(SentenceEmbedder(TINY))]
 OF_ROWS = [kind(TINY, fine_tuner=TWO_STEPS) for kind in (SentenceClassifier, SentenceRegressor)]
-ESTIMATORS = [*OF_TEXT, *OF_PAIRS_OF_VECTORS, *OF_PAIRS, *TO_TEXT, *OF_IMAGES, *OF_ROWS]
+ESTIMATORS = [
+    *OF_TEXT,
+    *OF_PAIRS_OF_VECTORS,
+    *OF_PAIRS,
+    *TO_TEXT,
+    *OF_IMAGES,
+    *OF_DOCUMENTS,
+    *OF_ROWS,
+]
 
 SCALARS = ("cosine", "dot", "euclidean", "manhattan")
 ONE_STEP = FineTuner(max_steps=1, warmup_ratio=0, learning_rate=1e-3, random_state=0)

@@ -7,6 +7,7 @@ from .frames import (
     make_sliceable,
     named_columns,
     read_cells,
+    to_frame_or_sequence,
     validate_feature_names,
     validate_table,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "read_cells",
     "read_image_columns",
     "read_text_columns",
+    "to_frame_or_sequence",
     "unique_texts",
     "validate_feature_names",
     "validate_table",
