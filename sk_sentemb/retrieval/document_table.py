@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._inputs import is_missing
 from ..exceptions import IndexFileError
 
 # In the metadata of a field: the dtype that pandas restores.
@@ -76,22 +77,35 @@ def _column_to_arrow(name: str, column: pd.Series) -> tuple[Any, str]:
     kind = _describe_dtype(column.dtype)
     try:
         array = pa.array(column, from_pandas=True)
+        if kind == "object" and pa.types.is_string(array.type):
+            array = array.cast(pa.large_string())  # which has no limit of 2 GB
         if isinstance(array, pa.ChunkedArray):
             array = array.combine_chunks()
         if kind == "object":
-            # Unlike string, it has no limit of 2 GB.
-            array = array.cast(pa.large_string()) if pa.types.is_string(array.type) else array
             _check_objects(column, array)
         elif kind not in ("str", "string"):
             restored = _column_from_arrow(array[:1], kind)
             if restored.dtype != column.dtype:
                 raise TypeError(f"it would become {restored.dtype!r}")
-    except (pa.ArrowException, UnicodeEncodeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"column {name!r} of the documents, of dtype {column.dtype}, cannot be saved: {error}. "
-            "Convert it, for example by `astype(str)`, or leave it out, and fit again."
-        ) from error
+    except UnicodeEncodeError as error:  # a lone surrogate, which UTF-8 cannot represent
+        if not all(isinstance(cell, str) or is_missing(cell) for cell in column):
+            raise _make_error(name, column, error) from error
+        cells = [_encode_surrogates(cell) for cell in column]
+        return pa.array(cells, pa.large_binary()), "surrogates"
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise _make_error(name, column, error) from error
     return array, kind
+
+
+def _make_error(name: str, column: pd.Series, error: Exception) -> ValueError:
+    return ValueError(
+        f"column {name!r} of the documents, of dtype {column.dtype}, cannot be saved: {error}. Convert "
+        "it, for example by `astype(str)`, or leave it out, and fit again."
+    )
+
+
+def _encode_surrogates(cell: Any) -> bytes | None:
+    return cell.encode("utf-8", "surrogatepass") if isinstance(cell, str) else None
 
 
 def _describe_dtype(dtype: Any) -> str:
@@ -107,6 +121,9 @@ def _column_from_arrow(array: Any, kind: str) -> pd.Series:
     """Restore a column from an Arrow array."""
     if kind == "object":
         return pd.Series(_objects_from_arrow(array), dtype=object)
+    if kind == "surrogates":
+        cells = [b if b is None else b.decode("utf-8", "surrogatepass") for b in array.to_pylist()]
+        return pd.Series(cells, dtype=object)
     if kind == "arrow":
         arrow: Any = pd.ArrowDtype(array.type)
         return pd.Series(arrow.__from_arrow__(array))

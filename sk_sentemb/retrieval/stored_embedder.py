@@ -1,6 +1,5 @@
 """Embedders as JSON and the files of a checkpoint, without a pickle."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from sklearn.frozen import FrozenEstimator
 
 from ..cache import DiskCache, MemoryCache, load_fitted
 from ..embedder import SentenceEmbedder
-from ..encoder import encoder_from_state, encoder_to_state
+from ..encoder import encoder_from_state, encoder_to_state, to_python_scalar
 from ..exceptions import IndexFileError, ModelChangedError
 
 # Parameters that select the model, which the stored encoder replaces, or that only train it.
@@ -39,12 +38,14 @@ def save_embedder(embedder: Any, folder: Path) -> dict[str, Any]:
         # As absolute as the encoder's, so that it leads to the model from any working directory.
         kept |= {"model": encoder["model"], "revision": encoder["revision"]}
         kept |= {name: params[name] for name in ("device", "dtype")}
-    return stored | {
-        "params": kept,
-        "encoder": encoder,
-        "files": sorted(files),
-        "encoding": _encoding_params(embedder),
-    }
+    return stored | to_python_scalar(
+        {
+            "params": kept,
+            "encoder": encoder,
+            "files": sorted(files),
+            "encoding": _encoding_params(embedder),
+        }
+    )
 
 
 def load_embedder(stored: dict[str, Any], folder: Path, embedder: Any = None) -> Any:
@@ -100,13 +101,13 @@ def _name_type(embedder: Any) -> str:
     return f"{type(embedder).__module__}.{type(embedder).__qualname__}"
 
 
-def _describe_cache(cache: Any) -> str | bool | None:
+def _describe_cache(cache: Any) -> Any:
     """Return a value of ``cache`` for JSON; a cache of the process's own is not stored."""
     if isinstance(cache, DiskCache):
         return str(cache.path.parent)
     if isinstance(cache, MemoryCache):
         return "memory"
-    return cache if cache is None or isinstance(cache, bool | str) else os.fspath(cache)
+    return os.fspath(cache) if isinstance(cache, os.PathLike) else cache
 
 
 def _encoding_params(embedder: SentenceEmbedder) -> dict[str, Any]:
@@ -117,6 +118,7 @@ def _encoding_params(embedder: SentenceEmbedder) -> dict[str, Any]:
         max_length=embedder.max_length,
         long_text=embedder.long_text,
     )
-    # Another device may run the model in another dtype.
-    params.pop("dtype")
-    return json.loads(json.dumps(params | {"embedding_dim": embedder.embedding_dim_}))
+    # Another device may run the model in another dtype, and `carried` says where weights come from.
+    del params["dtype"]
+    params["fingerprint"] = embedder.fingerprint_
+    return params | {"embedding_dim": embedder.embedding_dim_}
