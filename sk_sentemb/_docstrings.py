@@ -347,6 +347,57 @@ SHARED: dict[str, str] = {
         random_state : int, RandomState instance or None, default=None
             Seed of ``"pca"`` and ``"tsne"``.
         """,
+    "matrix_style": """
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure is created.
+
+        order : {"clustered"} or None, default="clustered"
+            Order of the rows and columns.
+
+            - ``"clustered"``: the leaves of a hierarchical clustering with average linkage, ordered so
+              that neighbors are similar; with ``y``, first the classes and then the rows of each;
+            - None: the order of the rows.
+
+        text_length : int, default=40
+            Number of characters to which texts and classes are shortened.
+
+        values : bool or "auto", default="auto"
+            Whether to print the values into the cells. ``"auto"`` does so for at most 12 rows.
+
+        colorbar : bool, default=True
+            Whether to draw a color bar.
+
+        **kwargs : dict
+            Keyword arguments passed to matplotlib's ``imshow``. By default, the colors cover the
+            similarities of different rows: all values for at most 12 rows, else the central 99%.
+        """,
+    "retrieval_curves": """
+        metric : str, default="recall"
+            Metric without its cutoff: ``"ndcg"``, ``"map"``, ``"mrr"``, ``"recall"``, ``"precision"`` or
+            ``"hit_rate"``.
+
+        k : sequence of int, default=None
+            Numbers of documents. If None, those of 1, 2, 3, 5, 10, 20, 50 and 100 that the rankings
+            reach.
+
+        name : str, default=None
+            Name of the curve, if there is one retriever.
+
+        confidence_level : float, default=0.95
+            Level of the intervals, between 0 and 1.
+
+        n_resamples : int, default=2000
+            Number of bootstrap samples of the queries.
+
+        random_state : int, RandomState instance or None, default=None
+            Controls the bootstrap samples, which are the same for all retrievers if it is not None.
+
+        ax : matplotlib Axes, default=None
+            Axes to plot on. If None, a new figure is created.
+
+        **kwargs : dict
+            Keyword arguments passed to matplotlib's ``plot`` for all curves.
+        """,
     "folder": """
         folder : str or path-like
             A new folder, or one with a checkpoint, whose files are replaced. Files that no earlier call

@@ -1,6 +1,5 @@
 """Pictures, by what is in them."""
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -12,13 +11,6 @@ from sk_sentemb.display import TrainingCurveDisplay
 from tests.helpers.tiny_models import TINY
 
 TEXTS = [f"ferry {i} of day {i % 5}" for i in range(20)]
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    with mpl.rc_context({"backend": "agg"}):
-        yield
-        plt.close("all")
 
 
 @pytest.fixture(scope="module")

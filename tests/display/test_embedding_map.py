@@ -17,13 +17,6 @@ from sk_sentemb.display import EmbeddingMapDisplay
 from tests.helpers.tiny_models import TINY
 
 
-@pytest.fixture(autouse=True)
-def no_window():
-    with mpl.rc_context({"backend": "agg"}):
-        yield
-        plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def banking():
     return load_banking77_sample()
