@@ -2,7 +2,7 @@
 
 from .embedding_map import EmbeddingMapDisplay
 from .retrieval_curve import RetrievalCurveDisplay
-from .similarity import SimilarityDisplay
+from .similarity_matrix import SimilarityDisplay
 from .training_curve import TrainingCurveDisplay
 
 __all__ = [
