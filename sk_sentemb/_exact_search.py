@@ -70,7 +70,8 @@ def score_pairs(queries: np.ndarray, documents: np.ndarray, candidates: np.ndarr
     products = np.full(candidates.shape, -np.inf)
     query, column = np.nonzero(candidates >= 0)
     row = candidates[query, column]
-    for batch in gen_batches(len(row), _N_PAIRS):
+    for start in range(0, len(row), _N_PAIRS):
+        batch = slice(start, start + _N_PAIRS)
         a = queries[query[batch]].astype(np.float64)
         b = documents[row[batch]].astype(np.float64)
         products[query[batch], column[batch]] = np.einsum("ij,ij->i", a, b)

@@ -1,4 +1,4 @@
-"""The interface of what finds approximate nearest neighbors."""
+"""The interface of libraries that find nearest neighbors."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -15,13 +15,17 @@ class Backend(ABC):
 
     name: ClassVar[str]
 
+    def __init__(self, dim: int, spec: str = "") -> None:
+        self.dim = dim
+        self.spec = spec
+
     @abstractmethod
     def add(self, keys: np.ndarray, embeddings: np.ndarray) -> None:
         """Add float32 embeddings of shape (n, dim) under new int64 keys."""
 
     @abstractmethod
     def remove(self, keys: np.ndarray) -> bool:
-        """Remove embeddings; return False if the library cannot, so that the caller builds anew."""
+        """Remove embeddings; return False if the library cannot, so that a new index is built."""
 
     @abstractmethod
     def search(self, queries: np.ndarray, n_candidates: int) -> np.ndarray:
@@ -33,5 +37,5 @@ class Backend(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, **options: object) -> Self:
-        """Open what `save` wrote, memory-mapped if the library can."""
+    def load(cls, folder: Path, dim: int, spec: str = "") -> Self:
+        """Open what `save` wrote, memory-mapped if the library can; its files are not changed."""
