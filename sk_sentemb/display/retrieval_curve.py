@@ -25,7 +25,7 @@ class RetrievalCurveDisplay:
     curves : dict of str to DataFrame
         For each retriever, a data frame whose index is k, with the columns ``mean``, ``low`` and
         ``high``.
-    metric : str
+    metric : str, default="recall"
         Name of the metric, such as ``"recall"``.
 
     Attributes
