@@ -19,12 +19,13 @@ from ..exceptions import MissingTextWarning
 from .candidates import exclude_rows
 from .documents import ID, TEXT, check_unique, read_documents
 from .embedding_store import EmbeddingStore
+from .persistence import SavedIndexMixin
 from .search_results import make_result_frame
 from .text_embedding import compute_fingerprint, embed_texts, fit_embedders
 
 
 @substitute_docstring
-class SemanticIndex(BaseEstimator):
+class SemanticIndex(SavedIndexMixin, BaseEstimator):
     """Nearest neighbors of texts, by the similarity of their embeddings.
 
     It is to texts what :class:`sklearn.neighbors.NearestNeighbors` is to numbers: ``fit`` embeds

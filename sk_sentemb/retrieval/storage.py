@@ -1,7 +1,6 @@
 """Save the parts of an index in a folder, and load them memory-mapped."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..exceptions import IndexFileError
-from .backends import Backend
+from .backends import Backend, load_backend
 from .document_table import frame_to_table, read_table, table_to_frame, write_table
 from .snapshot import Snapshot, new_snapshot, read_snapshot
 from .stored_embedder import load_embedder, save_embedder
 
-_EMBEDDINGS = "embeddings.npy"
 _DOCUMENTS = "documents.arrow"
 _BACKEND = "backend"
 _EMBEDDER = "embedder"
@@ -24,7 +22,7 @@ class IndexParts(NamedTuple):
     """The parts of an index: arrays, a data frame, and other attributes as JSON."""
 
     attributes: dict[str, Any]
-    embeddings: np.ndarray
+    arrays: dict[str, np.ndarray]  # with a row per document
     documents: pd.DataFrame
     backend: Backend | None
     embedder: Any
@@ -36,7 +34,9 @@ def save_parts(folder: str | os.PathLike[str], parts: IndexParts) -> None:
     documents = frame_to_table(parts.documents)
     with new_snapshot(Path(folder).expanduser()) as snapshot:
         path, content = snapshot.path, snapshot.content
-        np.save(path / _EMBEDDINGS, np.ascontiguousarray(parts.embeddings), allow_pickle=False)
+        for name, array in parts.arrays.items():
+            np.save(path / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+        content["arrays"] = list(parts.arrays)
         write_table(documents, path / _DOCUMENTS)
         content["attributes"] = parts.attributes
         content["embedder"] = save_embedder(parts.embedder, path / _EMBEDDER)
@@ -44,13 +44,13 @@ def save_parts(folder: str | os.PathLike[str], parts: IndexParts) -> None:
         if parts.backend is not None:
             (path / _BACKEND).mkdir()
             parts.backend.save(path / _BACKEND)
-            content["backend"] = parts.backend.name
+            name = ":".join(filter(None, (parts.backend.name, parts.backend.spec)))
+            content["backend"] = {"index": name, "dim": parts.backend.dim}
 
 
 def load_parts(
     folder: str | os.PathLike[str],
     *,
-    load_backend: Callable[[str, Path], Backend],
     embedder: Any = None,
     verify: bool = False,
 ) -> IndexParts:
@@ -58,19 +58,13 @@ def load_parts(
 
     def read(snapshot: Snapshot) -> IndexParts:
         path, content = snapshot.path, snapshot.content
-        embeddings = _map_array(path / _EMBEDDINGS)
+        arrays = {name: _map_array(path / f"{name}.npy") for name in content["arrays"]}
         documents = table_to_frame(read_table(path / _DOCUMENTS))
-        if len(embeddings) != len(documents):
-            raise IndexFileError(
-                f"{path} has {len(embeddings)} embeddings and {len(documents)} documents. Save the "
-                "index again."
-            )
-        name = content["backend"]
         return IndexParts(
             content["attributes"],
-            embeddings,
+            arrays,
             documents,
-            None if name is None else load_backend(name, path / _BACKEND),
+            _load_backend(path / _BACKEND, content["backend"]),
             load_embedder(content["embedder"], path / _EMBEDDER, embedder),
         )
 
@@ -82,3 +76,14 @@ def _map_array(file: Path) -> np.ndarray:
         return np.load(file, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise IndexFileError(f"{file} is damaged: {error}. Save the index again.") from None
+
+
+def _load_backend(folder: Path, stored: dict[str, Any] | None) -> Backend | None:
+    if stored is None:
+        return None
+    try:
+        return load_backend(folder=folder, **stored)
+    except RuntimeError as error:
+        raise IndexFileError(
+            f"{folder} cannot be read by {stored['index']}: {error}. Save the index again."
+        ) from error

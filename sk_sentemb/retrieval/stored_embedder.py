@@ -10,6 +10,8 @@ from ..cache import DiskCache, MemoryCache, load_fitted
 from ..embedder import SentenceEmbedder
 from ..encoder import encoder_from_state, encoder_to_state, to_python_scalar
 from ..exceptions import IndexFileError, ModelChangedError
+from .search_prompts import find_text_embedder, with_parameters
+from .text_embedding import compute_fingerprint
 
 # Parameters that select the model, which the stored encoder replaces, or that only train it.
 _OF_THE_MODEL = ("model", "revision", "device", "dtype", "fine_tuner", "warm_start")
@@ -19,9 +21,11 @@ def save_embedder(embedder: Any, folder: Path) -> dict[str, Any]:
     """Return what restores an embedder, as JSON; write weights that no name leads to into a folder."""
     stored: dict[str, Any] = {
         "type": _name_type(embedder),
-        "fingerprint": get_fingerprint(embedder),
+        "fingerprint": compute_fingerprint(embedder),
+        "side": get_side_params(embedder),
         "frozen": isinstance(embedder, FrozenEstimator),
     }
+    stored = to_python_scalar(stored)
     embedder = _unwrap(embedder)
     if type(embedder) is not SentenceEmbedder:
         return stored
@@ -77,28 +81,37 @@ def _unwrap(embedder: Any) -> Any:
     return embedder.estimator if isinstance(embedder, FrozenEstimator) else embedder
 
 
-def get_fingerprint(embedder: Any) -> str | None:
-    """Return what identifies the weights of an embedder, None if it does not say."""
-    fingerprint = getattr(_unwrap(embedder), "fingerprint_", None)
-    return fingerprint if isinstance(fingerprint, str) else None
-
-
 def _check_given(embedder: Any, stored: dict[str, Any]) -> Any:
-    """Return a user's embedder, fitted; raise if it is known to have another model."""
-    if isinstance(embedder, SentenceEmbedder):
+    """Return a user's embedder as it was for documents; raise if its model is known to be another."""
+    if isinstance(_unwrap(embedder), SentenceEmbedder):
         embedder = load_fitted(embedder, [""])
-    expected, fingerprint = stored["fingerprint"], get_fingerprint(embedder)
-    if expected != fingerprint:
-        raise ModelChangedError(
-            f"the index was built with an embedder of type {stored['type']} with the fingerprint "
-            f"{expected}, and the embedder that was passed, of type {_name_type(embedder)}, has "
-            f"{fingerprint}. Pass the same model, or fit an index with the new one."
-        )
+    embedder = with_parameters(embedder, **stored["side"])
+    own = _unwrap(embedder)
+    if "encoding" in stored:
+        if not isinstance(own, SentenceEmbedder):
+            raise ModelChangedError(
+                "the index was built with a SentenceEmbedder, and the embedder that was passed is of "
+                f"type {_name_type(own)}. Pass the same model, or fit an index with the new one."
+            )
+        for name, value in _encoding_params(own).items():
+            if value != stored["encoding"][name]:
+                raise ModelChangedError(
+                    f"the index was built with an embedder whose {name} is "
+                    f"{stored['encoding'][name]!r}, and that of the embedder that was passed is "
+                    f"{value!r}. Pass the same one, or fit an index with the new one."
+                )
     return embedder
 
 
 def _name_type(embedder: Any) -> str:
     return f"{type(embedder).__module__}.{type(embedder).__qualname__}"
+
+
+def get_side_params(embedder: Any) -> dict[str, Any]:
+    """Return the parameters that an index sets in the SentenceEmbedder of documents or queries."""
+    of_text = find_text_embedder(embedder)
+    names = ("prompt", "prompt_name", "n_jobs", "verbose")
+    return {} if of_text is None else {name: getattr(of_text, name) for name in names}
 
 
 def _describe_cache(cache: Any) -> Any:

@@ -87,6 +87,8 @@ def _is_ready(embedder: Any) -> bool:
 
 def compute_fingerprint(embedder: Any) -> str:
     """Return a hash of what determines the embeddings of a fitted embedder."""
+    if isinstance(embedder, FrozenEstimator):
+        return compute_fingerprint(embedder.estimator)
     if isinstance(embedder, SentenceEmbedder):
         return embedder.fingerprint_
     return joblib.hash(embedder)

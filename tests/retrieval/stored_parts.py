@@ -4,34 +4,9 @@ import numpy as np
 import pandas as pd
 
 from sk_sentemb import SentenceEmbedder
-from sk_sentemb.retrieval.backends import Backend
-from sk_sentemb.retrieval.storage import IndexParts, load_parts
+from sk_sentemb.retrieval.backends import open_backend
+from sk_sentemb.retrieval.storage import IndexParts
 from tests.helpers.tiny_models import TINY
-
-
-class FlatBackend(Backend):
-    """A backend of a few lines, whose file can be told from that of another save."""
-
-    name = "flat"
-
-    def __init__(self, keys):
-        self.keys = keys
-
-    def add(self, keys, embeddings):
-        self.keys = np.append(self.keys, keys)
-
-    def remove(self, keys):
-        return False
-
-    def search(self, queries, n_candidates):
-        return np.tile(self.keys[:n_candidates], (len(queries), 1))
-
-    def save(self, folder):
-        np.save(folder / "keys.npy", self.keys)
-
-    @classmethod
-    def load(cls, folder, **options):
-        return cls(np.load(folder / "keys.npy"))
 
 
 def make_parts(number, *, n=20, embedder=None, **columns):
@@ -43,24 +18,29 @@ def make_parts(number, *, n=20, embedder=None, **columns):
             **columns,
         }
     )
+    embeddings = np.full((n, 4), number, dtype=np.float32)
+    backend = open_backend("usearch:f32", 4)
+    backend.add(np.arange(n) + 10_000 * number, embeddings)
     return IndexParts(
         attributes={"number": number, "recall": None},
-        embeddings=np.full((n, 4), number, dtype=np.float32),
+        arrays={"embeddings": embeddings},
         documents=documents,
-        backend=FlatBackend(np.full(n, number)),
+        backend=backend,
         embedder=SentenceEmbedder(TINY).fit([""]) if embedder is None else embedder,
     )
 
 
-def load(folder, **options):
-    return load_parts(
-        folder, load_backend=lambda name, path: {"flat": FlatBackend}[name].load(path), **options
-    )
+def numbers_in_backend(parts):
+    """Return the numbers of the saves that the keys of a backend come from."""
+    keys = parts.backend.search(np.ones((1, 4), np.float32), 10)
+    return set((keys[keys >= 0] // 10_000).tolist())
 
 
 def assert_same_parts(found, expected):
     assert found.attributes == expected.attributes
-    np.testing.assert_array_equal(found.embeddings, expected.embeddings)
+    assert found.arrays.keys() == expected.arrays.keys()
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
     pd.testing.assert_frame_equal(found.documents, expected.documents)
-    np.testing.assert_array_equal(found.backend.keys, expected.backend.keys)
+    assert numbers_in_backend(found) == numbers_in_backend(expected)
     assert found.embedder.fingerprint_ == expected.embedder.fingerprint_

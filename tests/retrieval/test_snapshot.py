@@ -10,8 +10,9 @@ import pytest
 from sk_sentemb.exceptions import IndexFileError
 from sk_sentemb.retrieval import snapshot as snapshot_module
 from sk_sentemb.retrieval.snapshot import MANIFEST, list_files
+from sk_sentemb.retrieval.storage import load_parts as load
 from sk_sentemb.retrieval.storage import save_parts
-from tests.retrieval.stored_parts import assert_same_parts, load, make_parts
+from tests.retrieval.stored_parts import assert_same_parts, make_parts, numbers_in_backend
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -41,7 +42,7 @@ def test_a_reader_keeps_what_it_mapped(folder):
     old = load(folder)
     save_parts(folder, make_parts(2))
     assert_same_parts(old, make_parts(1))
-    assert isinstance(old.embeddings, np.memmap)
+    assert isinstance(old.arrays["embeddings"], np.memmap)
 
 
 def test_an_index_is_saved_over_the_files_that_it_is_mapped_from(folder):
@@ -52,7 +53,7 @@ def test_an_index_is_saved_over_the_files_that_it_is_mapped_from(folder):
 
 
 class InterruptedBackend:
-    name = "flat"
+    name, dim, spec = "usearch", 4, ""
 
     def save(self, folder):
         (folder / "half").write_text("half")
@@ -76,8 +77,8 @@ def test_a_column_that_cannot_be_saved_creates_no_folder(tmp_path):
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
-from tests.retrieval.stored_parts import load, make_parts
-from sk_sentemb.retrieval.storage import save_parts
+from tests.retrieval.stored_parts import make_parts, numbers_in_backend
+from sk_sentemb.retrieval.storage import load_parts as load, save_parts
 
 folder, n_trials = Path(sys.argv[1]), int(sys.argv[2])
 parts = make_parts(0, n=3000)
@@ -106,8 +107,8 @@ for trial in range(1, n_trials + 1):
     found = load(folder, verify=True)
     number = found.attributes["number"]
     assert number in (old, trial)
-    assert (found.embeddings == number).all() and found.embeddings.shape == (3000, 4)
-    assert (found.backend.keys == number).all()
+    assert (found.arrays["embeddings"] == number).all() and found.arrays["embeddings"].shape == (3000, 4)
+    assert numbers_in_backend(found) == {number}
     assert (found.documents["id"].str.split("-").str[0] == str(number)).all()
     print("killed" if os.WIFSIGNALED(status) else "ended", "new" if number == trial else "old", n_data)
 """
@@ -132,8 +133,8 @@ STEPS = ["flush", "compute_digest", "flush_folder", "write_text", "rmtree"]
 KILLED_AT_STEPS = """
 import os, shutil, signal, sys
 from sk_sentemb.retrieval import snapshot
-from sk_sentemb.retrieval.storage import save_parts
-from tests.retrieval.stored_parts import assert_same_parts, load, make_parts
+from sk_sentemb.retrieval.storage import load_parts as load, save_parts
+from tests.retrieval.stored_parts import assert_same_parts, make_parts, numbers_in_backend
 
 folder, *steps = sys.argv[1:]
 old, new = make_parts(1), make_parts(2)
@@ -167,8 +168,8 @@ def test_saves_at_the_same_time_wait_for_each_other(folder):
         for _ in range(30):
             found = load(folder, embedder=embedder)
             number = found.attributes["number"]
-            assert (found.embeddings == number).all()
-            assert (found.backend.keys == number).all()
+            assert (found.arrays["embeddings"] == number).all()
+            assert numbers_in_backend(found) == {number}
 
     with ThreadPoolExecutor(5) as pool:
         runs = [*map(pool.submit, [save, save, save, read, read], [2, 3, 4, 0, 0])]
@@ -179,7 +180,7 @@ def test_saves_at_the_same_time_wait_for_each_other(folder):
     data_of(folder)
 
 
-@pytest.mark.parametrize("name", ["embeddings.npy", "documents.arrow", "backend/keys.npy"])
+@pytest.mark.parametrize("name", ["embeddings.npy", "documents.arrow", "backend/index.usearch"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "replace"])
 def test_damaged_files_are_errors(folder, name, damage):
     file = data_of(folder) / name

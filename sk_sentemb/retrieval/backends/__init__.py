@@ -6,6 +6,6 @@
 """
 
 from ._base import Backend
-from .factory import check_index_name, load_backend, open_backend
+from .backend_factory import check_index_name, load_backend, open_backend
 
 __all__ = ["Backend", "check_index_name", "load_backend", "open_backend"]
