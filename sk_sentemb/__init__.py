@@ -24,6 +24,7 @@ _MODULE_OF = {
     "load_encoder": "sk_sentemb.encoder",
     "make_multimodal_transformer": "sk_sentemb.preprocessing",
     "mine_hard_negatives": "sk_sentemb.hard_negatives",
+    "mine_translations": "sk_sentemb.retrieval",
     "release_models": "sk_sentemb.encoder",
     "text_column_selector": "sk_sentemb.preprocessing",
 }

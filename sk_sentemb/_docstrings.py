@@ -433,6 +433,34 @@ SHARED: dict[str, str] = {
         float, or ndarray of shape (n_queries,), float64
             The mean between 0 and 1, or the value of each query.
         """,
+    "u_of_translations": """
+        u : array-like of shape (n_u, n_features)
+            Embeddings of texts in one language. They need not have unit norm.
+        """,
+    "n_neighbors_of_translations": """
+        n_neighbors : int, default=4
+            Number of nearest neighbors on the other side that a pair is compared with. If there are
+            fewer rows, all of them.
+        """,
+    "margin_of_translations": """
+        margin : {"ratio", "distance", "absolute"}
+            How the cosine similarity of a pair is compared with the mean of those between each of the
+            two rows and its nearest neighbors on the other side.
+
+            - ``"ratio"``: divided by the mean. It is about 1 for rows that are no translations, and
+              higher for translations;
+            - ``"distance"``: minus the mean;
+            - ``"absolute"``: not at all; the score is the cosine similarity.
+        """,
+    "notes_of_margins": """
+        Some texts are similar to many texts, and others to none, not even to their translations; a
+        margin corrects for both [1]_. A mean below 0.001 counts as 0.001 in a ratio, so that its sign is
+        that of the cosine similarity.
+        """,
+    "reference_of_margins": """
+        .. [1] M. Artetxe and H. Schwenk, "Margin-based parallel corpus mining with multilingual sentence
+           embeddings", ACL 2019, https://arxiv.org/abs/1811.01136
+        """,
     "folder_errors": """
         FileExistsError
             If the folder holds something other than a checkpoint, or files of another program that

@@ -17,15 +17,21 @@ from .scorers import (
     pearson_scorer,
     spearman_scorer,
 )
+from .translation import Candidates as Candidates
+from .translation import TranslationAccuracy, margin_scores, translation_accuracy
+from .translation import check_margin as check_margin
+from .translation import score_candidates as score_candidates
 
 __all__ = [
     "RetrievalReport",
     "RetrieverComparison",
+    "TranslationAccuracy",
     "average_precision_scorer",
     "compare_retrievers",
     "hit_rate_at_k",
     "make_retrieval_scorer",
     "map_at_k",
+    "margin_scores",
     "mrr_at_k",
     "ndcg_at_k",
     "pearson_scorer",
@@ -33,4 +39,5 @@ __all__ = [
     "recall_at_k",
     "retrieval_report",
     "spearman_scorer",
+    "translation_accuracy",
 ]

@@ -1,5 +1,6 @@
 """Semantic search: an index of documents, and rankings that are trained."""
 
 from .semantic_index import SemanticIndex
+from .translation_mining import mine_translations
 
-__all__ = ["SemanticIndex"]
+__all__ = ["SemanticIndex", "mine_translations"]

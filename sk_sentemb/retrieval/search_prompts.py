@@ -15,11 +15,16 @@ from ..encoder import Encoder, warn_literal_prompt
 logger = logging.getLogger(__name__)
 
 # The names that checkpoints give to the prompts of each side, as sentence-transformers looks for them.
-_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+# Translations are compared with texts like themselves, for which E5 models have the prompt of queries.
+_NAMES = {
+    "query": ("query",),
+    "document": ("document", "passage", "corpus"),
+    "translation": ("BitextMining", "query"),
+}
 
 # Models of the E5 family that instructions were not trained into have these prompts, and many of their
 # checkpoints do not say so.
-_E5 = {"query": "query: ", "document": "passage: "}
+_E5 = {"query": "query: ", "document": "passage: ", "translation": "query: "}
 _E5_NAME = re.compile(r"(?:^|[-_/\\])e5(?:[-_]|$)", re.IGNORECASE)
 _NO_E5_PROMPTS = re.compile(r"instruct|mistral|omni", re.IGNORECASE)
 
