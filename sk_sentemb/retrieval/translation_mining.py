@@ -196,7 +196,7 @@ def _embed_both(embedder: Any, texts: list[dict[str, int]]) -> tuple[np.ndarray,
     """Return the embeddings of both sides, without texts whose embedding is zero."""
     n_left = len(texts[0])
     embeddings = embed_texts(embedder, [*texts[0], *texts[1]], unit=True)
-    is_zero = ~embeddings.any(axis=1)
+    is_zero = np.asarray(~embeddings.any(axis=1))
     sides = []
     for i, (name, part) in enumerate((("left", slice(n_left)), ("right", slice(n_left, None)))):
         zero, side = is_zero[part], embeddings[part]
