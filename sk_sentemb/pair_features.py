@@ -325,11 +325,10 @@ class PairSimilarity(RegressorMixin, _BasePairEstimator):
 
     Examples
     --------
-    >>> from scipy.stats import spearmanr
-    >>> from sklearn.metrics import make_scorer
     >>> from sklearn.model_selection import cross_val_score
     >>> from sklearn.pipeline import make_pipeline
     >>> from sk_sentemb import PairSimilarity, SentenceEmbedder
+    >>> from sk_sentemb.metrics import spearman_scorer
     >>> pairs = [
     ...     ("The cat sleeps.", "A kitten naps."),
     ...     ("The cat sleeps.", "The dog sleeps."),
@@ -339,9 +338,8 @@ class PairSimilarity(RegressorMixin, _BasePairEstimator):
     ...     ("It rains.", "He reads a book."),
     ... ]
     >>> similarities = [4.5, 2.5, 0.0, 5.0, 2.0, 0.0]
-    >>> spearman = make_scorer(lambda y, predicted: spearmanr(y, predicted).statistic)
     >>> model = make_pipeline(SentenceEmbedder(), PairSimilarity())
-    >>> cross_val_score(model, pairs, similarities, scoring=spearman, cv=2).round(2)
+    >>> cross_val_score(model, pairs, similarities, scoring=spearman_scorer, cv=2).round(2)
     array([1., 1.])
     """
 

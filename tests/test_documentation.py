@@ -28,6 +28,7 @@ PUBLIC_MODULES = [
     "sk_sentemb.exceptions",
     "sk_sentemb.losses",
     "sk_sentemb.losses.cross_encoder",
+    "sk_sentemb.metrics",
     "sk_sentemb.preprocessing",
 ]
 # British spellings, and words that the glossary replaces by a term.

@@ -11,7 +11,7 @@ from .modules import IMAGE_POOLINGS, POOLINGS, SequenceHead
 from .packing import l2_normalize, prefetch
 from .pair_encoder import PairEncoder
 from .pickling import encoder_from_state, encoder_to_state
-from .prompts import warn_literal_prompt
+from .prompts import find_search_prompt, warn_literal_prompt
 from .registry import load_encoder, load_image_encoder, release_models
 from .text_encoder import Embedded, Encoder, TextEncoder
 from .tokenization import LONG_TEXT, TokenizedTexts, text_length, text_to_bytes
@@ -33,6 +33,7 @@ __all__ = [
     "TrainableEncoder",
     "encoder_from_state",
     "encoder_to_state",
+    "find_search_prompt",
     "is_out_of_memory",
     "isolated",
     "l2_normalize",

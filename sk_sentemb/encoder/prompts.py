@@ -1,9 +1,25 @@
 """Prompts: literal text before each text, or one of the prompts of the checkpoint."""
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from .._warn import warn
 from ..exceptions import PromptWarning
+
+# The names that checkpoints give to the prompts of each side, as sentence-transformers looks for them.
+# Translations are compared with texts like themselves, for which E5 models have the prompt of queries.
+_SEARCH_PROMPTS = {
+    "query": ("query",),
+    "document": ("document", "passage", "corpus"),
+    "translation": ("BitextMining", "query"),
+}
+
+# Models of the E5 family that instructions were not trained into have these prompts, and many of their
+# checkpoints do not say so.
+_E5_PROMPTS = {"query": "query: ", "document": "passage: ", "translation": "query: "}
+_E5_NAME = re.compile(r"(?:^|[-_/\\])e5(?:[-_]|$)", re.IGNORECASE)
+_NO_E5_PROMPTS = re.compile(r"instruct|mistral|omni", re.IGNORECASE)
 
 
 def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
@@ -14,6 +30,21 @@ def find_prompt(prompts: Mapping[str, str | None], name: str) -> str:
             f"prompt_name={name!r}, but the checkpoint {_list_names(prompts)}. Pass {advice} as prompt."
         )
     return prompts[name] or ""
+
+
+def find_search_prompt(side: str, encoder: Any, model: Any) -> tuple[str | None, str | None]:
+    """Return the prompt of a checkpoint for one side of a search, as literal text or by name."""
+    for name in _SEARCH_PROMPTS[side]:
+        if name in encoder.prompts:
+            return None, name
+    if not encoder.prompts and _is_e5(encoder.source.model if encoder.source else model):
+        return _E5_PROMPTS[side], None
+    return None, None
+
+
+def _is_e5(model: Any) -> bool:
+    last = re.split(r"[/\\]", str(model).rstrip("/\\"))[-1]
+    return bool(_E5_NAME.search(last)) and not _NO_E5_PROMPTS.search(last)
 
 
 def warn_literal_prompt(prompts: Mapping[str, str | None], prompt: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from .judgments import Judgments as Judgments
 from .judgments import read_judgments as read_judgments
+from .mteb_encoder import as_mteb
 from .ranking_metrics import (
     hit_rate_at_k,
     map_at_k,
@@ -26,6 +27,7 @@ __all__ = [
     "RetrievalReport",
     "RetrieverComparison",
     "TranslationAccuracy",
+    "as_mteb",
     "average_precision_scorer",
     "compare_retrievers",
     "hit_rate_at_k",

@@ -75,5 +75,7 @@ spearman_scorer = make_scorer(spearman_correlation)
 #: Scorer of Pearson's correlation between ``y`` and predictions.
 pearson_scorer = make_scorer(pearson_correlation)
 
-#: Scorer of the average precision of predicted similarities, for pairs with labels 0 and 1.
-average_precision_scorer = make_scorer(average_precision_score)
+#: Scorer of the average precision of predicted similarities or probabilities, for labels 0 and 1.
+average_precision_scorer = make_scorer(
+    average_precision_score, response_method=("decision_function", "predict_proba", "predict")
+)

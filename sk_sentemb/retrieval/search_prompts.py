@@ -1,7 +1,6 @@
 """Which prompt the queries get, and which the documents."""
 
 import logging
-import re
 from collections.abc import Mapping
 from copy import copy
 from typing import Any, NamedTuple
@@ -10,23 +9,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from ..embedder import SentenceEmbedder
-from ..encoder import Encoder, warn_literal_prompt
+from ..encoder import Encoder, find_search_prompt, warn_literal_prompt
 
 logger = logging.getLogger(__name__)
-
-# The names that checkpoints give to the prompts of each side, as sentence-transformers looks for them.
-# Translations are compared with texts like themselves, for which E5 models have the prompt of queries.
-_NAMES = {
-    "query": ("query",),
-    "document": ("document", "passage", "corpus"),
-    "translation": ("BitextMining", "query"),
-}
-
-# Models of the E5 family that instructions were not trained into have these prompts, and many of their
-# checkpoints do not say so.
-_E5 = {"query": "query: ", "document": "passage: ", "translation": "query: "}
-_E5_NAME = re.compile(r"(?:^|[-_/\\])e5(?:[-_]|$)", re.IGNORECASE)
-_NO_E5_PROMPTS = re.compile(r"instruct|mistral|omni", re.IGNORECASE)
 
 
 class Prompt(NamedTuple):
@@ -47,7 +32,9 @@ def resolve_prompt(side: str, prompt: str | None, embedder: SentenceEmbedder) ->
             return Prompt(prompt_name=prompt)
         warn_literal_prompt(encoder.prompts, prompt)
         return Prompt(prompt=prompt)
-    return own if own != Prompt() else _find_prompt(side, encoder, embedder.model)
+    if own != Prompt():
+        return own
+    return Prompt(*find_search_prompt(side, encoder, embedder.model))
 
 
 def get_encoder(embedder: SentenceEmbedder) -> Encoder:
@@ -89,19 +76,3 @@ def with_parameters(embedder: Any, **parameters: Any) -> Any:
     else:
         vars(copied).update(parameters)
     return copied
-
-
-def _find_prompt(side: str, encoder: Encoder, model: Any) -> Prompt:
-    """Return the prompt that a checkpoint has for one side, or its default."""
-    for name in _NAMES[side]:
-        if name in encoder.prompts:
-            return Prompt(prompt_name=name)
-    if not encoder.prompts and _is_e5(encoder, model):
-        return Prompt(prompt=_E5[side])
-    return Prompt()
-
-
-def _is_e5(encoder: Encoder, model: Any) -> bool:
-    name = encoder.source.model if encoder.source else model
-    last = re.split(r"[/\\]", str(name).rstrip("/\\"))[-1]
-    return bool(_E5_NAME.search(last)) and not _NO_E5_PROMPTS.search(last)

@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +102,19 @@ def test_ndcg_equals_that_of_scikit_learn():
     for k in (1, 10, 30, 50):
         ours = ndcg_at_k(sparse.csr_array(grades), rankings, k)
         assert ours == pytest.approx(ndcg_score(grades, scores, k=k), abs=1e-12)
+
+
+def test_ndcg_of_scikit_learn_is_the_mean_over_the_orders_of_equal_scores():
+    grades = {0: 3, 1: 0, 2: 1, 3: 2, 4: 0}
+    scores = np.array([0.5, 0.5, 0.5, 0.2, 0.9])
+    for k in (1, 2, 3, 5):
+        orders = [
+            ndcg_at_k([grades], [{i: scores[i] for i in (*order, 3, 4)}], k)
+            for order in permutations(range(3))
+        ]
+        theirs = ndcg_score([list(grades.values())], [scores], k=k)
+        assert np.mean(orders) == pytest.approx(theirs, abs=1e-12)
+    assert len({round(value, 12) for value in orders}) > 1
 
 
 def test_exponential_gain():
