@@ -18,6 +18,7 @@ __all__ = [
     "FineTuningWarning",
     "IgnoredParameterWarning",
     "IndexFileError",
+    "IndexWarning",
     "InvalidRowError",
     "MissingImageWarning",
     "MissingTextWarning",
@@ -150,6 +151,10 @@ class FineTuningWarning(SentenceEmbeddingWarning):
 
 class IgnoredParameterWarning(SentenceEmbeddingWarning):
     """A parameter has no effect in combination with the others."""
+
+
+class IndexWarning(SentenceEmbeddingWarning):
+    """An index misses many nearest neighbors, or is slower than it could be."""
 
 
 class MissingImageWarning(SentenceEmbeddingWarning):

@@ -8,6 +8,7 @@ import pandas as pd
 from narwhals.stable.v2.dependencies import is_into_dataframe, is_pandas_dataframe
 
 from .._inputs import (
+    TextColumns,
     is_missing,
     list_cells,
     named_columns,
@@ -49,13 +50,30 @@ def read_documents(documents: Any, *, text: Any = None, id: Any = None) -> pd.Da
             "Found array with 0 sample(s) while a minimum of 1 is required: documents are empty. Pass "
             "at least one."
         )
-    cells = np.empty(columns.n_rows, dtype=object)
-    cells[:] = columns.texts[0]
-    cells[columns.missing[:, 0]] = None
-    table = pd.DataFrame({TEXT: pd.Series(cells, dtype=object)})
+    table = pd.DataFrame({TEXT: _make_text_column(texts, columns)})
     if ids is not None:
         table.insert(0, ID, pd.Series(read_ids(ids, columns.n_rows)))
     return pd.concat([table, kept], axis=1)
+
+
+def _make_text_column(texts: Any, columns: TextColumns) -> pd.Series:
+    """Return the texts, None where missing, without another copy of their characters."""
+    if isinstance(texts, pd.Series) and isinstance(texts.dtype, pd.StringDtype):
+        return texts.reset_index(drop=True).copy()
+    cells = np.empty(columns.n_rows, dtype=object)
+    cells[:] = columns.texts[0]
+    cells[columns.missing[:, 0]] = None
+    return pd.Series(cells, dtype=object)
+
+
+def append_documents(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Return both tables as one; raise if their columns differ."""
+    if set(table) != set(more):
+        raise ValueError(
+            f"documents have the columns {list(more)}, but those in the index have {list(table)}. "
+            "Pass the same columns."
+        )
+    return pd.concat([table, more[list(table)]], ignore_index=True)
 
 
 def read_ids(ids: Any, n_rows: int) -> np.ndarray:
@@ -153,7 +171,7 @@ def _split_frame(documents: Any, text: Any, id: Any) -> tuple[Any, Any, pd.DataF
         kept = documents[names].reset_index(drop=True).copy()
     else:
         kept = pd.DataFrame({name: columns[name].to_list() for name in names})
-    ids = columns[id_name].to_native() if id_name is not None else id
+    ids = columns[id_name] if id_name is not None else id
     return columns[text].to_native(), ids, kept
 
 
@@ -169,8 +187,9 @@ def _list_values(ids: Any, name: str) -> list[Any]:
     """Return ids as a list of Python objects."""
     if isinstance(ids, (str, bytes)) or not np.iterable(ids):
         raise TypeError(f"{name} is the single value {ids!r}; pass a list of ids.")
-    if hasattr(ids, "to_list"):
-        return ids.to_list()
+    for method in ("to_list", "to_pylist"):  # of pandas, polars and pyarrow
+        if hasattr(ids, method):
+            return getattr(ids, method)()
     if hasattr(ids, "tolist"):
         return np.asarray(ids).ravel().tolist()
     if (cells := list_cells(ids)) is None:

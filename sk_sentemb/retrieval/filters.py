@@ -37,11 +37,12 @@ def _matches(column: pd.Series, values: Any) -> np.ndarray:
 
 def _check_mask(mask: Any, n_rows: int) -> np.ndarray:
     """Return a mask as bool; a missing entry is False, as in pandas."""
-    values = pd.Series(mask if isinstance(mask, (pd.Series, np.ndarray)) else list(mask)).to_numpy()
-    if values.dtype == object and all(
-        value is pd.NA or isinstance(value, bool) for value in values
-    ):
-        values = np.array([value is True for value in values], dtype=bool)
+    mask = mask if hasattr(mask, "__array__") else list(mask)
+    values = np.asarray(mask)
+    if values.dtype == object:
+        values = np.array(
+            [False if cell is None or cell is pd.NA else cell for cell in values.ravel()]
+        )
     if values.dtype != bool:
         raise TypeError(
             f"where is of dtype {values.dtype}, and not a mask. Pass one bool per document, a function "

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..encoder import to_python_scalar
 from ..exceptions import ModelChangedError
+from .backend_slot import BackendSlot
 from .documents import TEXT
 from .embedding_store import EmbeddingStore, normalize_rows
 from .search_prompts import with_parameters
@@ -146,12 +147,14 @@ def _to_parts(index: Any) -> IndexParts:
         # The parameter `embedder`, from which another fit starts, and the embedder of queries.
         "embedder": None if embedder is None else get_side_params(embedder),
         "query": get_side_params(index._embedders.query),
+        "unit": index._store.unit,
+        "next": {"id": index._next_id, "key": index._next_key},
     }
     return IndexParts(
         to_python_scalar(attributes),
-        {"embeddings": index._store.stored},
+        {"embeddings": index._store.stored, "keys": index._keys},
         index.documents_,
-        None,
+        None if index._slot is None else index._slot.get(index._build_backend),
         index.embedder_,
     )
 
@@ -170,9 +173,11 @@ def _from_parts(cls: Any, parts: IndexParts, given: Any) -> Any:
         index.query_prompt_,
     )
     index.embedder_ = document
-    index._unit = index.metric == "cosine"
-    index._store = EmbeddingStore(parts.arrays["embeddings"], unit=index._unit)
-    index._set_documents(parts.documents, parts.documents[TEXT].notna().to_numpy())
+    index.quantizer_ = None
+    index._store = EmbeddingStore(parts.arrays["embeddings"], unit=attributes["unit"])
+    index._next_id, index._next_key = (attributes["next"][name] for name in ("id", "key"))
+    index._set_documents(parts.documents, np.array(parts.arrays["keys"]))
+    index._slot = None if parts.backend is None else BackendSlot(parts.backend)
     return index
 
 
@@ -183,7 +188,7 @@ def _check_embeddings(index: Any) -> None:
     texts = index.documents_[TEXT].iloc[rows].tolist()
     found = np.array(index.embedder_.transform(texts), dtype=np.float32)
     if found.shape == expected.shape:
-        found = normalize_rows(found) if index._unit else found
+        found = normalize_rows(found) if index._store.unit else found
         if np.allclose(found, expected, rtol=0, atol=_TOLERANCE * np.abs(expected).max()):
             return
     raise ModelChangedError(

@@ -27,4 +27,5 @@ def make_graph(rows: np.ndarray, weights: np.ndarray, n_documents: int) -> csr_m
     """Return a sparse matrix with the weight of each document found, nearest first in each row."""
     found = rows >= 0
     indptr = np.concatenate([[0], np.cumsum(found.sum(axis=1))])
-    return csr_matrix((weights[found], rows[found], indptr), shape=(len(rows), n_documents))
+    values = weights[found].astype(np.float64)
+    return csr_matrix((values, rows[found], indptr), shape=(len(rows), n_documents))

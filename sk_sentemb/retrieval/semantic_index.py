@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, _fit_context
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import UNUSED
@@ -16,11 +17,16 @@ from .._docstrings import substitute_docstring
 from .._inputs import read_text_columns
 from .._warn import warn
 from ..exceptions import MissingTextWarning
-from .candidates import exclude_rows
-from .documents import ID, TEXT, check_unique, read_documents
+from .backend_slot import BackendSlot, build_backend, choose_index
+from .backends import Backend
+from .candidates import exclude_rows, find_candidates
+from .documents import ID, TEXT, append_documents, check_unique, find_positions, read_documents
 from .embedding_store import EmbeddingStore
+from .filters import find_rows
 from .persistence import SavedIndexMixin
-from .search_results import make_result_frame
+from .recall import measure_recall, sample_rows, warn_low_recall
+from .recommendation import compute_profiles, read_excluded, read_liked, read_weights
+from .search_results import make_graph, make_result_frame
 from .text_embedding import compute_fingerprint, embed_texts, fit_embedders
 
 
@@ -38,11 +44,16 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         a :class:`~sk_sentemb.SentenceEmbedder` with default parameters. A ``FrozenEstimator`` is used as
         it is, and so is a fitted embedder with a ``fine_tuner``.
 
-    index : {"auto", "exact"}, default="auto"
-        How to find neighbors.
+    index : str, default="auto"
+        How to find neighbors. What an approximate index finds is scored again exactly.
 
         - ``"exact"``: all documents are compared with each query;
-        - ``"auto"``: the same.
+        - ``"usearch"``: HNSW of usearch with int8 embeddings, or with another dtype: ``"usearch:bf16"``,
+          ``"usearch:f16"``, ``"usearch:f32"``;
+        - ``"faiss"``: a flat index of FAISS, or that of a factory string: ``"faiss:HNSW32"``,
+          ``"faiss:IVF1024,Flat"``;
+        - ``"milvus"``: Milvus Lite in a temporary folder, or a server: ``"milvus:http://host:19530"``;
+        - ``"auto"``: exact for up to 200,000 documents, usearch for more.
 
     metric : {"cosine", "dot"}, default="cosine"
         The similarity of embeddings: of cosine, or their inner product.
@@ -50,7 +61,7 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
     n_neighbors : int, default=10
         Number of documents to find for each query, unless a method is called with another.
 
-    query_prompt : str, default="auto"
+    query_prompt : str or None, default="auto"
         Prompt prepended to queries.
 
         - ``"auto"``: the prompt of the embedder, if it has a parameter ``prompt`` or ``prompt_name``;
@@ -59,9 +70,18 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         - None: no prompt;
         - other str: the name of a prompt of the checkpoint, or else literal text.
 
-    document_prompt : str, default="auto"
+    document_prompt : str or None, default="auto"
         Prompt prepended to documents, likewise. ``"auto"`` looks for the checkpoint's prompts named
         ``document``, ``passage`` and ``corpus``; that of E5 models is ``"passage: "``.
+
+    quantizer : transformer, default=None
+        Stores embeddings in less memory: an estimator with ``transform`` and ``inverse_transform``, of
+        which a clone is fitted to the embeddings of the documents. Searches restore embeddings block by
+        block. If None, embeddings are stored as float32.
+
+    rescore : int, default=4
+        Number of candidates per neighbor that an approximate index finds and that are scored again. For
+        queries with too few candidates, the search is exact.
 
     n_jobs : int, default=None
         Number of joblib workers that run the model. If None, that of the ``embedder``.
@@ -83,7 +103,10 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
 
     embeddings_ : ndarray of shape (n_samples_fit_, embedding_dim_), float32
         The embeddings of the documents: zeros where a text is missing, otherwise with unit norm if
-        ``metric="cosine"``.
+        ``metric="cosine"``. With a ``quantizer``, all of them are restored whenever this is used.
+
+    quantizer_ : transformer or None
+        The fitted quantizer.
 
     n_samples_fit_ : int
         Number of documents.
@@ -95,10 +118,11 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         The text that is prepended to queries and to documents; None if the embedder has no prompts.
 
     index_ : str
-        How neighbors are found: ``"exact"``.
+        How neighbors are found: ``index``, or what ``"auto"`` stands for.
 
     recall_ : float or None
-        None, because the search is exact.
+        The share of the exact ``n_neighbors`` nearest neighbors that the index found in ``fit`` for a
+        sample of 200 documents. None if the search is exact.
 
     fingerprint_ : str
         Hash of the embedder's model.
@@ -138,16 +162,19 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
     array([['mail']], dtype=object)
     """
 
-    # The first parameter of fit is the data, whatever its name.
+    # The first parameter is the data, whatever its name.
     __metadata_request__fit: ClassVar = {"documents": UNUSED}
+    __metadata_request__partial_fit: ClassVar = {"documents": UNUSED}
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "embedder": [HasMethods(["fit", "transform"]), None],
-        "index": [StrOptions({"auto", "exact"})],
+        "index": [str],
         "metric": [StrOptions({"cosine", "dot"})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "query_prompt": [str, None],
         "document_prompt": [str, None],
+        "quantizer": [HasMethods(["fit", "transform", "inverse_transform"]), None],
+        "rescore": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -161,6 +188,8 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         n_neighbors: int = 10,
         query_prompt: str | None = "auto",
         document_prompt: str | None = "auto",
+        quantizer: Any = None,
+        rescore: int = 4,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -170,6 +199,8 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.query_prompt = query_prompt
         self.document_prompt = document_prompt
+        self.quantizer = quantizer
+        self.rescore = rescore
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -206,16 +237,19 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         -----
         MissingTextWarning
             If documents have no text. It reports their number.
+        IndexWarning
+            If the recall of an approximate index is below 0.95, or usearch is not installed.
         """
         del y
         table = read_documents(documents, text=text, id=id)
         if ID not in table:
             table.insert(0, ID, np.arange(len(table)))
-        ids = table[ID].to_numpy()
-        check_unique(ids)
+        check_unique(table[ID].to_numpy())
+        if table[TEXT].isna().all():
+            raise ValueError(f"none of the {len(table)} documents has a text. Pass at least one.")
         has_text = self._find_texts(table)
         texts = table.loc[has_text, TEXT].tolist()
-        self._embedders = fit_embedders(
+        embedders = fit_embedders(
             self.embedder,
             list(dict.fromkeys(texts)),
             query_prompt=self.query_prompt,
@@ -223,17 +257,125 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
-        self._unit = self.metric == "cosine"
-        embeddings = self._embed_documents(texts, has_text)
-        self._store = EmbeddingStore(embeddings, unit=self._unit)
-        self._set_documents(table, has_text)
-        self.embedder_ = self._embedders.document
-        self.query_prompt_ = self._embedders.query_prompt
-        self.document_prompt_ = self._embedders.document_prompt
-        self.embedding_dim_ = int(embeddings.shape[1])
+        self._embedders, self.embedder_ = embedders, embedders.document
+        self.query_prompt_, self.document_prompt_ = (
+            embedders.query_prompt,
+            embedders.document_prompt,
+        )
         self.fingerprint_ = compute_fingerprint(self.embedder_)
-        self.index_, self.recall_ = "exact", None
+        unit = self.metric == "cosine"
+        embeddings = self._embed_documents(table, has_text, unit=unit)
+        self.embedding_dim_ = int(embeddings.shape[1])
+        self.quantizer_ = None
+        if self.quantizer is not None:
+            self.quantizer_ = clone(self.quantizer).fit(embeddings[has_text])
+        self._store = EmbeddingStore.from_embeddings(embeddings, self.quantizer_, unit=unit)
+        self._next_id = self._next_key = 0
+        self._set_documents(table, np.arange(len(table)))
         self.n_features_in_ = 1
+        self.index_ = choose_index(self.index, len(table))
+        self._slot = self.recall_ = None
+        if self.index_ != "exact":
+            self._slot = BackendSlot(self._build_backend())
+            self.recall_ = self._measure_recall()
+            warn_low_recall(self.recall_, self.index_)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    @atomic_fit
+    def partial_fit(
+        self, documents: Any, y: Any = None, *, text: Any = None, id: Any = None
+    ) -> Self:
+        """Add documents; the first call is equivalent to `fit`.
+
+        Neither the embedder nor the quantizer is fitted again.
+
+        Parameters
+        ----------
+        documents : array-like or data frame
+            The documents, with the same other columns as those in the index.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        text : str, default=None
+            The column of the texts, as in `fit`.
+        id : str or array-like of shape (n_documents,), default=None
+            The column of the ids, or the ids. If None, the column called ``id``, or else the numbers
+            that follow the largest id so far, if ids are integers.
+
+        Returns
+        -------
+        SemanticIndex
+            The index itself.
+
+        Raises
+        ------
+        ValueError
+            If an id is already in the index, or the other columns differ.
+
+        Warns
+        -----
+        MissingTextWarning
+            If documents have no text. It reports their number.
+        """
+        if not hasattr(self, "_store"):
+            return self.fit(documents, y, text=text, id=id)
+        table = read_documents(documents, text=text, id=id)
+        if ID not in table:
+            if not np.issubdtype(self.ids_.dtype, np.integer):
+                raise ValueError(
+                    f"the ids of the index are no integers, such as {self.ids_[0]!r}, so that new "
+                    "documents need ids. Pass them as id."
+                )
+            table.insert(0, ID, self._next_id + np.arange(len(table)))
+        check_unique(np.concatenate([self.ids_, table[ID].to_numpy()]), len(self.ids_))
+        joined = append_documents(self.documents_, table)
+        has_text = self._find_texts(table)
+        embeddings = self._embed_documents(table, has_text, unit=self._store.unit)
+        if embeddings.shape[1] != self.embedding_dim_:
+            raise ValueError(
+                f"embedder returns {embeddings.shape[1]} dimensions, but returned "
+                f"{self.embedding_dim_} in fit. Pass one that always returns the same."
+            )
+        new_keys = self._next_key + np.arange(len(table))
+        self._store = self._store.append(embeddings)
+        self._set_documents(joined, np.concatenate([self._keys, new_keys]))
+        if self._slot is not None:  # last, because it is changed in place
+            self._slot.change(lambda backend: backend.add(new_keys[has_text], embeddings[has_text]))
+        return self
+
+    @atomic_fit
+    def remove(self, ids: Any) -> Self:
+        """Remove documents.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n_documents,)
+            The ids of the documents to remove.
+
+        Returns
+        -------
+        SemanticIndex
+            The index itself.
+
+        Raises
+        ------
+        ValueError
+            If an id is not in the index, or no document with a text would remain.
+        """
+        check_is_fitted(self)
+        kept = np.ones(self.n_samples_fit_, dtype=bool)
+        kept[find_positions(self.ids_, ids, "ids")] = False
+        if not kept[self._rows_with_text].any():
+            raise ValueError(
+                "ids has all documents with a text, and an index without any finds nothing. Keep at "
+                "least one, or fit the index to other documents."
+            )
+        rows = np.flatnonzero(kept)
+        gone = self._keys[np.setdiff1d(self._rows_with_text, rows)]
+        self._store = self._store.select(rows)
+        self._set_documents(self.documents_.iloc[rows].reset_index(drop=True), self._keys[rows])
+        if self._slot is not None:  # last, because it is changed in place
+            self._slot.change(lambda backend: backend.remove(gone))
         return self
 
     def kneighbors(
@@ -280,7 +422,38 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
             rows, products = self._find(self._embed_queries(X), n_neighbors)
         return (self._to_distances(products), rows) if return_distance else rows
 
-    def search(self, queries: Any, n: int | None = None) -> pd.DataFrame:
+    def kneighbors_graph(
+        self, X: Any = None, n_neighbors: int | None = None, mode: str = "connectivity"
+    ) -> csr_matrix:
+        """Compute the graph of the nearest documents of each query.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries,), default=None
+            The queries. If None, the documents themselves; none is its own neighbor.
+        n_neighbors : int, default=None
+            Number of documents for each query. If None, the parameter of the index.
+        mode : {"connectivity", "distance"}, default="connectivity"
+            The values of the graph: ones, or the distances that `kneighbors` returns, which estimators
+            with ``metric="precomputed"`` take.
+
+        Returns
+        -------
+        csr_matrix of shape (n_queries, n_samples_fit_), float64
+            The graph. In each row, the nearest documents are first.
+
+        Raises
+        ------
+        ValueError
+            If a query is missing, or ``n_neighbors`` exceeds the number of documents with a text.
+        """
+        if mode not in ("connectivity", "distance"):
+            raise ValueError(f"mode={mode!r}: pass 'connectivity' or 'distance'.")
+        distances, rows = self.kneighbors(X, n_neighbors)
+        weights = np.ones_like(distances) if mode == "connectivity" else distances
+        return make_graph(rows, weights, self.n_samples_fit_)
+
+    def search(self, queries: Any, n: int | None = None, where: Any = None) -> pd.DataFrame:
         """Find the nearest documents of each query, with their texts and columns.
 
         Parameters
@@ -289,6 +462,12 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
             The queries.
         n : int, default=None
             Maximum number of documents for each query. If None, ``n_neighbors``.
+        where : mapping, callable or array-like of bool, default=None
+            Which documents to consider; the result is then exact with any ``index``.
+
+            - mapping: for columns of ``documents_``, the value or a list of values;
+            - callable: a function of ``documents_`` that returns a mask;
+            - array-like of shape (n_samples_fit_,): a mask, in the order of ``documents_``.
 
         Returns
         -------
@@ -305,11 +484,80 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a query is missing.
+            If a query is missing, or ``where`` names an unknown column or is a mask of another length.
         """
         check_is_fitted(self)
-        rows, products = self._find(self._embed_queries(queries), self._check_n_neighbors(n, "n"))
-        return make_result_frame(rows, products, self.documents_)
+        n = self._check_n_neighbors(n, "n")
+        rows = None if where is None else find_rows(where, self.documents_)
+        found = self._find(self._embed_queries(queries), n, rows)
+        return make_result_frame(*found, self.documents_)
+
+    def recommend(
+        self,
+        liked: Any = None,
+        n: int | None = None,
+        *,
+        texts: Any = None,
+        weights: Any = None,
+        exclude: Any = None,
+        where: Any = None,
+    ) -> pd.DataFrame:
+        """Find the documents nearest to the mean of those that a user likes.
+
+        Documents that a user likes are not recommended again. All list arguments are lists for one
+        user, or lists of such lists for several.
+
+        Parameters
+        ----------
+        liked : list of ids or list of lists, default=None
+            The ids of the documents that the user likes.
+        n : int, default=None
+            Maximum number of documents for each user. If None, ``n_neighbors``.
+        texts : list of str or list of lists, default=None
+            What the user likes, in free text, for new users or beside ``liked``. They are embedded
+            like queries.
+        weights : list of float or list of lists, default=None
+            The weight of each of ``liked``, then of each of ``texts``; negative for what the user
+            dislikes. If None, all have the same weight.
+        exclude : list of ids or list of lists, default=None
+            Other documents not to recommend. One list is for all users.
+        where : mapping, callable or array-like of bool, default=None
+            Which documents to consider, as in `search`.
+
+        Returns
+        -------
+        DataFrame
+            One row per recommended document, as `search` returns. ``query`` is the row of the user,
+            counted from 0.
+
+        Raises
+        ------
+        ValueError
+            If an id is unknown, a user likes nothing, or the arguments have different lengths.
+
+        Examples
+        --------
+        >>> from sk_sentemb import SemanticIndex
+        >>> films = ["A shark hunts swimmers.", "Whales at sea.", "A wedding in Rome.", "Deep water."]
+        >>> index = SemanticIndex().fit(films)
+        >>> index.recommend([0], n=2)["text"].tolist()
+        ['Whales at sea.', 'Deep water.']
+        >>> index.recommend(texts=["getting married"], n=1)["text"].tolist()
+        ['A wedding in Rome.']
+        """
+        check_is_fitted(self)
+        n = self._check_n_neighbors(n, "n")
+        ids, strings = read_liked(liked, texts)
+        own = [find_positions(self.ids_, user, "liked") for user in ids]
+        counts = [len(a) + len(b) for a, b in zip(own, strings, strict=True)]
+        profiles = compute_profiles(
+            self._store, own, strings, read_weights(weights, counts), self._embed_queries
+        )
+        others = read_excluded(exclude, len(own), self.ids_)
+        seen = [np.union1d(a, b) for a, b in zip(own, others, strict=True)]
+        rows = None if where is None else find_rows(where, self.documents_)
+        found = self._find(profiles, n + max(map(len, seen)), rows)
+        return make_result_frame(*exclude_rows(*found, seen, n), self.documents_)
 
     @property
     def embeddings_(self) -> np.ndarray:
@@ -329,22 +577,30 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
     def _find_texts(self, table: pd.DataFrame) -> np.ndarray:
         """Return which documents have a text, and warn of the others."""
         has_text = table[TEXT].notna().to_numpy()
-        n_missing = int((~has_text).sum())
-        if n_missing == len(table):
-            raise ValueError(f"none of the {len(table)} documents has a text. Pass at least one.")
-        if n_missing:
+        if not has_text.all():
             warn(
-                f"{n_missing} of {len(table)} documents have no text and will not be found. Fill them, "
-                "or leave them out.",
+                f"{(~has_text).sum()} of {len(table)} documents have no text and will not be found. "
+                "Fill them, or leave them out.",
                 MissingTextWarning,
             )
         return has_text
 
-    def _embed_documents(self, texts: list[str], has_text: np.ndarray) -> np.ndarray:
-        embeddings = embed_texts(self._embedders.document, texts, unit=self._unit)
+    def _embed_documents(
+        self, table: pd.DataFrame, has_text: np.ndarray, *, unit: bool
+    ) -> np.ndarray:
+        """Return the embeddings of documents, zeros where they have no text."""
+        if not has_text.any():
+            return np.zeros((len(table), self.embedding_dim_), dtype=np.float32)
+        embeddings = embed_texts(
+            self._embedders.document,
+            table.loc[has_text, TEXT].tolist(),
+            unit=unit,
+            name="documents",
+            rows=np.flatnonzero(has_text),
+        )
         if has_text.all():
             return embeddings
-        expanded = np.zeros((len(has_text), embeddings.shape[1]), dtype=np.float32)
+        expanded = np.zeros((len(table), embeddings.shape[1]), dtype=np.float32)
         expanded[has_text] = embeddings
         return expanded
 
@@ -359,7 +615,9 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
             )
         if not columns.n_rows:
             return np.empty((0, self.embedding_dim_), dtype=np.float32)
-        embeddings = embed_texts(self._embedders.query, columns.texts[0], unit=self._unit)
+        embeddings = embed_texts(
+            self._embedders.query, columns.texts[0], unit=self._store.unit, name="queries"
+        )
         if embeddings.shape[1] != self.embedding_dim_:
             raise ValueError(
                 f"embedder returns {embeddings.shape[1]} dimensions for queries, but returned "
@@ -367,9 +625,15 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
             )
         return embeddings
 
-    def _set_documents(self, table: pd.DataFrame, has_text: np.ndarray) -> None:
+    def _set_documents(self, table: pd.DataFrame, keys: np.ndarray) -> None:
         self.documents_ = table
-        self._rows_with_text = np.flatnonzero(has_text)
+        self._rows_with_text = np.flatnonzero(table[TEXT].notna())
+        # What a backend calls the documents: in ascending order, and never used twice.
+        self._keys = keys
+        self._next_key = max(self._next_key, int(keys[-1]) + 1)
+        ids = table[ID].to_numpy()
+        if np.issubdtype(ids.dtype, np.integer):
+            self._next_id = max(self._next_id, int(ids.max()) + 1)
 
     def _check_n_neighbors(self, n_neighbors: int | None, name: str = "n_neighbors") -> int:
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
@@ -383,16 +647,48 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         self, queries: np.ndarray, n_neighbors: int, rows: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and products of the nearest documents, as many as there are."""
-        if rows is None and len(self._rows_with_text) < self.n_samples_fit_:
+        if rows is not None:
+            rows = np.intersect1d(rows, self._rows_with_text, assume_unique=True)
+        elif len(self._rows_with_text) < self.n_samples_fit_:
             rows = self._rows_with_text
         n_found = min(n_neighbors, self.n_samples_fit_ if rows is None else len(rows))
-        return self._store.find_nearest(queries, n_found, rows)
+        is_filtered = rows is not None and rows is not self._rows_with_text
+        if self._slot is None or is_filtered or n_found * self.rescore >= len(self._rows_with_text):
+            return self._store.find_nearest(queries, n_found, rows)
+        backend = self._slot.get(self._build_backend)
+        found, products = find_candidates(
+            self._store, backend, self._keys, queries, n_found, self.rescore
+        )
+        few = np.flatnonzero(found[:, -1] < 0)
+        if len(few):
+            found[few], products[few] = self._store.find_nearest(queries[few], n_found, rows)
+        return found, products
+
+    def _build_backend(self) -> Backend:
+        """Return a backend with the documents that have a text."""
+        rows: Any = self._rows_with_text
+        if len(rows) == self.n_samples_fit_:
+            rows = slice(None)  # no copy
+        return build_backend(self.index_, self._keys[rows], self._store.read(rows))
+
+    def _measure_recall(self) -> float:
+        """Return the share of exact neighbors that are found for a sample of documents."""
+        sample = sample_rows(self._rows_with_text)
+        queries, own = self._store.read(sample), list(sample[:, np.newaxis])
+        n_neighbors = min(self.n_neighbors, len(self._rows_with_text) - 1)
+        if not n_neighbors:
+            return 1.0
+        exact = self._store.find_nearest(queries, n_neighbors + 1, self._rows_with_text)
+        found = self._find(queries, n_neighbors + 1)
+        return measure_recall(
+            exclude_rows(*found, own, n_neighbors)[0], exclude_rows(*exact, own, n_neighbors)[0]
+        )
 
     def _find_neighbors_of_documents(self, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and products of the documents nearest to each document, without itself."""
         parts = []
-        for start, block in self._store.blocks():
-            own = np.arange(start, start + len(block))[:, np.newaxis]
+        for batch, block in self._store.blocks():
+            own = list(np.arange(batch.start, batch.stop)[:, np.newaxis])
             parts.append(exclude_rows(*self._find(block, n_neighbors + 1), own, n_neighbors))
         rows, products = (np.concatenate(part) for part in zip(*parts, strict=True))
         without_text = np.ones(len(rows), dtype=bool)
@@ -401,7 +697,7 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         return rows, products
 
     def _to_distances(self, products: np.ndarray) -> np.ndarray:
-        if self.metric == "dot":
+        if not self._store.unit:
             return -products
         distances = 1 - products
         # Rounding takes the distance of equal texts below zero, which other estimators refuse.

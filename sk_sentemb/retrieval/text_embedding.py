@@ -8,10 +8,12 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from .._training import FineTuner
 from ..embedder import SentenceEmbedder
+from ..exceptions import InvalidRowError
 from .embedding_store import normalize_rows
 from .search_prompts import find_text_embedder, log_prompts, resolve_prompt, with_parameters
 
@@ -91,30 +93,46 @@ def compute_fingerprint(embedder: Any) -> str:
         return compute_fingerprint(embedder.estimator)
     if isinstance(embedder, SentenceEmbedder):
         return embedder.fingerprint_
-    return joblib.hash(embedder)
+    return str(joblib.hash(embedder))
 
 
-def embed_texts(embedder: Any, texts: Sequence[str], *, unit: bool) -> np.ndarray:
-    """Embed each distinct text once; return float32 rows in the order of the texts."""
+def embed_texts(
+    embedder: Any,
+    texts: Sequence[str],
+    *,
+    unit: bool,
+    name: str = "texts",
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Embed each distinct text once; return float32 rows in the order of the texts.
+
+    `name` and `rows` say in errors where the texts come from.
+    """
     index: dict[str, int] = {}
     inverse = np.array([index.setdefault(text, len(index)) for text in texts], dtype=np.intp)
     distinct = list(index)
-    if len(distinct) <= _BLOCK_TEXTS:
-        embeddings = _embed(embedder, distinct, unit=unit)
-        return embeddings if len(distinct) == len(texts) else embeddings[inverse]
     embeddings = np.empty((0, 0), dtype=np.float32)
     order = np.argsort(inverse, kind="stable")
-    ends = np.searchsorted(inverse[order], np.arange(len(distinct) + 1))
-    for start in range(0, len(distinct), _BLOCK_TEXTS):
-        block = _embed(embedder, distinct[start : start + _BLOCK_TEXTS], unit=unit)
-        if not start:
+    ends = np.searchsorted(inverse, np.arange(len(distinct) + 1), sorter=order)
+    for batch in gen_batches(len(distinct), _BLOCK_TEXTS):
+        try:
+            block = _embed(embedder, distinct[batch])
+        except InvalidRowError as error:
+            row = order[ends[batch.start + error.row]]
+            row = int(row if rows is None else rows[row])
+            where = f"row {row} (counting from 0) of {name}"
+            raise InvalidRowError(row, 0, error.problem, where) from None
+        if len(distinct) == len(texts) == len(block):
+            embeddings = block
+            break
+        if not batch.start:
             embeddings = np.empty((len(texts), block.shape[1]), dtype=np.float32)
-        rows = order[ends[start] : ends[min(start + _BLOCK_TEXTS, len(distinct))]]
-        embeddings[rows] = block[inverse[rows] - start]
-    return embeddings
+        places = order[ends[batch.start] : ends[batch.stop]]
+        embeddings[places] = block[inverse[places] - batch.start]
+    return normalize_rows(embeddings) if unit else embeddings
 
 
-def _embed(embedder: Any, texts: list[str], *, unit: bool) -> np.ndarray:
+def _embed(embedder: Any, texts: list[str]) -> np.ndarray:
     """Embed distinct texts, and check what comes out."""
     raw = embedder.transform(texts)
     if issparse(raw):
@@ -122,7 +140,7 @@ def _embed(embedder: Any, texts: list[str], *, unit: bool) -> np.ndarray:
             "embedder returns sparse rows, and an index holds dense embeddings. Reduce them: "
             "make_pipeline(TfidfVectorizer(), TruncatedSVD())."
         )
-    # The array of a SentenceEmbedder is new and is normalized in place.
+    # The array of a SentenceEmbedder is new, and may be normalized in place.
     convert = np.asarray if isinstance(embedder, SentenceEmbedder) else np.array
     embeddings = convert(raw, dtype=np.float32)
     if embeddings.ndim != 2 or len(embeddings) != len(texts):
@@ -130,7 +148,8 @@ def _embed(embedder: Any, texts: list[str], *, unit: bool) -> np.ndarray:
             f"embedder returns an array of shape {embeddings.shape} for {len(texts)} texts. Pass a "
             "transformer that takes a list of texts and returns one embedding for each."
         )
-    if not np.isfinite(embeddings).all():
-        row = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
-        raise ValueError(f"embedder returns NaN or infinity for the text {texts[row]!r:.80}.")
-    return normalize_rows(embeddings) if unit else embeddings
+    is_finite = np.isfinite(embeddings).all(axis=1)
+    if not is_finite.all():
+        text = texts[int(np.flatnonzero(~is_finite)[0])]
+        raise ValueError(f"embedder returns NaN or infinity for the text {text!r:.80}.")
+    return embeddings

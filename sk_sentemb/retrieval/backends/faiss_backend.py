@@ -41,7 +41,10 @@ class FaissBackend(Backend):
         if self._index is None:
             index = self._make()
             self._train(index, embeddings)
-            self._index = _import_faiss().IndexIDMap2(index)
+            # Inverted files hold keys themselves. Mapped ones would be wrong after a removal.
+            faiss = _import_faiss()
+            has_keys = faiss.try_extract_index_ivf(index) is not None
+            self._index = index if has_keys else faiss.IndexIDMap2(index)
         if len(keys):
             self._index.add_with_ids(embeddings, np.asarray(keys, dtype=np.int64))
 
@@ -69,10 +72,12 @@ class FaissBackend(Backend):
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if not len(queries) or not self._index.ntotal:
             return np.full((len(queries), n_candidates), -1, dtype=np.int64)
-        inner = _import_faiss().downcast_index(self._index.index)
+        faiss = _import_faiss()
+        index = faiss.downcast_index(self._index)
+        inner = faiss.downcast_index(index.index) if hasattr(index, "id_map") else index
         if hasattr(inner, "hnsw"):
             inner.hnsw.efSearch = max(_EF_SEARCH, n_candidates)
-        if hasattr(inner, "nprobe"):
+        if (inner := faiss.try_extract_index_ivf(index)) is not None:
             inner.nprobe = min(inner.nlist, max(_MIN_LISTS, inner.nlist // _SHARE_OF_LISTS))
         return self._index.search(queries, n_candidates)[1].astype(np.int64)
 
