@@ -23,6 +23,7 @@ MODULES = [
     "sk_sentemb.preprocessing",
     "sk_sentemb.losses",
     "sk_sentemb.losses.cross_encoder",
+    "sk_sentemb.metrics",
 ]
 
 # See Also and a longer description are there where they help.
@@ -36,6 +37,9 @@ NOT_CONSTRUCTED = {
     "sk_sentemb.losses.Batch",
     "sk_sentemb.losses.DataFormat",
     "sk_sentemb.losses.Loss",
+    "sk_sentemb.metrics.RetrievalReport",
+    "sk_sentemb.metrics.RetrieverComparison",
+    "sk_sentemb.metrics.TranslationAccuracy",
 }
 
 

@@ -73,7 +73,8 @@ def retrieval_report(
     ----------
     {y_true_of_rankings}
     {y_pred_of_rankings}
-    metrics : sequence of str
+    metrics : sequence of str, \
+            default=("ndcg@10", "map@100", "mrr@10", "recall@10", "recall@100", "precision@10")
         Names of metrics with a cutoff: ``"ndcg@k"``, ``"map@k"``, ``"mrr@k"``, ``"recall@k"``,
         ``"precision@k"`` or ``"hit_rate@k"``, with a number for ``k``.
     confidence_level : float, default=0.95

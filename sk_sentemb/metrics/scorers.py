@@ -11,6 +11,11 @@ from .ranking_metrics import average_defined, compute_values, parse_metric
 from .rankings import judge_rankings
 
 
+_average_precision = make_scorer(
+    average_precision_score, response_method=("decision_function", "predict_proba", "predict")
+)
+
+
 @dataclass(frozen=True)
 class RetrievalScorer:
     """Scores a retriever by a metric of its rankings; made by ``make_retrieval_scorer``."""
@@ -59,23 +64,112 @@ def make_retrieval_scorer(metric: str = "ndcg@10") -> RetrievalScorer:
     return RetrievalScorer(metric)
 
 
-def spearman_correlation(y_true: Any, y_pred: Any) -> float:
-    """Return Spearman's rank correlation, NaN where all values are equal."""
-    return float(stats.spearmanr(y_true, y_pred).statistic)
+def spearman_scorer(estimator: Any, X: Any, y: Any) -> float:
+    """Compute Spearman's rank correlation between predictions and targets.
+
+    It is the usual metric of sentence similarities. The function is a scorer: pass it as ``scoring``.
+
+    Parameters
+    ----------
+    estimator : estimator with a method predict
+        A fitted regressor, such as a pipeline that ends with :class:`~sk_sentemb.PairSimilarity`.
+    X : array-like of shape (n_samples, n_columns)
+        What the estimator reads, such as pairs of texts.
+    y : array-like of shape (n_samples,)
+        The targets, such as similarities by human judges.
+
+    Returns
+    -------
+    float
+        From -1 to 1, and NaN if all predictions or all targets are equal.
+
+    See Also
+    --------
+    pearson_scorer : The linear correlation.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sk_sentemb import PairSimilarity, SentenceEmbedder
+    >>> from sk_sentemb.metrics import spearman_scorer
+    >>> pairs = [("It rains.", "Rain is falling."), ("It rains.", "It is windy."), ("Go!", "A book.")]
+    >>> model = make_pipeline(SentenceEmbedder(), PairSimilarity()).fit(pairs)
+    >>> round(spearman_scorer(model, pairs, [5.0, 2.0, 0.0]), 3)
+    1.0
+    """
+    return float(stats.spearmanr(y, estimator.predict(X)).statistic)
 
 
-def pearson_correlation(y_true: Any, y_pred: Any) -> float:
-    """Return Pearson's correlation, NaN where all values are equal."""
-    return float(stats.pearsonr(y_true, y_pred).statistic)
+def pearson_scorer(estimator: Any, X: Any, y: Any) -> float:
+    """Compute Pearson's linear correlation between predictions and targets.
+
+    The function is a scorer: pass it as ``scoring``.
+
+    Parameters
+    ----------
+    estimator : estimator with a method predict
+        A fitted regressor, such as a pipeline that ends with :class:`~sk_sentemb.PairSimilarity`.
+    X : array-like of shape (n_samples, n_columns)
+        What the estimator reads, such as pairs of texts.
+    y : array-like of shape (n_samples,)
+        The targets, such as similarities by human judges.
+
+    Returns
+    -------
+    float
+        From -1 to 1, and NaN if all predictions or all targets are equal.
+
+    See Also
+    --------
+    spearman_scorer : The rank correlation, which the scale of predictions does not influence.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sk_sentemb import PairSimilarity, SentenceEmbedder
+    >>> from sk_sentemb.metrics import pearson_scorer
+    >>> pairs = [("It rains.", "Rain is falling."), ("It rains.", "It is windy."), ("Go!", "A book.")]
+    >>> model = make_pipeline(SentenceEmbedder(), PairSimilarity()).fit(pairs)
+    >>> 0.9 < pearson_scorer(model, pairs, [5.0, 2.0, 0.0]) < 1
+    True
+    """
+    return float(stats.pearsonr(y, estimator.predict(X)).statistic)
 
 
-#: Scorer of Spearman's rank correlation between ``y`` and predictions, the usual metric of similarities.
-spearman_scorer = make_scorer(spearman_correlation)
+def average_precision_scorer(estimator: Any, X: Any, y: Any) -> float:
+    """Compute the average precision of pairs with labels, by their similarities or probabilities.
 
-#: Scorer of Pearson's correlation between ``y`` and predictions.
-pearson_scorer = make_scorer(pearson_correlation)
+    The function is a scorer: pass it as ``scoring``. Unlike the scorer ``"average_precision"`` of
+    scikit-learn, it takes estimators that predict similarities, too.
 
-#: Scorer of the average precision of predicted similarities or probabilities, for labels 0 and 1.
-average_precision_scorer = make_scorer(
-    average_precision_score, response_method=("decision_function", "predict_proba", "predict")
-)
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted classifier, or a regressor such as a pipeline that ends with
+        :class:`~sk_sentemb.PairSimilarity`. The first of ``decision_function``, ``predict_proba`` and
+        ``predict`` that it has is called.
+    X : array-like of shape (n_samples, n_columns)
+        What the estimator reads, such as pairs of texts.
+    y : array-like of shape (n_samples,)
+        The labels: 1 or True for pairs that belong together, 0 or False for others.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    See Also
+    --------
+    sklearn.metrics.average_precision_score : The metric.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sk_sentemb import PairSimilarity, SentenceEmbedder
+    >>> from sk_sentemb.metrics import average_precision_scorer
+    >>> pairs = [("It rains.", "Rain is falling."), ("It rains.", "It is windy."), ("Go!", "A book.")]
+    >>> model = make_pipeline(SentenceEmbedder(), PairSimilarity()).fit(pairs)
+    >>> average_precision_scorer(model, pairs, [1, 0, 0])
+    1.0
+    """
+    return float(_average_precision(estimator, X, y))
