@@ -442,15 +442,14 @@ SHARED: dict[str, str] = {
             Number of nearest neighbors on the other side that a pair is compared with. If there are
             fewer rows, all of them.
         """,
-    "margin_of_translations": """
-        margin : {"ratio", "distance", "absolute"}
-            How the cosine similarity of a pair is compared with the mean of those between each of the
-            two rows and its nearest neighbors on the other side.
+    "values_of_margin": """
+        How the cosine similarity of a pair is compared with the mean of those between each of the two
+        rows and its nearest neighbors on the other side.
 
-            - ``"ratio"``: divided by the mean. It is about 1 for rows that are no translations, and
-              higher for translations;
-            - ``"distance"``: minus the mean;
-            - ``"absolute"``: not at all; the score is the cosine similarity.
+        - ``"ratio"``: divided by the mean. It is about 1 for rows that are no translations, and higher
+          for translations;
+        - ``"distance"``: minus the mean;
+        - ``"absolute"``: not at all; the score is the cosine similarity.
         """,
     "notes_of_margins": """
         Some texts are similar to many texts, and others to none, not even to their translations; a

@@ -98,16 +98,17 @@ def test_docstring_of_a_public_method(name):
 
 @pytest.mark.parametrize("name", WITH_DEFAULTS)
 def test_docstring_has_the_defaults_of_the_signature(name):
-    documented = {}
-    for parameter in NumpyDocString(inspect.getdoc(SIGNATURES[name]))["Parameters"]:
+    function, documented = SIGNATURES[name], {}
+    for parameter in NumpyDocString(inspect.getdoc(function))["Parameters"]:
         _, is_given, default = parameter.type.partition("default=")
         if is_given:
-            documented[parameter.name] = ast.literal_eval(default)
+            for one in parameter.name.split(", "):
+                documented[one] = ast.literal_eval(default)
         elif parameter.type == "Ignored":  # by scikit-learn's convention
             documented[parameter.name] = None
     in_signature = {
         parameter.name: parameter.default
-        for parameter in inspect.signature(SIGNATURES[name]).parameters.values()
+        for parameter in inspect.signature(function).parameters.values()
         if parameter.default is not parameter.empty
     }
     assert documented == in_signature

@@ -10,7 +10,6 @@ from sklearn.metrics import average_precision_score, make_scorer
 from .ranking_metrics import average_defined, compute_values, parse_metric
 from .rankings import judge_rankings
 
-
 _average_precision = make_scorer(
     average_precision_score, response_method=("decision_function", "predict_proba", "predict")
 )

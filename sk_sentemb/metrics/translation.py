@@ -63,7 +63,8 @@ def margin_scores(
     v : array-like of shape (n_v, n_features)
         Embeddings of texts in the other language, by the same model.
     {n_neighbors_of_translations}
-    {margin_of_translations}
+    margin : {"ratio", "distance", "absolute"}, default="ratio"
+        {values_of_margin}
     pairs : array-like of shape (n_pairs, 2), int, default=None
         A row of ``u`` and a row of ``v`` for each pair. If None, each row of ``u`` and the same row of
         ``v``, which then has as many.
@@ -141,7 +142,8 @@ def translation_accuracy(
     {u_of_translations}
     v : array-like of shape (n_u, n_features)
         Embeddings of their translations, by the same model.
-    {margin_of_translations}
+    margin : {"ratio", "distance", "absolute"}, default="absolute"
+        {values_of_margin}
     {n_neighbors_of_translations}
     u_texts, v_texts : array-like of shape (n_u,), default=None
         The texts. With them, a row with the same text as the right one is correct too. If None, only

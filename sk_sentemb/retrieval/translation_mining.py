@@ -58,7 +58,8 @@ def mine_translations(
         The texts in one language.
     right : array-like of shape (n_right,)
         The texts in the other language.
-    {margin_of_translations}
+    margin : {"ratio", "distance", "absolute"}, default="ratio"
+        {values_of_margin}
     {n_neighbors_of_translations}
     strategy : {"max", "mutual", "forward", "backward"}, default="max"
         Which pairs to return, where the best match of a text is the one with the highest score among its
