@@ -5,19 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.utils import gen_batches
 
-# Sizes of the blocks of queries and documents whose products are in memory at once (16 MB).
+from ._bfloat16_products import Bfloat16Products
+
+# Sizes of the blocks of queries and documents whose products are in memory at once (32 MB, or 16 MB
+# for fewer queries).
 _N_QUERIES, _N_DOCUMENTS = 256, 16384
+_N_QUERIES_BFLOAT16 = 1024
 
 # Number of documents whose largest product is compared with that of other tiles.
 _TILE = 32
 
-# Number of candidates beyond the neighbors, for products that differ by rounding only. Where they
-# do not suffice, there are more, and finally all documents are considered.
-_SPARE = 6
-_MAX_SPARE = 96
-
 # Number of pairs whose embeddings are gathered at once.
-_N_PAIRS = 8192
+_N_PAIRS = 1024
 
 
 def find_nearest(
@@ -39,16 +38,14 @@ def find_nearest(
     n_neighbors = min(n_neighbors, len(rows))
     nearest = np.empty((len(queries), n_neighbors), dtype=np.intp)
     scores = np.empty((len(queries), n_neighbors), dtype=np.float32)
-    if nearest.size:
-        norms = np.linalg.norm(queries, axis=1)
-        limit = _largest_norm(documents, rows) if max_norm is None else max_norm
-        for batch in gen_batches(len(queries), _N_QUERIES):
-            # The bound of the error of a float32 product.
-            error = queries.shape[1] * np.finfo(np.float32).eps * norms[batch] * limit
-            candidates = _find_candidates(queries[batch], documents, rows, n_neighbors, error)
-            nearest[batch], scores[batch] = rescore(
-                queries[batch], documents, candidates, n_neighbors
-            )
+    if not nearest.size:
+        return nearest, scores
+    limit = _largest_norm(documents, rows) if max_norm is None else max_norm
+    is_bfloat16 = Bfloat16Products.is_faster(len(queries), len(rows), limit)
+    passes = _PASSES if is_bfloat16 else _PASSES[1:]
+    for batch in gen_batches(len(queries), _N_QUERIES_BFLOAT16 if is_bfloat16 else _N_QUERIES):
+        found = _find_candidates(queries[batch], documents, rows, n_neighbors, limit, passes)
+        nearest[batch], scores[batch] = rescore(queries[batch], documents, found, n_neighbors)
     return nearest, scores
 
 
@@ -78,36 +75,64 @@ def score_pairs(queries: np.ndarray, documents: np.ndarray, candidates: np.ndarr
     return products
 
 
+class _Float32Products:
+    """Products of some queries with any documents, in float32."""
+
+    def __init__(self, queries: np.ndarray) -> None:
+        self._queries = queries
+
+    def find_largest(self, block: np.ndarray, n_kept: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns and values of the largest products of each query, in any order."""
+        return _find_largest(self._queries @ block.T, n_kept)
+
+    def bound_error(self, max_norm: float, magnitudes: np.ndarray) -> np.ndarray:
+        """Return how far off products may be, for each query."""
+        del magnitudes
+        norms = np.linalg.norm(self._queries, axis=1)
+        return self._queries.shape[1] * np.finfo(np.float32).eps * norms * max_norm
+
+
+# How products are computed, and the number of candidates beyond the neighbors, for products that
+# differ by rounding only. Where they do not suffice, the next pass has more, and after the last one
+# all documents are considered.
+_PASSES: list[tuple[type[Bfloat16Products | _Float32Products], int]] = [
+    (Bfloat16Products, 22),
+    (_Float32Products, 6),
+    (_Float32Products, 96),
+]
+
+
 def _find_candidates(
     queries: np.ndarray,
     documents: np.ndarray,
     rows: np.ndarray,
     n_neighbors: int,
-    error: np.ndarray,
-    n_spare: int = _SPARE,
+    limit: float,
+    passes: list[tuple[type[Bfloat16Products | _Float32Products], int]],
 ) -> np.ndarray:
     """Return rows among which are the nearest documents for sure, and -1 in unused places."""
-    n_kept = n_neighbors + n_spare
-    found, products, smallest = [], [], []
+    (kind, n_spare), *others = passes
+    products = kind(queries)
+    found, kept, smallest = [], [], []
     for block, start in _blocks(documents, rows):
-        columns, values = _largest(queries @ block.T, n_kept)
+        columns, values = products.find_largest(block, n_neighbors + n_spare)
         found.append(rows[start + columns])
-        products.append(values)
+        kept.append(values)
         is_all = values.shape[1] == len(block)
         smallest.append(np.full(len(queries), -np.inf) if is_all else values.min(axis=1))
-    candidates, values = np.hstack(found), np.hstack(products)
+    candidates, values = np.hstack(found), np.hstack(kept)
     n_last = values.shape[1] - n_neighbors
+    last = np.partition(values, n_last, axis=1)[:, n_last].astype(np.float64)
+    magnitudes = np.maximum(np.abs(last), np.abs(values.max(axis=1)))
     # Every document whose product reaches the threshold may be among the nearest.
-    threshold = np.partition(values, n_last, axis=1)[:, n_last] - 2 * error
-    candidates = np.where(values >= threshold[:, np.newaxis], candidates, -1)
+    threshold = last - 2 * products.bound_error(limit, magnitudes)
+    candidates = _keep(candidates, values >= threshold[:, np.newaxis])
     # Where a block may have more of them, products are nearly equal.
     unsure = np.flatnonzero(np.max(smallest, axis=0) >= threshold)
     if not unsure.size:
         return candidates
-    if n_spare < _MAX_SPARE:
-        more = _find_candidates(
-            queries[unsure], documents, rows, n_neighbors, error[unsure], n_spare=16 * n_spare
-        )
+    if others:
+        more = _find_candidates(queries[unsure], documents, rows, n_neighbors, limit, others)
     else:
         more = np.array(
             [_scan(queries[i], documents, rows, n_neighbors, threshold[i]) for i in unsure]
@@ -117,6 +142,13 @@ def _find_candidates(
     candidates[unsure] = -1
     candidates[unsure, : more.shape[1]] = more
     return candidates
+
+
+def _keep(candidates: np.ndarray, is_kept: np.ndarray) -> np.ndarray:
+    """Move the candidates to keep to the front, with -1 behind them."""
+    order = np.argsort(~is_kept, axis=1, kind="stable")[:, : is_kept.sum(axis=1).max()]
+    kept = np.where(is_kept, candidates, -1)
+    return np.take_along_axis(kept, order, axis=1)
 
 
 def _scan(
@@ -131,7 +163,7 @@ def _scan(
     return rescore(query[np.newaxis], documents, candidates, n_neighbors)[0][0]
 
 
-def _largest(products: np.ndarray, n_kept: int) -> tuple[np.ndarray, np.ndarray]:
+def _find_largest(products: np.ndarray, n_kept: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns and values of the largest products of each row, in any order."""
     n_rows, n_columns = products.shape
     n_tiles = n_columns // _TILE

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from sk_sentemb import _bfloat16_products
+from sk_sentemb._bfloat16_products import Bfloat16Products
 from sk_sentemb._exact_search import find_nearest, rescore
 
 
@@ -96,3 +98,75 @@ def test_rescoring_orders_candidates_and_puts_absent_ones_last():
     assert (rows[1] == [2, 4, -1]).all()
     assert scores[1, 2] == -np.inf
     np.testing.assert_allclose(scores[:, 0], 1, atol=1e-6)
+
+
+@pytest.fixture
+def in_bfloat16(monkeypatch):
+    """Round to bfloat16 on any CPU, also for few queries; count the queries that were."""
+    pytest.importorskip("torch")
+    counts = []
+    init = Bfloat16Products.__init__
+
+    def counted(self, queries):
+        counts.append(len(queries))
+        init(self, queries)
+
+    monkeypatch.setattr(_bfloat16_products, "_MIN_PRODUCTS", 1)
+    monkeypatch.setattr(_bfloat16_products, "_cpu_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(Bfloat16Products, "__init__", counted)
+    return counts
+
+
+def make_case(case):
+    queries, documents = make_embeddings(70, seed=1), make_embeddings(20_000)
+    if case == "norms":
+        documents *= np.random.default_rng(2).lognormal(sigma=2, size=(20_000, 1))
+        queries *= 1e3
+    elif case == "equal":
+        documents = np.tile(documents[:300], (60, 1))
+    elif case == "nearly equal":
+        rng = np.random.default_rng(2)
+        documents = documents[:20].repeat(1000, axis=0)
+        documents += rng.normal(scale=1e-4, size=documents.shape)
+    elif case == "zeros":
+        documents[::2] = 0
+        queries[::2] = 0
+    elif case == "negative":
+        documents = -np.abs(documents)
+        queries = np.abs(queries)
+    return queries.astype(np.float32), documents.astype(np.float32)
+
+
+@pytest.mark.parametrize("case", ["unit", "norms", "equal", "nearly equal", "zeros", "negative"])
+def test_rounding_to_bfloat16_changes_no_result(case, in_bfloat16):
+    queries, documents = make_case(case)
+    few = [find_nearest(queries[i : i + 10], documents, 10) for i in range(0, 70, 10)]
+    assert not in_bfloat16
+    rows, scores = find_nearest(queries, documents, 10)
+    assert in_bfloat16 == [70]
+    np.testing.assert_array_equal(rows, np.vstack([f[0] for f in few]))
+    np.testing.assert_array_equal(scores, np.vstack([f[1] for f in few]))
+
+
+@pytest.mark.parametrize("case", ["unit", "norms", "zeros", "negative"])
+def test_the_error_of_bfloat16_is_within_its_bound(case, in_bfloat16):
+    pytest.importorskip("torch")
+    queries, documents = make_case(case)
+    products = Bfloat16Products(queries)
+    columns, values = products.find_largest(documents[:2000], 2000)
+    exact = queries.astype(np.float64) @ documents[:2000].T.astype(np.float64)
+    exact = np.take_along_axis(exact, columns, axis=1)
+    max_norm = float(np.linalg.norm(documents[:2000], axis=1).max())
+    bound = products.bound_error(max_norm, np.abs(values).max(axis=1))
+    assert (np.abs(values - exact) <= bound[:, np.newaxis]).all()
+
+
+def test_read_only_memory_maps_are_rounded_too(in_bfloat16, tmp_path):
+    queries, documents = make_case("unit")
+    np.save(tmp_path / "documents.npy", documents)
+    mapped = np.load(tmp_path / "documents.npy", mmap_mode="r")
+    rows, scores = find_nearest(queries, mapped, 10)
+    assert in_bfloat16 == [70]
+    expected = find_nearest(queries, documents, 10)
+    np.testing.assert_array_equal(rows, expected[0])
+    np.testing.assert_array_equal(scores, expected[1])
