@@ -89,6 +89,8 @@ DATASET_OF_EXAMPLE = {
     "plot_few_shot": "banking77",
     "plot_multimodal": "clothing",
     "plot_nli": "sick",
+    "plot_recommendation": "cranfield",
+    "plot_semantic_search": "clothing",
     "plot_tabular_and_text": "clothing",
 }
 examples_without_data = {
@@ -102,6 +104,8 @@ ORDER = [
     "plot_grid_search.py",
     "plot_tabular_and_text.py",
     "plot_clustering.py",
+    "plot_semantic_search.py",
+    "plot_recommendation.py",
     "plot_fine_tuning.py",
     "plot_few_shot.py",
     "plot_fine_tuning_search.py",
