@@ -112,9 +112,10 @@ labels = [more[query_of_id[i]] if i in query_of_id else None for i in index.ids_
 
 fig, ax = plt.subplots(figsize=(11, 8.5), layout="constrained")
 display = EmbeddingMapDisplay.from_embeddings(
-    index.embeddings_, labels, reducer="tsne", random_state=0, ax=ax, s=16
+    index.embeddings_, labels, reducer="tsne", random_state=0, ax=ax, s=40
 )
 ax.set(xlabel="", ylabel="")
+display.legend_.get_texts()[0].set_text("other sentences")
 fig.suptitle(
     f"What seven queries find among {index.n_samples_fit_:,} sentences about clothes", fontsize=17
 )

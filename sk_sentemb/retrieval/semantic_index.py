@@ -98,10 +98,10 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         The documents, in the order of ``fit``: ``id``, ``text`` (None where missing) and the other
         columns of the data frame passed to ``fit``.
 
-    ids_ : ndarray of shape (n_samples_fit_,), int64 or object
+    ids_ : ndarray of shape (`n_samples_fit_`,), int64 or object
         The ids of the documents.
 
-    embeddings_ : ndarray of shape (n_samples_fit_, embedding_dim_), float32
+    embeddings_ : ndarray of shape (`n_samples_fit_`, `embedding_dim_`), float32
         The embeddings of the documents: zeros where a text is missing, otherwise with unit norm if
         ``metric="cosine"``. With a ``quantizer``, all of them are restored whenever this is used.
 
@@ -439,7 +439,7 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
 
         Returns
         -------
-        csr_matrix of shape (n_queries, n_samples_fit_), float64
+        csr_matrix of shape (n_queries, `n_samples_fit_`), float64
             The graph. In each row, the nearest documents are first.
 
         Raises
@@ -467,7 +467,7 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
 
             - mapping: for columns of ``documents_``, the value or a list of values;
             - callable: a function of ``documents_`` that returns a mask;
-            - array-like of shape (n_samples_fit_,): a mask, in the order of ``documents_``.
+            - array-like of shape (`n_samples_fit_`,): a mask, in the order of ``documents_``.
 
         Returns
         -------
