@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .lazy_documents import LazyDocuments
+
 Filter = Mapping[str, Any] | Callable[[pd.DataFrame], Any] | Any
 
 
-def find_rows(where: Filter, documents: pd.DataFrame) -> np.ndarray:
+def find_rows(where: Filter, documents: LazyDocuments) -> np.ndarray:
     """Return the rows of the documents that a filter keeps, in ascending order."""
     if isinstance(where, Mapping):
         mask = np.ones(len(documents), dtype=bool)
@@ -20,7 +22,8 @@ def find_rows(where: Filter, documents: pd.DataFrame) -> np.ndarray:
                 )
             mask &= _matches(documents[name], values)
     else:
-        mask = _check_mask(where(documents) if callable(where) else where, len(documents))
+        mask = where(documents.frame) if callable(where) else where
+        mask = _check_mask(mask, len(documents))
     return np.flatnonzero(mask)
 
 

@@ -153,7 +153,7 @@ def _to_parts(index: Any) -> IndexParts:
     return IndexParts(
         to_python_scalar(attributes),
         {"embeddings": index._store.stored, "keys": index._keys},
-        index.documents_,
+        index._documents,
         None if index._slot is None else index._slot.get(index._build_backend),
         index.embedder_,
     )
@@ -185,7 +185,7 @@ def _check_embeddings(index: Any) -> None:
     """Raise unless the embedder that was passed gives documents the embeddings of the index."""
     rows = index._rows_with_text[:_N_COMPARED]
     expected = index._store.read(rows)
-    texts = index.documents_[TEXT].iloc[rows].tolist()
+    texts = index._documents.take(rows)[TEXT].tolist()
     found = np.array(index.embedder_.transform(texts), dtype=np.float32)
     if found.shape == expected.shape:
         found = normalize_rows(found) if index._store.unit else found

@@ -5,14 +5,15 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from .documents import ID, TEXT
+from .lazy_documents import LazyDocuments
 
 
 def make_result_frame(
-    rows: np.ndarray, scores: np.ndarray, documents: pd.DataFrame
+    rows: np.ndarray, scores: np.ndarray, documents: LazyDocuments
 ) -> pd.DataFrame:
     """Return a row per document found: query, rank, id, score, text and the other columns."""
     query, place = np.nonzero(rows >= 0)
-    found = documents.iloc[rows[query, place]].reset_index(drop=True)
+    found = documents.take(rows[query, place])
     columns = {
         "query": query,
         "rank": place + 1,

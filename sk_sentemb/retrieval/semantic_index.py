@@ -23,6 +23,7 @@ from .candidates import exclude_rows, find_candidates
 from .documents import ID, TEXT, append_documents, check_unique, find_positions, read_documents
 from .embedding_store import EmbeddingStore
 from .filters import find_rows
+from .lazy_documents import LazyDocuments
 from .persistence import SavedIndexMixin
 from .recall import measure_recall, sample_rows, warn_low_recall
 from .recommendation import compute_profiles, read_excluded, read_liked, read_weights
@@ -488,9 +489,9 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n = self._check_n_neighbors(n, "n")
-        rows = None if where is None else find_rows(where, self.documents_)
+        rows = None if where is None else find_rows(where, self._documents)
         found = self._find(self._embed_queries(queries), n, rows)
-        return make_result_frame(*found, self.documents_)
+        return make_result_frame(*found, self._documents)
 
     def recommend(
         self,
@@ -555,9 +556,9 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         )
         others = read_excluded(exclude, len(own), self.ids_)
         seen = [np.union1d(a, b) for a, b in zip(own, others, strict=True)]
-        rows = None if where is None else find_rows(where, self.documents_)
+        rows = None if where is None else find_rows(where, self._documents)
         found = self._find(profiles, n + max(map(len, seen)), rows)
-        return make_result_frame(*exclude_rows(*found, seen, n), self.documents_)
+        return make_result_frame(*exclude_rows(*found, seen, n), self._documents)
 
     @property
     def embeddings_(self) -> np.ndarray:
@@ -565,14 +566,19 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         return self._store.read()
 
     @property
+    def documents_(self) -> pd.DataFrame:
+        """The documents."""
+        return self._documents.frame
+
+    @property
     def ids_(self) -> np.ndarray:
         """The ids of the documents."""
-        return self.documents_[ID].to_numpy()
+        return self._documents.ids
 
     @property
     def n_samples_fit_(self) -> int:
         """Number of documents."""
-        return len(self.documents_)
+        return len(self._documents)
 
     def _find_texts(self, table: pd.DataFrame) -> np.ndarray:
         """Return which documents have a text, and warn of the others."""
@@ -625,15 +631,16 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
             )
         return embeddings
 
-    def _set_documents(self, table: pd.DataFrame, keys: np.ndarray) -> None:
-        self.documents_ = table
-        self._rows_with_text = np.flatnonzero(table[TEXT].notna())
+    def _set_documents(self, documents: pd.DataFrame | LazyDocuments, keys: np.ndarray) -> None:
+        if isinstance(documents, pd.DataFrame):
+            documents = LazyDocuments(documents)
+        self._documents = documents
+        self._rows_with_text = np.flatnonzero(documents.has_text)
         # What a backend calls the documents: in ascending order, and never used twice.
         self._keys = keys
         self._next_key = max(self._next_key, int(keys[-1]) + 1)
-        ids = table[ID].to_numpy()
-        if np.issubdtype(ids.dtype, np.integer):
-            self._next_id = max(self._next_id, int(ids.max()) + 1)
+        if documents.has_integer_ids:
+            self._next_id = max(self._next_id, int(documents.ids.max()) + 1)
 
     def _check_n_neighbors(self, n_neighbors: int | None, name: str = "n_neighbors") -> int:
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors

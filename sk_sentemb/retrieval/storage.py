@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ..exceptions import IndexFileError
 from .backends import Backend, load_backend
-from .document_table import frame_to_table, read_table, table_to_frame, write_table
+from .document_table import read_table, write_table
+from .lazy_documents import LazyDocuments
 from .snapshot import Snapshot, new_snapshot, read_snapshot
 from .stored_embedder import load_embedder, save_embedder
 
@@ -19,11 +19,11 @@ _EMBEDDER = "embedder"
 
 
 class IndexParts(NamedTuple):
-    """The parts of an index: arrays, a data frame, and other attributes as JSON."""
+    """The parts of an index; attributes are JSON."""
 
     attributes: dict[str, Any]
     arrays: dict[str, np.ndarray]  # with a row per document
-    documents: pd.DataFrame
+    documents: LazyDocuments
     backend: Backend | None
     embedder: Any
 
@@ -31,7 +31,7 @@ class IndexParts(NamedTuple):
 def save_parts(folder: str | os.PathLike[str], parts: IndexParts) -> None:
     """Save the parts of an index in a folder, in place of those it holds, completely or not at all."""
     # Before a file is written, because it raises for columns that Arrow cannot hold.
-    documents = frame_to_table(parts.documents)
+    documents = parts.documents.to_table()
     with new_snapshot(Path(folder).expanduser()) as snapshot:
         path, content = snapshot.path, snapshot.content
         for name, array in parts.arrays.items():
@@ -59,7 +59,7 @@ def load_parts(
     def read(snapshot: Snapshot) -> IndexParts:
         path, content = snapshot.path, snapshot.content
         arrays = {name: _map_array(path / f"{name}.npy") for name in content["arrays"]}
-        documents = table_to_frame(read_table(path / _DOCUMENTS))
+        documents = LazyDocuments(table=read_table(path / _DOCUMENTS))
         return IndexParts(
             content["attributes"],
             arrays,

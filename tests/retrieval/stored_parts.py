@@ -5,6 +5,7 @@ import pandas as pd
 
 from sk_sentemb import SentenceEmbedder
 from sk_sentemb.retrieval.backends import open_backend
+from sk_sentemb.retrieval.lazy_documents import LazyDocuments
 from sk_sentemb.retrieval.storage import IndexParts
 from tests.helpers.tiny_models import TINY
 
@@ -24,7 +25,7 @@ def make_parts(number, *, n=20, embedder=None, **columns):
     return IndexParts(
         attributes={"number": number, "recall": None},
         arrays={"embeddings": embeddings},
-        documents=documents,
+        documents=LazyDocuments(documents),
         backend=backend,
         embedder=SentenceEmbedder(TINY).fit([""]) if embedder is None else embedder,
     )
@@ -41,6 +42,6 @@ def assert_same_parts(found, expected):
     assert found.arrays.keys() == expected.arrays.keys()
     for name, array in expected.arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
-    pd.testing.assert_frame_equal(found.documents, expected.documents)
+    pd.testing.assert_frame_equal(found.documents.frame, expected.documents.frame)
     assert numbers_in_backend(found) == numbers_in_backend(expected)
     assert found.embedder.fingerprint_ == expected.embedder.fingerprint_

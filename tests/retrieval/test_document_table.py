@@ -1,6 +1,7 @@
 """Data frames in Arrow files: dtypes, missing values, and columns that Arrow cannot hold."""
 
 import datetime as dt
+import pickle
 from decimal import Decimal
 
 import numpy as np
@@ -15,6 +16,7 @@ from sk_sentemb.retrieval.document_table import (
     table_to_frame,
     write_table,
 )
+from sk_sentemb.retrieval.lazy_documents import LazyDocuments
 
 DATES = pd.Series(pd.to_datetime(["2020-01-01", None, "2021-01-01"]))
 
@@ -76,6 +78,24 @@ def restore(frame, tmp_path):
     file = tmp_path / "documents.arrow"
     write_table(frame_to_table(frame), file)
     return table_to_frame(read_table(file))
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_rows_and_columns_are_read_alone(tmp_path, name):
+    frame = pd.DataFrame({"id": [7, 8, 9], "text": ["a", None, ""], name: COLUMNS[name]})
+    write_table(frame_to_table(frame), tmp_path / "documents.arrow")
+    documents = LazyDocuments(table=read_table(tmp_path / "documents.arrow"))
+    for rows in ([2, 0, 0], []):
+        taken = documents.take(np.array(rows, dtype=np.intp))
+        pd.testing.assert_frame_equal(taken, frame.iloc[rows].reset_index(drop=True))
+    pd.testing.assert_series_equal(documents[name], frame[name], check_freq=False)
+    assert documents.ids.tolist() == [7, 8, 9]
+    assert documents.has_text.tolist() == [True, False, True]
+    assert (len(documents), list(documents)) == (3, ["id", "text", name])
+    assert documents._frame is None
+    for same in (documents.frame, pickle.loads(pickle.dumps(documents)).frame):
+        pd.testing.assert_frame_equal(same, frame, check_freq=False)
+    assert documents.has_text.tolist() == LazyDocuments(frame).has_text.tolist()
 
 
 @pytest.mark.parametrize("name", COLUMNS)

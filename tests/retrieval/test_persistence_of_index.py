@@ -53,6 +53,37 @@ def through_folder(index, folder, **options):
     return SemanticIndex.load(folder, **options)
 
 
+BACKENDS = ["usearch", "usearch:f32", "faiss", "faiss:HNSW16", "faiss:IVF2,Flat", "milvus"]
+
+
+@pytest.fixture(params=BACKENDS)
+def approximate(request):
+    """Return an index of which documents were removed, and to which others were added."""
+    index = SemanticIndex(SentenceEmbedder(TINY), index=request.param, rescore=2, n_neighbors=3)
+    index.fit(DOCUMENTS[:25]).remove(["doc-3", "doc-7"])
+    return index.partial_fit(DOCUMENTS[25:])
+
+
+def test_an_approximate_index_finds_the_same_however_it_is_stored(tmp_path, approximate):
+    loaded = through_folder(approximate, tmp_path / "index")
+    found = [loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(loaded)]
+    joblib.dump(loaded, tmp_path / "joblib")
+    found += [joblib.load(tmp_path / "joblib"), pickle.loads(pickle.dumps(approximate))]
+    found.append(through_folder(loaded, tmp_path / "index"))
+    for index in found:
+        assert_same_index(index, approximate)
+        assert index._slot._backend is not None  # it was not built anew
+
+
+def test_a_loaded_approximate_index_can_change(tmp_path, approximate):
+    loaded = through_folder(approximate, tmp_path)
+    for index in (loaded, approximate):
+        new = DOCUMENTS[3:4].assign(id="new", text="a ferry of the market")
+        index.remove(["doc-11"]).partial_fit(new).partial_fit(DOCUMENTS[7:8])
+    assert_same_index(loaded, approximate)
+    assert loaded.search(["a ferry of the market"], n=1)["id"].tolist() == ["new"]
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
 @pytest.mark.parametrize("model", [TINY, PROMPTED])
 def test_a_loaded_index_finds_the_same(tmp_path, metric, model):
@@ -119,7 +150,7 @@ def test_a_changed_model_is_refused(tmp_path):
     shutil.copytree(OTHER, model)
     with pytest.raises(ModelChangedError, match="have changed"):
         SemanticIndex.load(tmp_path / "index")
-    with pytest.raises(ModelChangedError, match="Pass the same model"):
+    with pytest.raises(ModelChangedError, match="whose fingerprint is"):
         SemanticIndex.load(tmp_path / "index", embedder=SentenceEmbedder(OTHER))
     shutil.rmtree(model)
     assert_same_index(

@@ -109,7 +109,7 @@ for trial in range(1, n_trials + 1):
     assert number in (old, trial)
     assert (found.arrays["embeddings"] == number).all() and found.arrays["embeddings"].shape == (3000, 4)
     assert numbers_in_backend(found) == {number}
-    assert (found.documents["id"].str.split("-").str[0] == str(number)).all()
+    assert (found.documents.frame["id"].str.split("-").str[0] == str(number)).all()
     print("killed" if os.WIFSIGNALED(status) else "ended", "new" if number == trial else "old", n_data)
 """
 
