@@ -17,6 +17,7 @@ _MODULE_OF = {
     "PairFeatures": "sk_sentemb.pair_features",
     "PairSimilarity": "sk_sentemb.pair_features",
     "SemanticIndex": "sk_sentemb.retrieval",
+    "SemanticRetriever": "sk_sentemb.retrieval",
     "SentenceClassifier": "sk_sentemb.end_to_end",
     "SentenceEmbedder": "sk_sentemb.embedder",
     "SentenceRegressor": "sk_sentemb.end_to_end",

@@ -16,6 +16,7 @@ from sk_sentemb.preprocessing import TextCleaner as TextCleaner
 from sk_sentemb.preprocessing import make_multimodal_transformer as make_multimodal_transformer
 from sk_sentemb.preprocessing import text_column_selector as text_column_selector
 from sk_sentemb.retrieval import SemanticIndex as SemanticIndex
+from sk_sentemb.retrieval import SemanticRetriever as SemanticRetriever
 from sk_sentemb.retrieval import mine_translations as mine_translations
 
 __version__: str
