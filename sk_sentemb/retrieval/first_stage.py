@@ -56,14 +56,14 @@ class FirstStage:
         embeddings = self.index._embed_queries(queries)
         nearest, _ = self.index._find(embeddings, n_candidates, rows)
         if self.lexical is None:
-            ordered = np.sort(nearest, axis=1)
-            return Pool(ordered, self.index._store.compute_products(embeddings, ordered)[None])
+            found = _unite(nearest, [nearest[:0, 0]] * len(nearest))
+            return Pool(found, _compute_products(self.index, embeddings, found)[None])
         n_documents = self.index.n_samples_fit_
         parts = []
         for block in gen_batches(len(queries), max(1, _BLOCK_NUMBERS // n_documents)):
             scores = self.lexical.compute_scores(queries[block])
             found = _unite(nearest[block], _find_best(scores, n_candidates, rows))
-            products = self.index._store.compute_products(embeddings[block], found)
+            products = _compute_products(self.index, embeddings[block], found)
             lexical = np.take_along_axis(scores, np.maximum(found, 0), axis=1)
             parts.append(Pool(found, np.stack([products, lexical])))
         return concatenate_pools(parts) if parts else Pool(nearest, np.zeros((2, *nearest.shape)))
@@ -102,6 +102,13 @@ def fit_first_stage(
 ) -> FirstStage:
     """Index a corpus."""
     return FirstStage(SemanticIndex(**of_index).fit(corpus, text=text, id=id), lexical)
+
+
+def _compute_products(index: SemanticIndex, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the inner products of queries and their candidates, in the order of these."""
+    found, products = index._store.rescore(queries, rows, rows.shape[1])
+    order = np.argsort(np.where(found < 0, index.n_samples_fit_, found), axis=1, kind="stable")
+    return np.take_along_axis(products, order, axis=1)
 
 
 def _find_best(scores: np.ndarray, n_candidates: int, rows: np.ndarray | None) -> list[np.ndarray]:

@@ -366,11 +366,9 @@ class SemanticRetriever(BaseEstimator):
         n = self._stage.index._check_n_neighbors(self.n_neighbors if n is None else n, "n")
         found = None
         if where is not None:
-            found = np.intersect1d(
-                find_rows(where, self.documents_), self._stage.index._rows_with_text
-            )
+            found = find_rows(where, self._stage.index._documents)
         rows, scores = self._rank(_read_queries(queries, "queries"), n, found)
-        return make_result_frame(rows, scores, self.documents_)
+        return make_result_frame(rows, scores, self._stage.index._documents)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the fused scores of all documents.
