@@ -56,6 +56,8 @@ class SavedIndexMixin:
         ValueError
             If a column of ``documents_`` has objects that Arrow cannot represent, such as tuples. The
             message names the column.
+        TypeError
+            If the index has a ``quantizer``: pickle it instead.
         ImportError
             If pyarrow is not installed.
 
@@ -134,12 +136,13 @@ class SavedIndexMixin:
 def _to_parts(index: Any) -> IndexParts:
     params = index.get_params(deep=False)
     embedder = params.pop("embedder")
-    for name, value in params.items():
+    for name, value in (params | {"quantizer": index.quantizer_}).items():
         try:
             json.dumps(to_python_scalar(value))
         except TypeError:
             raise TypeError(
-                f"{name}={value!r} cannot be saved, only numbers and strings can. Pickle the index."
+                f"{name}={value!r} cannot be saved without a pickle, only numbers and strings can. "
+                "Pickle the index instead."
             ) from None
     attributes = {
         "params": params,

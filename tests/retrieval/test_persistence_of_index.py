@@ -14,6 +14,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sk_sentemb import FineTuner, SemanticIndex, SentenceEmbedder, release_models
 from sk_sentemb.exceptions import MissingTextWarning, ModelChangedError
@@ -228,3 +229,13 @@ def test_an_index_that_is_not_fitted_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="not fitted"):
         SemanticIndex().save(tmp_path / "index")
     assert not (tmp_path / "index").exists()
+
+
+def test_a_quantizer_needs_a_pickle(tmp_path):
+    quantizer = FunctionTransformer(np.float16, np.float32, check_inverse=False)
+    index = SemanticIndex(SentenceEmbedder(TINY), quantizer=quantizer).fit(DOCUMENTS)
+    for changed in (index, copy.copy(index).set_params(quantizer=None)):
+        with pytest.raises(TypeError, match=r"quantizer=.* cannot be saved without a pickle"):
+            changed.save(tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+    assert_same_index(pickle.loads(pickle.dumps(index)), index)
