@@ -235,7 +235,7 @@ def test_a_quantizer_needs_a_pickle(tmp_path):
     quantizer = FunctionTransformer(np.float16, np.float32, check_inverse=False)
     index = SemanticIndex(SentenceEmbedder(TINY), quantizer=quantizer).fit(DOCUMENTS)
     for changed in (index, copy.copy(index).set_params(quantizer=None)):
-        with pytest.raises(TypeError, match=r"quantizer=.* cannot be saved without a pickle"):
+        with pytest.raises(TypeError, match="cannot be saved without a pickle"):
             changed.save(tmp_path / "index")
     assert not (tmp_path / "index").exists()
     assert_same_index(pickle.loads(pickle.dumps(index)), index)
