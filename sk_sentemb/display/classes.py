@@ -48,7 +48,7 @@ def resolve_target_type(labels: np.ndarray, target_type: str) -> str:
         raise ValueError(f"target_type must be one of {options}, got {target_type!r}.")
     values = [label for label in labels if label is not None]
     # A boolean is a number in Python.
-    are_numbers = bool(values) and all(
+    are_numbers = all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool)
         for value in values
     )
@@ -56,7 +56,11 @@ def resolve_target_type(labels: np.ndarray, target_type: str) -> str:
         raise ValueError('y has values that are not numbers. Pass target_type="multiclass".')
     if target_type != "auto":
         return target_type
-    if are_numbers and (len(set(values)) > 100 or any(value != int(value) for value in values)):
+    if (
+        values
+        and are_numbers
+        and (len(set(values)) > 100 or any(value != int(value) for value in values))
+    ):
         return "continuous"
     return "multiclass"
 

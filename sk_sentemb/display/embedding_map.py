@@ -226,14 +226,16 @@ class EmbeddingMapDisplay:
             per_point = isinstance(value, np.ndarray) and len(value) == len(points)
             default[name] = value[order] if per_point else value
         style = _validate_style_kwargs(default, kwargs)
-        if "cmap" in default and "color" in kwargs:
-            style.pop("c"), style.pop("cmap")
+        if "cmap" in default and "color" in style:  # one color instead of one for each number
+            del style["c"], style["cmap"]
         self.scatter_ = self.ax_.scatter(*points[order].T, **style)
 
     def _plot_numbers(self, points: np.ndarray, y: np.ndarray, kwargs: dict[str, Any]) -> None:
         known = ~np.isnan(y)
         self._scatter_unlabeled(points[~known])
         self._scatter(points[known], {"c": y[known], "cmap": "viridis"}, kwargs)
+        if self.scatter_.get_array() is None:  # the user chose one color
+            return
         self.colorbar_ = self.figure_.colorbar(
             self.scatter_, ax=self.ax_, shrink=0.7, aspect=30, label=getattr(self.y, "name", None)
         )

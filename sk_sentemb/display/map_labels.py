@@ -143,6 +143,8 @@ class MapLabels:
             handletextpad=0.2,
             columnspacing=1.2,
         )
+        for text in self.legend.get_texts():
+            text.set_parse_math(False)
         if self.widen and len(rows):
             self.figure.set_figwidth(self.figure_width)
             width = self.legend.get_window_extent().width / self.figure.dpi
@@ -165,6 +167,7 @@ def _font(scale: float) -> dict[str, Any]:
         "ha": "center",
         "va": "center",
         "linespacing": 0.95,
+        "parse_math": False,  # a name with two dollar signs is no formula
     }
 
 

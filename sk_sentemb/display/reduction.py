@@ -18,7 +18,8 @@ def reduce_to_plane(
     if reducer is None:
         return embeddings, None
     fitted = _make_reducer(reducer, embeddings.shape, random_state)
-    points = np.asarray(fitted.fit_transform(embeddings))
+    with np.errstate(invalid="ignore"):  # the variance of equal rows
+        points = np.asarray(fitted.fit_transform(embeddings))
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(
             f"reducer must return two columns, but {type(fitted).__name__} returned an array of "
@@ -26,7 +27,7 @@ def reduce_to_plane(
         )
     last = fitted.steps[-1][1] if isinstance(fitted, Pipeline) else fitted
     if isinstance(last, PCA):
-        first, second = last.explained_variance_ratio_
+        first, second = np.nan_to_num(last.explained_variance_ratio_)
         return points, (f"PC 1 ({first:.1%} of variance)", f"PC 2 ({second:.1%} of variance)")
     name = {"TSNE": "t-SNE"}.get(type(last).__name__, type(last).__name__)
     return points, (f"{name} 1", f"{name} 2")

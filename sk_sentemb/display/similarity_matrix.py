@@ -263,6 +263,8 @@ class SimilarityDisplay:
         ax.set_yticks(
             positions[kept], [shorten(names[i], text_length) for i in kept], fontsize=size
         )
+        for label in ax.get_yticklabels():
+            label.set_parse_math(False)  # a text with two dollar signs is no formula
         ax.set_xticks([])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)

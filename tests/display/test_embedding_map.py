@@ -218,6 +218,36 @@ def test_style_is_taken_and_validated(embeddings, intents):
     assert len({tuple(color) for color in display.scatter_.get_facecolors()[:, :3]}) == 10
 
 
+def test_one_color_for_all_numbers_has_no_color_bar(embeddings):
+    for alias in ("c", "color"):
+        display = EmbeddingMapDisplay.from_embeddings(
+            embeddings, np.linspace(0.5, 1.5, 500), **{alias: "black"}
+        )
+        assert display.scatter_.get_facecolors()[:, :3].tolist() == [[0, 0, 0]]
+        assert display.colorbar_ is None
+
+
+def test_names_with_dollar_signs_are_no_formulas():
+    points, y = clusters(3, 20, 2)
+    names = np.array([f"$5_{label[-1]} or $6^{{" for label in y])
+    display = EmbeddingMapDisplay.from_embeddings(points, names, reducer=None)
+    assert {text.get_parse_math() for text in display.texts_} == {False}
+    display.figure_.draw_without_rendering()
+    display = EmbeddingMapDisplay.from_embeddings(points, names, reducer=None, labels="legend")
+    display.figure_.draw_without_rendering()
+
+
+def test_rows_that_are_all_equal_have_a_map():
+    display = EmbeddingMapDisplay.from_embeddings(np.ones((5, 3)), list("aabbc"))
+    assert display.ax_.get_xlabel() == "PC 1 (0.0% of variance)"
+    assert np.ptp(display.points) == 0
+
+
+def test_rows_without_any_label_have_a_map(embeddings):
+    display = EmbeddingMapDisplay.from_embeddings(embeddings, np.full(500, np.nan))
+    assert legend_of(display) == ["no label (500)"]
+
+
 def test_reducers(embeddings):
     few = embeddings[:40]
     display = EmbeddingMapDisplay.from_embeddings(few, reducer="tsne", random_state=0)

@@ -101,6 +101,13 @@ def test_names_are_within_the_figure(minilm):
         assert 0 <= box.y0 < box.y1 <= height
 
 
+def test_texts_with_dollar_signs_are_no_formulas():
+    texts = ["$5_{a} or $6^{", "$_$"]
+    display = SimilarityDisplay(np.eye(2), texts=texts).plot(order=None)
+    display.figure_.draw_without_rendering()
+    assert names_of(display) == texts
+
+
 def test_any_matrix_of_scores(embeddings):
     scores = np.array([[3.0, -1], [0.5, 2]])
     _, ax = plt.subplots()
