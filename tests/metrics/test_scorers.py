@@ -13,7 +13,13 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
-from sk_sentemb import PairFeatures, PairSimilarity, SemanticIndex, SentenceEmbedder
+from sk_sentemb import (
+    PairFeatures,
+    PairSimilarity,
+    SemanticIndex,
+    SemanticRetriever,
+    SentenceEmbedder,
+)
 from sk_sentemb.exceptions import ModelNotFoundError
 from sk_sentemb.metrics import (
     average_precision_scorer,
@@ -97,11 +103,22 @@ def test_cross_validation_over_queries_with_several_metrics():
     assert results["test_mrr@5"].min() > 0.7
 
 
-def test_grid_search():
+@pytest.mark.parametrize(
+    ("retriever", "grid"),
+    [
+        (WordRetriever(), {"max_df": [0.3, 1.0]}),
+        (
+            SemanticRetriever(
+                DOCUMENTS, embedder=SentenceEmbedder(TINY), lexical=TfidfVectorizer()
+            ),
+            {"fusion": ["rrf", "learned"]},
+        ),
+    ],
+)
+def test_grid_search(retriever, grid):
     scorer = make_retrieval_scorer("ndcg@3")
-    search = GridSearchCV(
-        WordRetriever(), {"max_df": [0.3, 1.0]}, scoring=scorer, cv=2, error_score="raise"
-    ).fit(QUERIES, JUDGMENTS)
+    search = GridSearchCV(retriever, grid, scoring=scorer, cv=2, error_score="raise")
+    search.fit(QUERIES, JUDGMENTS)
     assert clone(search).scoring == scorer
     assert search.score(QUERIES, JUDGMENTS) == scorer(search.best_estimator_, QUERIES, JUDGMENTS)
 
