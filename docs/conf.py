@@ -98,6 +98,11 @@ examples_without_data = {
     for example, dataset in DATASET_OF_EXAMPLE.items()
     if not (DATA / dataset).is_dir()
 }
+# Likewise the examples that need a model which no package ships.
+MULTILINGUAL = os.environ.get("SK_SENTEMB_MULTILINGUAL", "")
+MODEL_OF_EXAMPLE = {"plot_cross_language": "multilingual-e5-small"}
+examples_without_model = {} if Path(MULTILINGUAL or "none").is_dir() else MODEL_OF_EXAMPLE
+examples_not_run = examples_without_data | examples_without_model
 
 ORDER = [
     "quickstart.py",
@@ -112,6 +117,7 @@ ORDER = [
     "plot_matryoshka.py",
     "plot_cross_encoder.py",
     "plot_nli.py",
+    "plot_cross_language.py",
     "plot_multimodal.py",
     "plot_end_to_end.py",
     "plot_image_and_text.py",
@@ -122,7 +128,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": (
-        rf"[/\\](?!({'|'.join(examples_without_data) or '$'})\.py)(plot_\w+|quickstart)\.py$"
+        rf"[/\\](?!({'|'.join(examples_not_run) or '$'})\.py)(plot_\w+|quickstart)\.py$"
     ),
     "within_subsection_order": ExplicitOrder(ORDER),
     "remove_config_comments": True,
@@ -135,14 +141,18 @@ def report_examples_without_data(app):
     logger = sphinx_logging.getLogger(__name__)
     for example, dataset in examples_without_data.items():
         logger.info("%s is not run: looks like a path %s/ in %s.", example, dataset, DATA)
+    for example, model in examples_without_model.items():
+        logger.info("%s is not run: set SK_SENTEMB_MULTILINGUAL to a folder of %s.", example, model)
 
 
 def add_note_without_data(app, docname, source):
-    """Say on an example's page that its dataset was missing when the page was built."""
-    dataset = examples_without_data.get(docname.rpartition("/")[2])
-    if docname.startswith("auto_examples/") and dataset:
+    """Say on an example's page that its dataset or model was missing when the page was built."""
+    example = docname.rpartition("/")[2]
+    missing = examples_not_run.get(example)
+    if docname.startswith("auto_examples/") and missing:
+        kind = "dataset" if example in examples_without_data else "model"
         source[0] += (
-            f"\n\n.. note:: This example was not run, because the dataset ``{dataset}`` was not "
+            f"\n\n.. note:: This example was not run, because the {kind} ``{missing}`` was not "
             "available when this page was built.\n"
         )
 
