@@ -196,7 +196,7 @@ with pd.option_context("display.width", 160, "display.max_colwidth", 52):
 # best separates the translations from the others, by F1, one for all languages. Languages differ in how
 # similar their texts are to English ones, and a margin corrects for that, too.
 
-fig, axes = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(13, 5), sharey=True, layout="constrained")
 # The colors of Okabe and Ito, which color-blind readers can distinguish.
 colors = {"other messages": "#999999", "translations": "#D55E00"}
 all_pairs = np.argwhere(np.ones((len(messages), len(messages))))
@@ -222,12 +222,11 @@ for ax, (margin, title) in zip(axes, titles.items(), strict=True):
     print(f"{title}: F1 {f1[best]:.2f} with the threshold {thresholds[best]:.3f}")
     title += f" (F1 {f1[best]:.2f})"
     ax.set_yticks(range(len(languages)), languages, fontsize=13)
-    ax.invert_yaxis()
     ax.set_title(title, fontsize=15)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", labelsize=11)
-axes[1].tick_params(labelleft=False)
+axes[0].invert_yaxis()
 handles = [
     *(axes[0].scatter([], [], s=kinds[kind][1], color=colors[kind], lw=0) for kind in kinds),
     axes[0].plot([], [], color="black", lw=1.5)[0],
