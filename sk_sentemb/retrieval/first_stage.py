@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from .documents import TEXT
 from .lexical import LexicalScorer
@@ -60,7 +59,9 @@ class FirstStage:
             return Pool(found, _compute_products(self.index, embeddings, found)[None])
         n_documents = self.index.n_samples_fit_
         parts = []
-        for block in gen_batches(len(queries), max(1, _BLOCK_NUMBERS // n_documents)):
+        size = max(1, _BLOCK_NUMBERS // n_documents)
+        for start in range(0, len(queries), size):
+            block = slice(start, start + size)
             scores = self.lexical.compute_scores(queries[block])
             found = _unite(nearest[block], _find_best(scores, n_candidates, rows))
             products = _compute_products(self.index, embeddings[block], found)

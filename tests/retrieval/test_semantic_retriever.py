@@ -249,6 +249,15 @@ def test_filters_select_documents(fitted):
     found = fitted.search(QUERIES, 3, where={"word": "fish"})
     assert set(found["word"]) == {"fish"}
     assert found.groupby("query").size().eq(3).all()
+    assert len(fitted.search(QUERIES, 7, where={"word": "fish"})) == 5 * len(QUERIES)
+    assert fitted.search(QUERIES, 3, where={"word": "lighthouse"}).empty
+
+
+def test_no_queries_give_empty_results(fitted):
+    assert fitted.predict([]).shape == (0,)
+    assert fitted.kneighbors([], 3, return_distance=False).shape == (0, 3)
+    assert fitted.decision_function([]).shape == (0, 20)
+    assert fitted.search([]).empty
 
 
 def test_frozen_reranker_ranks_its_candidates_first():
