@@ -24,13 +24,24 @@ class RetrievalScorer:
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
         """Return the mean of the metric over the queries in ``X``."""
         metric, k = parse_metric(self.metric)
-        ids = np.asarray(estimator.ids_)
-        rows = estimator.kneighbors(X, min(k, len(ids)), return_distance=False)
-        rankings = [[ids[row] for row in ranking if row >= 0] for ranking in rows]
+        rankings = _rank(estimator, X, k)
         return average_defined(compute_values(metric, judge_rankings(y, rankings, k)))
 
     def __repr__(self) -> str:
         return f"make_retrieval_scorer({self.metric!r})"
+
+
+def _rank(estimator: Any, X: Any, k: int) -> Any:
+    """Return the ids of the first k documents of each query, or the data frame of search."""
+    ids = np.asarray(estimator.ids_)
+    try:
+        rows = estimator.kneighbors(X, min(k, len(ids)), return_distance=False)
+    except ValueError:
+        # Documents without a text are not found, and search returns as many as there are.
+        if not hasattr(estimator, "search"):
+            raise
+        return estimator.search(X, k)
+    return [[ids[row] for row in ranking if row >= 0] for ranking in rows]
 
 
 def make_retrieval_scorer(metric: str = "ndcg@10") -> RetrievalScorer:

@@ -87,6 +87,16 @@ def test_scorer_has_the_metric_of_the_rankings():
     assert make_retrieval_scorer("recall@100")(index, QUERIES, JUDGMENTS) == 1
 
 
+@pytest.mark.filterwarnings("ignore:1 of 5 documents have no text")
+def test_documents_without_a_text_are_not_found():
+    documents = DOCUMENTS.assign(text=DOCUMENTS["text"].where(DOCUMENTS["id"] != "fish", None))
+    index = SemanticIndex(SentenceEmbedder(TINY)).fit(documents)
+    scorer = make_retrieval_scorer("recall@5")
+    assert scorer(index, QUERIES[:2], JUDGMENTS[:2]) == 0.5
+    with pytest.raises(ValueError, match="row 1 "):
+        scorer(index, [QUERIES[0], None], JUDGMENTS[:2])
+
+
 def test_cross_validation_over_queries_with_several_metrics():
     scoring = {name: make_retrieval_scorer(name) for name in ("ndcg@3", "recall@1", "mrr@5")}
     cv = KFold(3)
