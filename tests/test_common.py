@@ -23,6 +23,7 @@ from sk_sentemb import (
     PairFeatures,
     PairSimilarity,
     SemanticIndex,
+    SemanticRetriever,
     SentenceClassifier,
     SentenceEmbedder,
     SentenceRegressor,
@@ -108,7 +109,11 @@ OF_PAIRS = [CrossEncoderScorer(TINY_SCORER), CrossEncoderClassifier(ORDERED_NLI)
 TO_TEXT = [TextCleaner()]
 OF_IMAGES = [ImageEmbedder(TINY_VIT)]
 TWO_STEPS = FineTuner(max_steps=2, random_state=0)
-OF_DOCUMENTS = [SemanticIndex(SentenceEmbedder(TINY))]
+CORPUS = ["The first document.", "Another one.", "The last of three."]
+OF_DOCUMENTS = [
+    SemanticIndex(SentenceEmbedder(TINY)),
+    SemanticRetriever(CORPUS, embedder=SentenceEmbedder(TINY), n_neighbors=1),
+]
 OF_ROWS = [kind(TINY, fine_tuner=TWO_STEPS) for kind in (SentenceClassifier, SentenceRegressor)]
 ESTIMATORS = [
     *OF_TEXT,

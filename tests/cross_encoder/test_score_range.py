@@ -63,7 +63,7 @@ def test_score_range_defaults_to_range_of_y_with_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert tuned(y=0.2 + SCORES / 2).score_range_ == (0.0, 1.0)
-    with pytest.raises(ValueError, match=r"y\[20\] is 4.34783, outside of score_range=\(0, 4.2\)"):
+    with pytest.raises(ValueError, match=r"y\[20\] is 4.347826, outside of score_range=\(0, 4.2\)"):
         tuned(y=SCORES * 5, score_range=(0, 4.2))
     with pytest.raises(ValueError, match="y is 5 in all rows"):
         tuned(y=np.full(N, 5.0))
