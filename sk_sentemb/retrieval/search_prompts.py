@@ -39,7 +39,7 @@ def resolve_prompt(side: str, prompt: str | None, embedder: SentenceEmbedder) ->
 
 def get_encoder(embedder: SentenceEmbedder) -> Encoder:
     """Return the model of an embedder, fitted or not; all embedders share it."""
-    return getattr(embedder, "encoder_", None) or embedder._load()
+    return getattr(embedder, "encoder_", None) or copy(embedder)._load()
 
 
 def log_prompts(prompts: Mapping[str, str]) -> None:
