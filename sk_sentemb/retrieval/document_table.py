@@ -92,7 +92,7 @@ def _column_to_arrow(name: str, column: pd.Series) -> tuple[Any, str]:
             raise _make_error(name, column, error) from error
         cells = [_encode_surrogates(cell) for cell in column]
         return pa.array(cells, pa.large_binary()), "surrogates"
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise _make_error(name, column, error) from error
     return array, kind
 

@@ -52,7 +52,9 @@ def read_documents(documents: Any, *, text: Any = None, id: Any = None) -> pd.Da
         )
     table = pd.DataFrame({TEXT: _make_text_column(texts, columns)})
     if ids is not None:
-        table.insert(0, ID, pd.Series(read_ids(ids, columns.n_rows)))
+        values = read_ids(ids, columns.n_rows)
+        # As it is: pandas 3 would infer a dtype that has no lone surrogates.
+        table.insert(0, ID, pd.Series(values, dtype=values.dtype))
     return pd.concat([table, kept], axis=1)
 
 
@@ -108,7 +110,7 @@ def to_id_array(values: list[Any]) -> np.ndarray:
 
 def check_unique(ids: np.ndarray, n_before: int = 0) -> None:
     """Raise if an id occurs twice; the first `n_before` are those of an index."""
-    index = pd.Index(ids)
+    index = pd.Index(ids, dtype=ids.dtype)
     if index.is_unique:
         return
     second = int(np.flatnonzero(index.duplicated())[0])
@@ -130,7 +132,9 @@ def check_unique(ids: np.ndarray, n_before: int = 0) -> None:
 def find_positions(known: np.ndarray, ids: Any, name: str) -> np.ndarray:
     """Return the row of each id in the index; raise for unknown ones."""
     values = _list_values(ids, name)
-    positions = pd.Index(known).get_indexer(pd.Index(to_id_array(values)))
+    wanted = to_id_array(values)
+    index = pd.Index(known, dtype=known.dtype)
+    positions = index.get_indexer(pd.Index(wanted, dtype=wanted.dtype))
     if (positions < 0).any():
         unknown = [value for value, at in zip(values, positions, strict=True) if at < 0]
         sample = known[:1].tolist()[0] if len(known) else None

@@ -21,7 +21,7 @@ def make_parts(number, *, n=20, embedder=None, **columns):
     )
     embeddings = np.full((n, 4), number, dtype=np.float32)
     backend = open_backend("usearch:f32", 4)
-    backend.add(np.arange(n) + 10_000 * number, embeddings)
+    backend.add(np.arange(n)[:50] + 10_000 * number, embeddings[:50])
     return IndexParts(
         attributes={"number": number, "recall": None},
         arrays={"embeddings": embeddings},

@@ -64,6 +64,7 @@ UNSAVED = {
     "array": objects(np.ones(2), None, None),
     "int and str": objects(1, "a", None),
     "int and float": objects(1, 2.5, None),
+    "too large an int": objects(2**64, 1, None),
     "bool and int": objects(True, 2, None),
     "dicts of other keys": objects({"a": 1}, {"b": 2}, None),
     "class": objects(object(), None, None),

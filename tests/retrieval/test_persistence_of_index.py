@@ -127,6 +127,18 @@ def test_missing_texts_stay_missing(tmp_path):
     assert found.documents_["text"][31] == "\ud800"
 
 
+@pytest.mark.parametrize(
+    "ids", [["a", "\ud800", "c"], [1, 2, -3], [1.5, 2.0, 3.0], [b"a", b"b", b"c"]]
+)
+def test_ids_keep_their_values_and_types(tmp_path, ids):
+    index = SemanticIndex(SentenceEmbedder(TINY)).fit(TEXTS[:3], id=ids)
+    found = through_folder(index, tmp_path)
+    pd.testing.assert_frame_equal(found.documents_, index.documents_)
+    pd.testing.assert_frame_equal(found.search(QUERIES), index.search(QUERIES))
+    assert [*map(type, found.ids_.tolist())] == [*map(type, index.ids_.tolist())]
+    assert found.remove(ids[1:2]).ids_.tolist() == [ids[0], ids[2]]
+
+
 @pytest.mark.parametrize("wrap", [lambda embedder: embedder, FrozenEstimator])
 def test_an_index_of_a_fine_tuned_embedder_needs_no_other_files(tmp_path, wrap):
     model = shutil.copytree(TINY, tmp_path / "model")
