@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import (
     assert_allclose_dense_sparse,
     parametrize_with_checks,
 )
-from sklearn.utils.validation import _check_n_features
+from sklearn.utils.validation import _check_n_features, validate_data
 
 import sk_sentemb
 from sk_sentemb import (
@@ -55,6 +55,39 @@ class EmbedderOfNumbers(ImageEmbedder):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = True
+        return tags
+
+
+class IndexOfNumbers(SemanticIndex):
+    """Writes every row of numbers as a text, because only what reads tables of numbers is checked."""
+
+    def fit(self, documents, y=None, *, text=None, id=None):
+        return self._add(super().fit, documents, reset=True)
+
+    def partial_fit(self, documents, y=None, *, text=None, id=None):
+        if not hasattr(self, "documents_"):
+            return self.fit(documents)
+        return self._add(super().partial_fit, documents, reset=False)
+
+    def _add(self, method, X, *, reset):
+        texts = self._join(X, reset=reset)
+        n_columns = self.n_features_in_
+        method(texts)
+        self.n_features_in_ = n_columns
+        return self
+
+    def kneighbors(self, X=None, n_neighbors=1, return_distance=True):
+        return super().kneighbors(self._join(X, reset=False), n_neighbors, return_distance)
+
+    def _join(self, X, *, reset):
+        X = validate_data(self, X, reset=reset)
+        return [" ".join(map(str, row)) for row in X]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = False
+        tags.input_tags.two_d_array = True
+        tags.input_tags.allow_nan = False
         return tags
 
 
@@ -132,6 +165,7 @@ ONE_STEP = FineTuner(max_steps=1, warmup_ratio=0, learning_rate=1e-3, random_sta
 VIEWS = [
     CleanerOfNumbers(),
     EmbedderOfNumbers(TINY_VIT),
+    IndexOfNumbers(SentenceEmbedder(TINY)),
     EvenPairFeatures(combine=("u", "v", "abs_diff", "product", "sum", *SCALARS)),
     *(EvenPairSimilarity(metric=metric) for metric in SCALARS),
     *(

@@ -12,6 +12,9 @@ from .._exact_search import find_nearest, rescore
 # Rows that are dequantized together.
 _BLOCK_ROWS = 65_536
 
+# Rows that are normalized together, so that temporary arrays stay small.
+_NORMALIZED_ROWS = 4096
+
 # Numbers of candidates' embeddings that are dequantized together.
 _BLOCK_NUMBERS = 4_000_000
 
@@ -102,7 +105,7 @@ class EmbeddingStore:
 
 def normalize_rows(embeddings: np.ndarray) -> np.ndarray:
     """Give rows unit norm in place; a row of zeros stays as it is."""
-    for batch in gen_batches(len(embeddings), _BLOCK_ROWS):
+    for batch in gen_batches(len(embeddings), _NORMALIZED_ROWS):
         block = embeddings[batch]
         norms = np.linalg.norm(block, axis=1, keepdims=True)
         np.divide(block, norms, out=block, where=norms > 0)

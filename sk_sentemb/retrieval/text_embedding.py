@@ -11,8 +11,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._inputs import read_text_columns
 from .._training import FineTuner
-from ..embedder import SentenceEmbedder
+from ..embedder import EmbeddedRows, SentenceEmbedder
 from ..exceptions import InvalidRowError
 from .embedding_store import normalize_rows
 from .search_prompts import find_text_embedder, log_prompts, resolve_prompt, with_parameters
@@ -114,14 +115,16 @@ def embed_texts(
     embeddings = np.empty((0, 0), dtype=np.float32)
     order = np.argsort(inverse, kind="stable")
     ends = np.searchsorted(inverse, np.arange(len(distinct) + 1), sorter=order)
+    n_truncated = 0
     for batch in gen_batches(len(distinct), _BLOCK_TEXTS):
         try:
-            block = _embed(embedder, distinct[batch])
+            block, n_cut = _embed(embedder, distinct[batch])
         except InvalidRowError as error:
             row = order[ends[batch.start + error.row]]
             row = int(row if rows is None else rows[row])
             where = f"row {row} (counting from 0) of {name}"
             raise InvalidRowError(row, 0, error.problem, where) from None
+        n_truncated += n_cut
         if len(distinct) == len(texts) == len(block):
             embeddings = block
             break
@@ -129,12 +132,18 @@ def embed_texts(
             embeddings = np.empty((len(texts), block.shape[1]), dtype=np.float32)
         places = order[ends[batch.start] : ends[batch.stop]]
         embeddings[places] = block[inverse[places] - batch.start]
+    if n_truncated:  # once for all blocks
+        embedder._warn_about(EmbeddedRows(embeddings, len(distinct), n_truncated, n_missing=0))
     return normalize_rows(embeddings) if unit else embeddings
 
 
-def _embed(embedder: Any, texts: list[str]) -> np.ndarray:
-    """Embed distinct texts, and check what comes out."""
-    raw = embedder.transform(texts)
+def _embed(embedder: Any, texts: list[str]) -> tuple[np.ndarray, int]:
+    """Embed distinct texts, check what comes out, and count the truncated ones."""
+    n_truncated = 0
+    if isinstance(embedder, SentenceEmbedder):
+        raw, _, n_truncated, _ = embedder._embed_columns(read_text_columns(texts))
+    else:
+        raw = embedder.transform(texts)
     if issparse(raw):
         raise TypeError(
             "embedder returns sparse rows, and an index holds dense embeddings. Reduce them: "
@@ -152,4 +161,4 @@ def _embed(embedder: Any, texts: list[str]) -> np.ndarray:
     if not is_finite.all():
         text = texts[int(np.flatnonzero(~is_finite)[0])]
         raise ValueError(f"embedder returns NaN or infinity for the text {text!r:.80}.")
-    return embeddings
+    return embeddings, n_truncated

@@ -1,5 +1,7 @@
 """Added and removed documents, another fit, quantized embeddings, and what is embedded meanwhile."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from sklearn.model_selection import ParameterGrid
 
 from sk_sentemb import SemanticIndex, SentenceEmbedder
 from sk_sentemb.encoder import TextEncoder
+from sk_sentemb.exceptions import TruncationWarning
 from sk_sentemb.retrieval import text_embedding
 from tests.helpers.tiny_models import TINY
 from tests.retrieval.index_data import QUERIES, TEXTS, make_frame
@@ -135,6 +138,38 @@ def test_blocks_of_texts_make_no_difference(monkeypatch):
     expected = make_index().fit(texts)
     monkeypatch.setattr(text_embedding, "_BLOCK_TEXTS", 2)
     assert_same_index(make_index().fit(texts), expected)
+
+
+def test_truncated_texts_of_all_blocks_are_reported_once(monkeypatch):
+    monkeypatch.setattr(text_embedding, "_BLOCK_TEXTS", 2)
+    embedder = SentenceEmbedder(TINY, max_length=4)
+    with pytest.warns(TruncationWarning) as caught:
+        SemanticIndex(embedder).fit([*TEXTS, TEXTS[0], "a"])
+    assert [str(w.message).partition(" exceed")[0] for w in caught] == ["5 of 6 texts"]
+
+
+class Numbered(TransformerMixin, BaseEstimator):
+    """Embeds numbers as rows that are large enough to measure."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return np.full((len(X), 512), [[float(text)] for text in X], dtype=np.float32)
+
+
+def test_embeddings_are_held_once(monkeypatch):
+    monkeypatch.setattr(text_embedding, "_BLOCK_TEXTS", 1000)
+    texts = [str(i) for i in range(1, 20_001)]
+    size = len(texts) * 512 * 4
+    tracemalloc.start()
+    try:
+        index = SemanticIndex(Numbered(), index="exact").fit([*texts, *texts[:100]])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size < peak < 1.6 * size
+    assert len(index.ids_) == 20_100
 
 
 def test_every_candidate_of_a_grid_fits_a_clone(encoded):
