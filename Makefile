@@ -36,6 +36,8 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/defaults.py
 	$(BIN)/python benchmarks/cross_encoder.py
 	$(BIN)/python benchmarks/multimodal.py
+	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/retrieval_quality.py
 
 docs: .venv/ready-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
