@@ -149,3 +149,10 @@ def test_an_absent_library_names_the_extra(index, extra, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf"sk-sentemb\[{extra}\]"):
         open_backend(index, DIM)
+
+
+@pytest.mark.parametrize("index", ["usearch", "faiss", "milvus"])
+def test_files_that_are_gone_are_an_os_error(index, tmp_path):
+    pytest.importorskip(LIBRARIES[index])
+    with pytest.raises(OSError, match=r"Save the index again|No such file"):
+        load_backend(index, DIM, tmp_path)

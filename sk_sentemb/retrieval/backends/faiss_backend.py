@@ -92,7 +92,13 @@ class FaissBackend(Backend):
     def load(cls, folder: Path, dim: int, spec: str = "") -> Self:
         """Open a saved index."""
         backend = cls(dim, spec)
-        backend._index = _import_faiss().read_index(str(folder / _FILE))
+        file = folder / _FILE
+        try:
+            backend._index = _import_faiss().read_index(str(file))
+        except RuntimeError as error:
+            raise OSError(
+                f"FAISS cannot read {file}: {_last_line(error)}. Save the index again."
+            ) from None
         return backend
 
     def __getstate__(self) -> dict[str, Any]:

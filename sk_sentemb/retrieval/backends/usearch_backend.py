@@ -74,7 +74,10 @@ class UsearchBackend(Backend):
     def load(cls, folder: Path, dim: int, spec: str = "") -> Self:
         """Open a saved index."""
         backend = cls(dim, spec)
-        backend._index = _import_usearch().Index.restore(str(folder / _FILE), view=True)
+        file = folder / _FILE
+        backend._index = _import_usearch().Index.restore(str(file), view=True)
+        if backend._index is None:
+            raise OSError(f"usearch cannot read {file}. Save the index again.")
         backend._is_view = True
         return backend
 
