@@ -1,5 +1,6 @@
 import gc
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -107,12 +108,43 @@ def test_embeddings_beyond_unit_norm_keep_their_order():
 
 
 def test_temporary_databases_of_milvus_are_removed():
+    pytest.importorskip("pymilvus")
+    from milvus_lite.server_manager import server_manager_instance
+
     backend, _ = filled("milvus")
-    folder = backend._file.parent
-    assert folder.is_dir()
+    file = backend._file
+    assert file.is_dir()
+    assert str(file) in server_manager_instance._servers
     del backend
     gc.collect()
-    assert not folder.exists()
+    assert not file.parent.exists()
+    assert str(file) not in server_manager_instance._servers
+
+
+PROGRAM = """
+import sys, tempfile
+from pathlib import Path
+import numpy as np
+tempfile.tempdir = sys.argv[3]  # where backends keep their temporary files
+from sk_sentemb.retrieval.backends import load_backend
+loaded = load_backend(sys.argv[1], {dim}, Path(sys.argv[2]))
+np.save(sys.argv[4], loaded.search(np.load(sys.argv[5]), 10))
+"""
+
+
+@pytest.mark.parametrize("index", ["usearch", "faiss", "milvus"])
+def test_a_saved_backend_is_opened_in_another_process(index, tmp_path):
+    backend, _ = filled(index)
+    queries = make_embeddings(20, DIM, seed=1)
+    for name in ("saved", "temporary"):
+        (tmp_path / name).mkdir()
+    backend.save(tmp_path / "saved")
+    np.save(tmp_path / "queries.npy", queries)
+    paths = [tmp_path / n for n in ("saved", "temporary", "found.npy", "queries.npy")]
+    command = [sys.executable, "-c", PROGRAM.format(dim=DIM), index, *map(str, paths)]
+    subprocess.run(command, check=True, timeout=120)
+    np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), backend.search(queries, 10))
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,11 @@ class MilvusBackend(Backend):
         folder = None if self.spec else self._file.parent
         self._finalizer: Any = weakref.finalize(self, _close_and_remove, client, folder)
 
+    def _reopen(self) -> None:
+        """Open the temporary database again after it was closed."""
+        self._use_client(_import_milvus().MilvusClient(str(self._file)))
+        self._client.load_collection(self._collection)
+
     def _create_collection(self) -> None:
         milvus = _import_milvus()
         schema = milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -109,12 +114,11 @@ class MilvusBackend(Backend):
         # The files are complete when the database is closed.
         self._client.flush(self._collection)
         self._finalizer.detach()
-        self._client.close()
+        _close(self._client, self._file.parent)
         try:
             shutil.copytree(self._file, folder / _FILE, ignore=shutil.ignore_patterns("LOCK"))
         finally:
-            self._use_client(_import_milvus().MilvusClient(str(self._file)))
-            self._client.load_collection(self._collection)
+            self._reopen()
 
     @classmethod
     def load(cls, folder: Path, dim: int, spec: str = "") -> Self:
@@ -152,9 +156,19 @@ def _batches(n_rows: int) -> list[slice]:
 
 
 def _close_and_remove(client: Any, folder: Path | None) -> None:
-    client.close()
+    _close(client, folder)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _close(client: Any, folder: Path | None) -> None:
+    client.close()
+    if folder is not None:
+        # The client leaves its server running until the end of the process, with threads and a port,
+        # and the server would then write the database once more.
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_server(str(folder / _FILE))
 
 
 def _import_milvus() -> Any:
