@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.sparse import issparse
 from sklearn.metrics import average_precision_score, make_scorer
 
+from .judgments import Judgments, read_judgments
 from .ranking_metrics import average_defined, compute_values, parse_metric
 from .rankings import judge_rankings
 
@@ -25,10 +27,25 @@ class RetrievalScorer:
         """Return the mean of the metric over the queries in ``X``."""
         metric, k = parse_metric(self.metric)
         rankings = _rank(estimator, X, k)
-        return average_defined(compute_values(metric, judge_rankings(y, rankings, k)))
+        judgments = _read_judgments(y, estimator.ids_)
+        return average_defined(compute_values(metric, judge_rankings(judgments, rankings, k)))
 
     def __repr__(self) -> str:
         return f"make_retrieval_scorer({self.metric!r})"
+
+
+def _read_judgments(y: Any, ids: Any) -> Judgments:
+    """Return the grades of each query by id; the columns of a sparse matrix are positions."""
+    judgments = read_judgments(y, "y")
+    if not issparse(y):
+        return judgments
+    known = np.asarray(ids).tolist()
+    if y.shape[1] != len(known):
+        raise ValueError(
+            f"y has {y.shape[1]} columns, but there are {len(known)} documents. Pass a column for each "
+            "document, in the order of ids_."
+        )
+    return [{known[row]: grade for row, grade in judged.items()} for judged in judgments]
 
 
 def _rank(estimator: Any, X: Any, k: int) -> Any:

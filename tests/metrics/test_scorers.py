@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyRegressor
 from sklearn.exceptions import UndefinedMetricWarning
@@ -188,3 +189,19 @@ def test_correlation_of_a_constant_is_undefined():
     model = DummyRegressor().fit([[0], [1], [2]], [1, 2, 3])
     assert np.isnan(spearman_scorer(model, [[0], [1], [2]], [1, 2, 3]))
     assert np.isnan(pearson_scorer(model, [[0], [1], [2]], [1, 2, 3]))
+
+
+@pytest.mark.parametrize("ids", [DOCUMENTS["id"].tolist(), [14, 13, 12, 11, 10]])
+def test_columns_of_sparse_judgments_are_positions_of_documents(ids):
+    index = SemanticIndex(SentenceEmbedder(TINY)).fit(DOCUMENTS["text"], id=ids)
+    rows = [[3, 0], [1]]
+    grades = np.zeros((2, 5))
+    for query, relevant in enumerate(rows):
+        grades[query, relevant] = 1
+    expected = make_retrieval_scorer("mrr@5")(
+        index, QUERIES[:2], [[ids[row] for row in relevant] for relevant in rows]
+    )
+    assert expected > 0
+    assert make_retrieval_scorer("mrr@5")(index, QUERIES[:2], csr_array(grades)) == expected
+    with pytest.raises(ValueError, match="y has 4 columns, but there are 5 documents"):
+        make_retrieval_scorer()(index, QUERIES[:2], csr_array(grades[:, :4]))
