@@ -54,6 +54,8 @@ class FirstStage:
         """
         embeddings = self.index._embed_queries(queries)
         nearest, _ = self.index._find(embeddings, n_candidates, rows)
+        if not queries:
+            return Pool(nearest, np.zeros((len(self.names), *nearest.shape), dtype=np.float32))
         if self.lexical is None:
             found = _unite(nearest, [nearest[:0, 0]] * len(nearest))
             return Pool(found, _compute_products(self.index, embeddings, found)[None])
@@ -67,7 +69,7 @@ class FirstStage:
             products = _compute_products(self.index, embeddings[block], found)
             lexical = np.take_along_axis(scores, np.maximum(found, 0), axis=1)
             parts.append(Pool(found, np.stack([products, lexical])))
-        return concatenate_pools(parts) if parts else Pool(nearest, np.zeros((2, *nearest.shape)))
+        return concatenate_pools(parts)
 
     def find_others(
         self,

@@ -325,3 +325,14 @@ def test_documents_without_a_text_are_never_found():
     with pytest.warns(UserWarning, match="1 of 21 documents have no text"):
         retriever = make_retriever(corpus, n_candidates=30).fit(QUERIES, [[i] for i in range(20)])
     assert 20 not in retriever.kneighbors(QUERIES, 20, return_distance=False)
+
+
+@pytest.mark.parametrize("lexical", ["bm25", None])
+def test_no_queries_have_no_results(lexical):
+    corpus = ["The ferry leaves at noon.", "Fresh fish is sold at the market."]
+    retriever = SemanticRetriever(corpus, embedder=SentenceEmbedder(TINY), lexical=lexical)
+    retriever.fit(["ferry"])
+    assert retriever.predict([]).shape == (0,)
+    assert retriever.kneighbors([], 2, return_distance=False).shape == (0, 2)
+    assert retriever.decision_function([]).shape == (0, 2)
+    assert retriever.search([]).columns.tolist() == ["query", "rank", "id", "score", "text"]
