@@ -9,6 +9,7 @@ from sk_sentemb import SemanticIndex, SentenceEmbedder
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sk_sentemb.exceptions.TruncationWarning")
 def test_cranfield_has_the_reference_score_with_each_index(shared_data, minilm_folder):
     folder = shared_data("cranfield")
     documents, queries, judgments = (
