@@ -52,7 +52,7 @@ def find_nearest(
 def rescore(
     queries: np.ndarray, documents: np.ndarray, candidates: np.ndarray, n_neighbors: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best candidates and their products; -1 is no candidate, and has -inf.
+    """Return the best candidates and their products; -1 marks an unused place, with -inf.
 
     The bits of a product depend on nothing but the two embeddings.
     """

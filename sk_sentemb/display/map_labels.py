@@ -167,7 +167,7 @@ def _font(scale: float) -> dict[str, Any]:
         "ha": "center",
         "va": "center",
         "linespacing": 0.95,
-        "parse_math": False,  # a name with two dollar signs is no formula
+        "parse_math": False,  # two dollar signs would make a name a formula
     }
 
 

@@ -264,7 +264,7 @@ class SimilarityDisplay:
             positions[kept], [shorten(names[i], text_length) for i in kept], fontsize=size
         )
         for label in ax.get_yticklabels():
-            label.set_parse_math(False)  # a text with two dollar signs is no formula
+            label.set_parse_math(False)  # two dollar signs would make a text a formula
         ax.set_xticks([])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)

@@ -1,5 +1,6 @@
 """Rankings: for each query, ids of documents, the best first."""
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -87,7 +88,6 @@ def _read_ranking(entry: Any, where: str) -> list[Hashable]:
         return sorted(scores, key=lambda i: -scores[i])
     ids = [to_id(i, where) for i in (entry.tolist() if isinstance(entry, np.ndarray) else entry)]
     if len(set(ids)) < len(ids):
-        seen: set[Hashable] = set()
-        repeated = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        repeated = next(i for i, count in Counter(ids).items() if count > 1)
         raise ValueError(f"{where} has {repeated!r} more than once. Pass each document once.")
     return ids

@@ -101,7 +101,7 @@ def spearman_scorer(estimator: Any, X: Any, y: Any) -> float:
     estimator : estimator with a method predict
         A fitted regressor, such as a pipeline that ends with :class:`~sk_sentemb.PairSimilarity`.
     X : array-like of shape (n_samples, n_columns)
-        What the estimator reads, such as pairs of texts.
+        Input of the estimator, such as pairs of texts.
     y : array-like of shape (n_samples,)
         The targets, such as similarities by human judges.
 
@@ -137,7 +137,7 @@ def pearson_scorer(estimator: Any, X: Any, y: Any) -> float:
     estimator : estimator with a method predict
         A fitted regressor, such as a pipeline that ends with :class:`~sk_sentemb.PairSimilarity`.
     X : array-like of shape (n_samples, n_columns)
-        What the estimator reads, such as pairs of texts.
+        Input of the estimator, such as pairs of texts.
     y : array-like of shape (n_samples,)
         The targets, such as similarities by human judges.
 
@@ -176,7 +176,7 @@ def average_precision_scorer(estimator: Any, X: Any, y: Any) -> float:
         :class:`~sk_sentemb.PairSimilarity`. The first of ``decision_function``, ``predict_proba`` and
         ``predict`` that it has is called.
     X : array-like of shape (n_samples, n_columns)
-        What the estimator reads, such as pairs of texts.
+        Input of the estimator, such as pairs of texts.
     y : array-like of shape (n_samples,)
         The labels: 1 or True for pairs that belong together, 0 or False for others.
 

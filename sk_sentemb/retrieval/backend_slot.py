@@ -1,6 +1,7 @@
 """The backend of an index, from the choice of one to changes that may fail."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from threading import RLock
 from typing import Any
 
@@ -55,9 +56,7 @@ def choose_index(index: str, n_documents: int) -> str:
         return index
     if n_documents <= MOST_EXACT:
         return "exact"
-    try:
-        import usearch  # noqa: F401
-    except ImportError:
+    if find_spec("usearch") is None:
         warn(
             f"{n_documents} documents are compared one by one with each query, because usearch is not "
             'installed: pip install "sk-sentemb[search]". Pass index="exact" to do without it.',

@@ -39,9 +39,9 @@ class SavedIndexMixin:
         pickled: embeddings are a ``.npy`` file, documents an Arrow file, and a manifest holds their
         sizes and checksums.
 
-        Of a :class:`~sk_sentemb.SentenceEmbedder`, the parameters are saved, and the name and the
-        fingerprint of its model; of a fine-tuned one, or with ``store_weights_in_pickle=True``, also the
-        weights, but not the ``fine_tuner``. Of other embedders only a fingerprint is saved.
+        For a :class:`~sk_sentemb.SentenceEmbedder`, the parameters are saved, and the name and
+        fingerprint of its model; for a fine-tuned one, or with ``store_weights_in_pickle=True``,
+        also the weights, but not the ``fine_tuner``. For other embedders, only a fingerprint is saved.
 
         Parameters
         ----------

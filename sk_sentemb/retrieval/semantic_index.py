@@ -324,7 +324,7 @@ class SemanticIndex(SavedIndexMixin, BaseEstimator):
         if ID not in table:
             if not np.issubdtype(self.ids_.dtype, np.integer):
                 raise ValueError(
-                    f"the ids of the index are no integers, such as {self.ids_[0]!r}, so that new "
+                    f"the ids of the index are not integers, such as {self.ids_[0]!r}, so that new "
                     "documents need ids. Pass them as id."
                 )
             table.insert(0, ID, self._next_id + np.arange(len(table)))

@@ -84,7 +84,7 @@ def test_default_ids_are_not_used_twice():
         ),
         (
             lambda index: index.partial_fit(["text"]),
-            "the ids of the index are no integers, such as 'a'",
+            "the ids of the index are not integers, such as 'a'",
         ),
         (lambda index: index.partial_fit(["text"], id=["z"]), "columns"),
         (lambda index: index.partial_fit(make_frame(id=list("fghij"), more=1)), "columns"),

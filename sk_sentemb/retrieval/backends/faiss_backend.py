@@ -106,7 +106,7 @@ class FaissBackend(Backend):
         return {"dim": self.dim, "spec": self.spec, "stored": stored}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["dim"], state["spec"])  # type: ignore[misc]
+        super().__init__(state["dim"], state["spec"])
         if state["stored"] is not None:
             self._index = _import_faiss().deserialize_index(state["stored"])
 

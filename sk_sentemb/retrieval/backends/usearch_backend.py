@@ -91,7 +91,7 @@ class UsearchBackend(Backend):
         return {"dim": self.dim, "spec": self.spec, "stored": stored}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["dim"], state["spec"])  # type: ignore[misc]
+        super().__init__(state["dim"], state["spec"])
         self._is_view = False
         if state["stored"] is not None:
             self._index = _import_usearch().Index.restore(state["stored"])
